@@ -1,0 +1,2 @@
+//! The rialto command: host, call, pay.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The HTTP door: services, x402 payments, OpenAPI and receipts.

@@ -1,0 +1,1 @@
+//! Loads, limits, meters and calls WebAssembly components by their own types.

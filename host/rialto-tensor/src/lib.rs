@@ -1,0 +1,1 @@
+//! Tensor and model engines behind one narrow trait.

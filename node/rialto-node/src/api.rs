@@ -1,0 +1,310 @@
+//! What the node offers to its doors (the gateway and the command line): plain requests and
+//! answers, no sockets and no stores.
+//!
+//! Not here: HTTP, x402's JSON (the gateway's), or any decision about money (`rialto-channels`).
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, U256};
+use bytes::Bytes;
+use rialto_channels::receipt::SignedReceipt;
+use rialto_channels::{
+    Amount, ChainTime, ChannelConfig, ChannelId, Signature, SignedVoucher, TransferAuthorization,
+};
+use rialto_host::{Arguments, Interface};
+use rialto_registry::Manifest;
+
+/// A service as callers see it.
+#[derive(Debug, Clone)]
+pub struct ServiceView {
+    /// The manifest that the host loaded.
+    pub manifest: Arc<Manifest>,
+    /// The interface walked from the component's own type.
+    pub interface: Arc<Interface>,
+    /// SHA-256 of the component.
+    pub component: B256,
+}
+
+/// What a call costs and how it can be paid; stable for a method and an input size, because a
+/// client that saw other terms would open another channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The price of this call, in token base units: what is charged when it succeeds.
+    pub price: Amount,
+    /// What the offer advertises: headroom times the price, so that calls overlap on one channel.
+    pub ceiling: Amount,
+    /// The smallest deposit worth its gas.
+    pub deposit_min: Amount,
+    /// Where the money goes and under which rules.
+    pub payee: PayeeTerms,
+}
+
+/// The provider's side of a channel: equal for every route of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayeeTerms {
+    /// The EVM chain.
+    pub chain_id: u64,
+    /// The settlement contract.
+    pub settlement: Address,
+    /// The token.
+    pub token: Address,
+    /// The token's EIP-712 name.
+    pub token_name: String,
+    /// The token's EIP-712 version.
+    pub token_version: String,
+    /// The provider's payout address.
+    pub receiver: Address,
+    /// The host's key, which may claim and refund.
+    pub receiver_authorizer: Address,
+    /// Seconds between a withdrawal's start and its end.
+    pub withdraw_delay: u64,
+    /// How long a payment authorisation may take to arrive, in seconds.
+    pub timeout_seconds: u64,
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct CallRequest {
+    /// The service's name.
+    pub service: String,
+    /// The method's name, in either spelling (`-` or `_`).
+    pub method: String,
+    /// The parameters.
+    pub arguments: Arguments,
+    /// SHA-256 of the request's body as it arrived.
+    pub body_digest: [u8; 32],
+    /// The body's size in bytes, which the price list may count.
+    pub body_bytes: u64,
+    /// How it is paid.
+    pub payment: Payment,
+}
+
+/// How a call is paid.
+#[derive(Debug, Clone)]
+pub enum Payment {
+    /// Nothing was offered: accepted only where the price is zero.
+    None,
+    /// A voucher on a channel, perhaps with the deposit that opens or tops it up.
+    Channel(Box<ChannelPayment>),
+    /// One transfer for one call (x402 `exact`).
+    Exact(Box<ExactPayment>),
+}
+
+/// A voucher, the channel it draws on, and perhaps a deposit.
+#[derive(Debug, Clone)]
+pub struct ChannelPayment {
+    /// The channel, in full; its id is always recomputed.
+    pub config: ChannelConfig,
+    /// The channel id as claimed by the payer; refused unless it is the config's.
+    pub channel: ChannelId,
+    /// The payer's signed ceiling.
+    pub voucher: SignedVoucher,
+    /// The deposit to submit first.
+    pub deposit: Option<Deposit>,
+    /// The payer's own name for this payment (x402 `payment-identifier`).
+    pub payment_id: Option<String>,
+}
+
+/// A deposit by EIP-3009.
+#[derive(Debug, Clone)]
+pub struct Deposit {
+    /// Token base units.
+    pub amount: Amount,
+    /// Not valid before this chain time.
+    pub valid_after: u64,
+    /// Not valid from this chain time on.
+    pub valid_before: u64,
+    /// The payer's salt: the nonce is `keccak(channel id, salt)`.
+    pub salt: U256,
+    /// The wallet's signature; any length, since a contract wallet may sign.
+    pub signature: Bytes,
+}
+
+/// One EIP-3009 transfer of exactly the price.
+#[derive(Debug, Clone)]
+pub struct ExactPayment {
+    /// The authorisation.
+    pub authorization: TransferAuthorization,
+    /// Its signature.
+    pub signature: Bytes,
+    /// The payer's own name for this payment.
+    pub payment_id: Option<String>,
+}
+
+/// A call that was answered.
+#[derive(Debug, Clone)]
+pub struct CallOutcome {
+    /// JSON of the method's result.
+    pub body: Bytes,
+    /// What was charged, in token base units.
+    pub charged: Amount,
+    /// Who paid; none for a free call.
+    pub payer: Option<Address>,
+    /// The channel after the charge, for a call paid by voucher.
+    pub channel: Option<ChannelView>,
+    /// The transaction and amount of a deposit or a transfer made for this call.
+    pub transaction: Option<(B256, Amount)>,
+    /// The host's signed statement; kept for every paid call.
+    pub receipt: SignedReceipt,
+    /// Whether this is the stored answer of an earlier, identical payment.
+    pub replayed: bool,
+}
+
+/// A channel as its payer may see it.
+#[derive(Debug, Clone)]
+pub struct ChannelView {
+    /// Its id.
+    pub id: ChannelId,
+    /// Its full description.
+    pub config: ChannelConfig,
+    /// Deposited and not refunded or withdrawn, as on the chain.
+    pub balance: Amount,
+    /// Claimed on the chain.
+    pub claimed: Amount,
+    /// Charged so far, claimed or not.
+    pub charged: Amount,
+    /// Reserved for calls in progress.
+    pub in_flight: Amount,
+    /// The highest ceiling the payer has signed, and the signature that proves it.
+    pub ceiling: Option<(Amount, Signature)>,
+    /// When a withdrawal was started, by the chain's clock.
+    pub withdrawal_finalizes_at: Option<ChainTime>,
+    /// The next refund's nonce.
+    pub refund_nonce: U256,
+}
+
+/// The payer asks for its unspent balance back.
+#[derive(Debug, Clone)]
+pub struct RefundRequest {
+    /// The channel, in full.
+    pub config: ChannelConfig,
+    /// The channel id as claimed by the payer.
+    pub channel: ChannelId,
+    /// A voucher for exactly what was charged, which proves who asks.
+    pub voucher: SignedVoucher,
+    /// How much, or all that is unspent.
+    pub amount: Option<Amount>,
+}
+
+/// A refund that was paid.
+#[derive(Debug, Clone)]
+pub struct RefundOutcome {
+    /// The transaction.
+    pub transaction: B256,
+    /// Token base units returned to the payer.
+    pub amount: Amount,
+    /// The channel afterwards.
+    pub channel: ChannelView,
+}
+
+/// What a collection did.
+#[derive(Debug, Clone, Default)]
+pub struct Collected {
+    /// Claim transactions and how many channels each accounted for.
+    pub claims: Vec<(B256, usize)>,
+    /// Channels whose row the chain refused; they stay claimable.
+    pub dropped: Vec<ChannelId>,
+    /// What settlement moved to each receiver.
+    pub settled: Vec<(Address, Amount, B256)>,
+}
+
+/// Where this node's money lives.
+#[derive(Debug, Clone)]
+pub struct ChainInfo {
+    /// The chain's id.
+    pub chain_id: u64,
+    /// An RPC endpoint that clients may use.
+    pub rpc_url: String,
+    /// The settlement contract.
+    pub settlement: Address,
+    /// The EIP-3009 collector.
+    pub collector: Address,
+    /// The token.
+    pub token: Address,
+    /// The provider's payout address.
+    pub receiver: Address,
+    /// The host's key address: claims, refunds and receipts.
+    pub host: Address,
+}
+
+/// Why a call was not answered. Nothing is charged in any of these cases (M3).
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Caller's fault: no such service.
+    #[error("no service is named `{name}`; this host runs: {known}")]
+    UnknownService {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Caller's fault: no such method.
+    #[error("service `{service}` has no method `{name}`; it has: {known}")]
+    UnknownMethod {
+        /// The service.
+        service: String,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Caller's fault: the parameters do not fit the method's types.
+    #[error(transparent)]
+    Arguments(#[from] rialto_host::ArgumentError),
+    /// Payment is missing or refused.
+    #[error(transparent)]
+    Payment(#[from] PaymentError),
+    /// The service or its limits ended the call.
+    #[error(transparent)]
+    Service(#[from] rialto_host::CallError),
+    /// The payment was used for another request.
+    #[error("{0}")]
+    Conflict(String),
+    /// Too many calls at once; try again.
+    #[error("this host is at its limit of concurrent calls; try again in {retry_after_seconds} s")]
+    Overloaded {
+        /// A hint for the caller.
+        retry_after_seconds: u64,
+    },
+    /// Operator's fault: chain or store cannot be reached.
+    #[error("{what} is unavailable; nothing was charged")]
+    Unavailable {
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why a payment was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PaymentError {
+    /// Nothing was offered for a method that costs.
+    #[error("payment is required")]
+    Required,
+    /// The payment does not fit what was offered; `code` is the scheme's stable wire code.
+    #[error("{message}")]
+    Invalid {
+        /// The scheme's stable error code.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// The payer's count of what was charged differs from ours; the view lets it catch up.
+    #[error("the voucher's ceiling does not cover what was charged; see the channel's state")]
+    Resync {
+        /// The scheme's stable error code.
+        code: &'static str,
+        /// What we hold, with the payer's own signature as proof.
+        channel: Box<ChannelView>,
+    },
+    /// The chain refused the deposit, refund or transfer.
+    #[error("the chain refused the payment: {message}")]
+    Settlement {
+        /// The scheme's stable error code.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+}

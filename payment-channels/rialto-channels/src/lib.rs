@@ -1,0 +1,1 @@
+//! Pure payment-channel state machines: payer, payee, vouchers, pricing and receipts.

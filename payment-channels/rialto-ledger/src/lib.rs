@@ -1,0 +1,1 @@
+//! Durable channel state on redb, written in groups.

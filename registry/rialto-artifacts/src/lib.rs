@@ -1,0 +1,1 @@
+//! Content-addressed artifacts: store, fetch and verify.

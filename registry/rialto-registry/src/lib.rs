@@ -1,0 +1,1 @@
+//! Pure registry types: manifests, grants, limits and price lists.

@@ -1,0 +1,1 @@
+//! The attribute macro behind the Rialto SDK.

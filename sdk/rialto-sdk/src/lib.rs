@@ -1,0 +1,1 @@
+//! Write a Rialto service as a plain Rust module.

@@ -1,0 +1,1 @@
+//! Fixtures for tests: hostile guests, node processes and stranger clients.

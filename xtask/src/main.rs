@@ -1,0 +1,2 @@
+//! Development tasks: up, test, tidy, bench and the guest toolchain.
+fn main() {}
