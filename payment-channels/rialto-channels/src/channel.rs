@@ -1,0 +1,106 @@
+//! What a channel is: its terms, its identity and the EIP-712 domains it lives in.
+
+use std::{fmt, str::FromStr};
+
+use alloy_primitives::{Address, B256};
+
+use crate::digest;
+
+/// The shortest withdrawal delay the settlement contract accepts, in seconds.
+pub const WITHDRAW_DELAY_SECS_MIN: u64 = 900;
+/// The longest withdrawal delay the settlement contract accepts, in seconds.
+pub const WITHDRAW_DELAY_SECS_MAX: u64 = 2_592_000;
+
+/// Identity of a channel: the EIP-712 digest of its [`ChannelConfig`], so it binds the chain,
+/// the contract and every term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub B256);
+
+impl fmt::Display for ChannelId {
+    /// `0x` and 64 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl FromStr for ChannelId {
+    type Err = ParseChannelIdError;
+
+    /// Parses `0x` and exactly 64 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix("0x").ok_or(ParseChannelIdError)?;
+        digits.parse().map(Self).map_err(|_| ParseChannelIdError)
+    }
+}
+
+/// A text that is not a channel id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("channel id is not 0x and 64 hexadecimal digits")]
+pub struct ParseChannelIdError;
+
+/// The settlement contract on one chain; every digest about channels is bound to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SettlementDomain {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Address of the batch-settlement contract.
+    pub contract: Address,
+}
+
+impl SettlementDomain {
+    /// The EIP-712 domain separator (name `x402 Batch Settlement`, version `1`).
+    #[must_use]
+    pub fn separator(&self) -> B256 {
+        digest::settlement_separator(self)
+    }
+}
+
+/// A token contract with EIP-712 signatures (EIP-3009, EIP-2612).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenDomain {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Address of the token.
+    pub token: Address,
+    /// The token's EIP-712 name, for example `USDC`.
+    pub name: String,
+    /// The token's EIP-712 version, for example `2`.
+    pub version: String,
+}
+
+/// The terms of a channel, fixed for its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelConfig {
+    /// Who funds the channel and gets back what is left.
+    pub payer: Address,
+    /// Whose key signs vouchers: a session key, or the payer itself.
+    pub payer_authorizer: Address,
+    /// Who is paid.
+    pub receiver: Address,
+    /// Whose key signs claims and refunds for the receiver; it cannot redirect funds.
+    pub receiver_authorizer: Address,
+    /// The token paid with.
+    pub token: Address,
+    /// Seconds a one-sided withdrawal waits, [`WITHDRAW_DELAY_SECS_MIN`] to
+    /// [`WITHDRAW_DELAY_SECS_MAX`] (on chain a `uint40`).
+    pub withdraw_delay: u64,
+    /// Tells channels with equal terms apart.
+    pub salt: B256,
+}
+
+impl ChannelConfig {
+    /// The channel's identity under this settlement contract.
+    ///
+    /// A delay outside `uint40` is outside the protocol; callers refuse it by
+    /// [`ChannelConfig::delay_in_range`] before they look at the id.
+    #[must_use]
+    pub fn id(&self, domain: &SettlementDomain) -> ChannelId {
+        digest::channel_id(domain, self)
+    }
+
+    /// Whether the contract accepts this withdrawal delay.
+    #[must_use]
+    pub fn delay_in_range(&self) -> bool {
+        (WITHDRAW_DELAY_SECS_MIN..=WITHDRAW_DELAY_SECS_MAX).contains(&self.withdraw_delay)
+    }
+}

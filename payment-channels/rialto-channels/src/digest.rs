@@ -1,0 +1,156 @@
+//! EIP-712 digests of everything that is signed, and the two plain hashes beside them.
+//!
+//! Checked against golden vectors of the deployed contract and the published clients
+//! (`tests/vectors.rs`).
+
+use alloy_primitives::{Address, B256, U256, aliases::U40, keccak256};
+use alloy_sol_types::{Eip712Domain, SolStruct};
+
+use crate::{
+    Amount, ChannelConfig, ChannelId, SettlementDomain, TokenDomain, TransferAuthorization,
+    typed::{settlement, token},
+};
+
+/// What a payer authorizer signs: a cumulative ceiling on one channel.
+#[must_use]
+pub fn voucher(domain: &SettlementDomain, channel: &ChannelId, ceiling: Amount) -> B256 {
+    settlement::Voucher {
+        channelId: channel.0,
+        maxClaimableAmount: ceiling.get(),
+    }
+    .eip712_signing_hash(&settlement_domain(domain))
+}
+
+/// What a receiver authorizer signs to give `amount` back to the payer. `nonce` is the
+/// contract's `refundNonce` of the channel.
+#[must_use]
+pub fn refund(domain: &SettlementDomain, channel: &ChannelId, nonce: U256, amount: Amount) -> B256 {
+    settlement::Refund {
+        channelId: channel.0,
+        nonce,
+        amount: amount.get(),
+    }
+    .eip712_signing_hash(&settlement_domain(domain))
+}
+
+/// One row of a signed claim batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimEntry {
+    /// The channel claimed on.
+    pub channel: ChannelId,
+    /// The ceiling of the voucher submitted.
+    pub ceiling: Amount,
+    /// The cumulative amount claimed after this row.
+    pub total_claimed: Amount,
+}
+
+/// What a receiver authorizer signs so that anyone can submit its claims.
+#[must_use]
+pub fn claim_batch(domain: &SettlementDomain, claims: &[ClaimEntry]) -> B256 {
+    let claims = claims
+        .iter()
+        .map(|entry| settlement::ClaimEntry {
+            channelId: entry.channel.0,
+            maxClaimableAmount: entry.ceiling.get(),
+            totalClaimed: entry.total_claimed.get(),
+        })
+        .collect();
+    settlement::ClaimBatch { claims }.eip712_signing_hash(&settlement_domain(domain))
+}
+
+/// What a payer signs to let `to` pull funds (EIP-3009 `ReceiveWithAuthorization`): deposits.
+#[must_use]
+pub fn receive_authorization(domain: &TokenDomain, message: &TransferAuthorization) -> B256 {
+    token::ReceiveWithAuthorization {
+        from: message.from,
+        to: message.to,
+        value: message.value.to_u256(),
+        validAfter: U256::from(message.valid_after),
+        validBefore: U256::from(message.valid_before),
+        nonce: message.nonce,
+    }
+    .eip712_signing_hash(&token_domain(domain))
+}
+
+/// What a payer signs to pay `to` directly (EIP-3009 `TransferWithAuthorization`): `exact`.
+#[must_use]
+pub fn transfer_authorization(domain: &TokenDomain, message: &TransferAuthorization) -> B256 {
+    token::TransferWithAuthorization {
+        from: message.from,
+        to: message.to,
+        value: message.value.to_u256(),
+        validAfter: U256::from(message.valid_after),
+        validBefore: U256::from(message.valid_before),
+        nonce: message.nonce,
+    }
+    .eip712_signing_hash(&token_domain(domain))
+}
+
+/// What a token owner signs to approve a spender without gas (EIP-2612 `Permit`).
+#[must_use]
+pub fn permit(
+    domain: &TokenDomain,
+    owner: Address,
+    spender: Address,
+    value: U256,
+    nonce: U256,
+    deadline: U256,
+) -> B256 {
+    token::Permit {
+        owner,
+        spender,
+        value,
+        nonce,
+        deadline,
+    }
+    .eip712_signing_hash(&token_domain(domain))
+}
+
+/// The EIP-3009 nonce of a deposit: `keccak256(abi.encode(channelId, salt))`. It ties the
+/// payer's one signature to every term of the channel.
+#[must_use]
+pub fn deposit_nonce(channel: &ChannelId, salt: B256) -> B256 {
+    let [mut head, tail] = [channel.0.to_vec(), salt.to_vec()];
+    head.extend(tail);
+    keccak256(head)
+}
+
+pub(crate) fn channel_id(domain: &SettlementDomain, config: &ChannelConfig) -> ChannelId {
+    let typed = settlement::ChannelConfig {
+        payer: config.payer,
+        payerAuthorizer: config.payer_authorizer,
+        receiver: config.receiver,
+        receiverAuthorizer: config.receiver_authorizer,
+        token: config.token,
+        withdrawDelay: U40::from(config.withdraw_delay & U40_MASK),
+        salt: config.salt,
+    };
+    ChannelId(typed.eip712_signing_hash(&settlement_domain(domain)))
+}
+
+pub(crate) fn settlement_separator(domain: &SettlementDomain) -> B256 {
+    settlement_domain(domain).separator()
+}
+
+fn settlement_domain(domain: &SettlementDomain) -> Eip712Domain {
+    Eip712Domain::new(
+        Some("x402 Batch Settlement".into()),
+        Some("1".into()),
+        Some(U256::from(domain.chain_id)),
+        Some(domain.contract),
+        None,
+    )
+}
+
+fn token_domain(domain: &TokenDomain) -> Eip712Domain {
+    Eip712Domain::new(
+        Some(domain.name.clone().into()),
+        Some(domain.version.clone().into()),
+        Some(U256::from(domain.chain_id)),
+        Some(domain.token),
+        None,
+    )
+}
+
+/// `withdrawDelay` is a `uint40` on chain.
+const U40_MASK: u64 = 0xff_ffff_ffff;

@@ -1,0 +1,200 @@
+//! Receipts: the host's signed statement of the work done and the charge made for it, chained
+//! per channel by `previous`.
+//!
+//! Signed as EIP-712 typed data (domain `Rialto receipt`, version `1`), so wallets and contracts
+//! can check one. How a receipt travels (header, JSON) is not decided here.
+
+use alloy_primitives::{Address, B256};
+use alloy_sol_types::{Eip712Domain, SolStruct};
+
+use crate::{Amount, ChannelId, Signature, SignatureError, SigningKey, recover, typed::rialto};
+
+/// What a call used, as metered by the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time inside the guest, in microseconds.
+    pub guest_time_us: u64,
+    /// Time inside host functions on the guest's behalf, in microseconds.
+    pub host_time_us: u64,
+    /// Highest sum of the instance's memories, in bytes.
+    pub memory_peak_bytes: u64,
+    /// Calls from the guest into the host.
+    pub host_calls: u64,
+    /// Size of the request body, in bytes.
+    pub input_bytes: u64,
+    /// Size of the answer, in bytes.
+    pub output_bytes: u64,
+    /// Runs of a model.
+    pub tensor_runs: u64,
+}
+
+/// The statement a host signs for one charged call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Identity of the call.
+    pub id: B256,
+    /// The channel charged, or `None` for a payment outside channels (`exact`).
+    pub channel: Option<ChannelId>,
+    /// Who paid.
+    pub payer: Address,
+    /// Who is paid.
+    pub provider: Address,
+    /// EIP-155 id of the chain the money is on.
+    pub chain_id: u64,
+    /// The token the amounts count.
+    pub token: Address,
+    /// Name of the service.
+    pub service: String,
+    /// Version of the service.
+    pub version: String,
+    /// sha256 of the component that ran.
+    pub component: B256,
+    /// sha256 of each model that it may use, in the manifest's order.
+    pub models: Vec<B256>,
+    /// Name of the method.
+    pub method: String,
+    /// sha256 of the request body.
+    pub request: B256,
+    /// sha256 of the answer's body.
+    pub response: B256,
+    /// What the call used.
+    pub usage: Usage,
+    /// The most that this call could have cost, in base units.
+    pub price: Amount,
+    /// Cumulative charge of the channel before the call.
+    pub before: Amount,
+    /// Charge for this call; at most `price`.
+    pub charged: Amount,
+    /// Cumulative charge after it: `before + charged`.
+    pub after: Amount,
+    /// When it was signed, in seconds since the Unix epoch.
+    pub issued_at: u64,
+    /// Name and version of the engine that ran the models and the guest.
+    pub engine: String,
+    /// True if running the component again on the same request must give the same answer.
+    pub deterministic: bool,
+    /// Digest of the channel's receipt before this one; zero for the first.
+    pub previous: B256,
+}
+
+impl Receipt {
+    /// The EIP-712 digest that is signed, and that the next receipt names as `previous`.
+    #[must_use]
+    pub fn digest(&self) -> B256 {
+        self.to_typed().eip712_signing_hash(&domain())
+    }
+
+    /// Signs with the host's key.
+    #[must_use]
+    pub fn sign(self, host: &SigningKey) -> SignedReceipt {
+        let signature = host.sign(self.digest());
+        SignedReceipt {
+            receipt: self,
+            signature,
+        }
+    }
+
+    /// Whether this receipt can directly follow `earlier` on the same channel: it names the
+    /// earlier one's digest and starts from its cumulative charge.
+    #[must_use]
+    pub fn follows(&self, earlier: &Self) -> bool {
+        self.channel.is_some()
+            && self.channel == earlier.channel
+            && self.before == earlier.after
+            && self.previous == earlier.digest()
+    }
+
+    fn to_typed(&self) -> rialto::Receipt {
+        rialto::Receipt {
+            id: self.id,
+            channelId: self.channel.map_or(B256::ZERO, |channel| channel.0),
+            payer: self.payer,
+            provider: self.provider,
+            chainId: self.chain_id,
+            token: self.token,
+            service: self.service.clone(),
+            version: self.version.clone(),
+            component: self.component,
+            models: self.models.clone(),
+            method: self.method.clone(),
+            request: self.request,
+            response: self.response,
+            usage: self.usage.to_typed(),
+            price: self.price.get(),
+            before: self.before.get(),
+            charged: self.charged.get(),
+            after: self.after.get(),
+            issuedAt: self.issued_at,
+            engine: self.engine.clone(),
+            deterministic: self.deterministic,
+            previous: self.previous,
+        }
+    }
+}
+
+impl Usage {
+    fn to_typed(self) -> rialto::Usage {
+        rialto::Usage {
+            guestTimeMicros: self.guest_time_us,
+            hostTimeMicros: self.host_time_us,
+            memoryPeakBytes: self.memory_peak_bytes,
+            hostCalls: self.host_calls,
+            inputBytes: self.input_bytes,
+            outputBytes: self.output_bytes,
+            tensorRuns: self.tensor_runs,
+        }
+    }
+}
+
+/// A receipt with the host's signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedReceipt {
+    /// The statement.
+    pub receipt: Receipt,
+    /// The host's signature of [`Receipt::digest`].
+    pub signature: Signature,
+}
+
+impl SignedReceipt {
+    /// Checks that `host` signed it and that its amounts add up.
+    ///
+    /// # Errors
+    /// [`ReceiptError`], saying which of the two fails.
+    pub fn verify(&self, host: Address) -> Result<(), ReceiptError> {
+        if recover(self.receipt.digest(), &self.signature)? != host {
+            return Err(SignatureError::WrongSigner.into());
+        }
+        let receipt = &self.receipt;
+        if receipt.charged > receipt.price {
+            return Err(ReceiptError::AbovePrice);
+        }
+        if receipt.before.checked_add(receipt.charged) != Ok(receipt.after) {
+            return Err(ReceiptError::Sum);
+        }
+        Ok(())
+    }
+}
+
+/// Why a receipt is no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptError {
+    /// Not signed, or signed by another host.
+    #[error("receipt's signature is no good")]
+    Signature(#[from] SignatureError),
+    /// The charge is above the price stated in the same receipt.
+    #[error("receipt charges more than its price")]
+    AbovePrice,
+    /// `before + charged` is not `after`.
+    #[error("receipt's amounts do not add up")]
+    Sum,
+}
+
+fn domain() -> Eip712Domain {
+    Eip712Domain::new(
+        Some("Rialto receipt".into()),
+        Some("1".into()),
+        None,
+        None,
+        None,
+    )
+}
