@@ -1,1 +1,38 @@
-//! Pure registry types: manifests, grants, limits and price lists.
+//! Pure registry types: what a service is called, what it may touch, which models it runs, what its
+//! calls may use and what they cost.
+//!
+//! The centre is [`Manifest`]: parsed once from a [`RawManifest`] (the shape of `service.toml`) with
+//! every problem reported at once, and correct by construction from then on.
+//!
+//! Non-goals: reading files, fetching artifacts, signing, networks, clocks. Decoding the TOML text is
+//! the node's; this crate only says what the decoded value must look like.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::float_arithmetic,
+        clippy::indexing_slicing,
+        clippy::iter_over_hash_type
+    )
+)]
+
+pub mod digest;
+pub mod grants;
+pub mod limits;
+pub mod manifest;
+pub mod name;
+pub mod problem;
+pub mod raw;
+pub mod source;
+
+pub use digest::Digest;
+pub use grants::{Grants, WasiGroup};
+pub use limits::Limits;
+pub use manifest::{Manifest, ModelGrant};
+pub use name::{MethodName, Name};
+pub use problem::{ManifestErrors, Problem};
+pub use raw::RawManifest;
+pub use source::Source;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,367 @@
+//! A service's manifest, checked.
+//!
+//! Non-goals: whether the component really has these methods and imports; the host compares that
+//! when it loads the component.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use rialto_channels::{Amount, price::MethodPrice};
+use semver::Version;
+
+use crate::{
+    Digest, Grants, Limits, ManifestErrors, MethodName, Name, RawManifest, Source,
+    problem::Problems,
+    raw::{RawAmount, RawGrants, RawLimits, RawModel, RawPrice, RawSource},
+    source::WheelSource,
+};
+
+/// What a service is, may touch, may use and costs. Built from a [`RawManifest`] only, so that every
+/// value has passed its checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    name: Name,
+    version: Version,
+    description: String,
+    license: String,
+    grants: Grants,
+    models: Vec<ModelGrant>,
+    limits: Limits,
+    prices: BTreeMap<MethodName, MethodPrice>,
+}
+
+/// A model that the service may open by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelGrant {
+    /// The name that the service uses.
+    pub name: Name,
+    /// The only bytes that are accepted under this name.
+    pub digest: Digest,
+    /// Where to fetch them.
+    pub source: Source,
+}
+
+impl Manifest {
+    /// The service's name.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The service's version.
+    #[must_use]
+    pub const fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// One sentence for people who search. Not empty.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The licence's SPDX expression. Not empty.
+    #[must_use]
+    pub fn license(&self) -> &str {
+        &self.license
+    }
+
+    /// What the service may import.
+    #[must_use]
+    pub const fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// The models that the service may open, in the manifest's order, each name once.
+    #[must_use]
+    pub fn models(&self) -> &[ModelGrant] {
+        &self.models
+    }
+
+    /// The model granted under `name`.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&ModelGrant> {
+        self.models.iter().find(|model| model.name.as_str() == name)
+    }
+
+    /// What one call may use at most.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The price list. A method that is not listed cannot be called for money.
+    #[must_use]
+    pub const fn prices(&self) -> &BTreeMap<MethodName, MethodPrice> {
+        &self.prices
+    }
+
+    /// The price of `method`.
+    #[must_use]
+    pub fn price(&self, method: &MethodName) -> Option<&MethodPrice> {
+        self.prices.get(method)
+    }
+}
+
+impl TryFrom<RawManifest> for Manifest {
+    type Error = ManifestErrors;
+
+    /// Checks every field and reports every problem at once.
+    fn try_from(raw: RawManifest) -> Result<Self, ManifestErrors> {
+        let problems = &mut Problems::default();
+        let name = required("name", raw.name, WRITE_NAME, problems)
+            .and_then(|text| problems.take("name", quoted(&text, text.parse()), WRITE_NAME));
+        let version = required("version", raw.version, WRITE_VERSION, problems)
+            .and_then(|text| problems.take("version", quoted(&text, text.parse()), WRITE_VERSION));
+        let description = text("description", raw.description, WRITE_DESCRIPTION, problems);
+        let license = text("license", raw.license, WRITE_LICENSE, problems);
+        let models = models(raw.models, problems);
+        let grants = grants(raw.grants, !models.is_empty(), problems);
+        let limits = limits(raw.limits, problems);
+        let prices = prices(raw.prices, problems);
+        if let (Some(name), Some(version), Some(description), Some(license), true) =
+            (name, version, description, license, problems.is_empty())
+        {
+            Ok(Self {
+                name,
+                version,
+                description,
+                license,
+                grants,
+                models,
+                limits,
+                prices,
+            })
+        } else {
+            Err(std::mem::take(problems).into_errors())
+        }
+    }
+}
+
+fn required<T>(field: &str, value: Option<T>, write: &str, problems: &mut Problems) -> Option<T> {
+    if value.is_none() {
+        problems.add(field, "is missing", write);
+    }
+    value
+}
+
+/// Puts the offending text before the reason.
+fn quoted<T, E: std::fmt::Display>(text: &str, parsed: Result<T, E>) -> Result<T, String> {
+    parsed.map_err(|error| format!("= {text:?}: {error}"))
+}
+
+fn text(
+    field: &str,
+    value: Option<String>,
+    write: &str,
+    problems: &mut Problems,
+) -> Option<String> {
+    let value = required(field, value, write, problems)?;
+    let value = value.trim();
+    if value.is_empty() {
+        problems.add(field, "is empty", write);
+    } else if value.len() > TEXT_BYTES_MAX {
+        let found = format!("has {} bytes, more than {TEXT_BYTES_MAX}", value.len());
+        problems.add(field, found, "a shorter text");
+    }
+    Some(value.to_owned())
+}
+
+fn grants(raw: RawGrants, has_models: bool, problems: &mut Problems) -> Grants {
+    if has_models && !raw.tensor {
+        problems.add(
+            "grants.tensor",
+            "is not granted, yet models are listed",
+            "`tensor = true`",
+        );
+    }
+    let wasi = raw
+        .wasi
+        .iter()
+        .enumerate()
+        .filter_map(|(i, group)| {
+            problems.take(
+                &format!("grants.wasi[{i}]"),
+                quoted(group, group.parse()),
+                WRITE_WASI,
+            )
+        })
+        .collect();
+    Grants {
+        tensor: raw.tensor,
+        context: raw.context,
+        log: raw.log,
+        wasi,
+    }
+}
+
+fn models(raw: Vec<RawModel>, problems: &mut Problems) -> Vec<ModelGrant> {
+    if raw.len() > MODELS_MAX {
+        let found = format!("has {} entries, more than {MODELS_MAX}", raw.len());
+        problems.add("models", found, "fewer models");
+    }
+    let mut models: Vec<ModelGrant> = Vec::new();
+    for (i, raw) in raw.into_iter().enumerate() {
+        let field = |name: &str| format!("models[{i}].{name}");
+        let name: Option<Name> =
+            required(&field("name"), raw.name, WRITE_NAME, problems).and_then(|text| {
+                problems.take(&field("name"), quoted(&text, text.parse()), WRITE_NAME)
+            });
+        let digest =
+            required(&field("sha256"), raw.sha256, WRITE_SHA256, problems).and_then(|text| {
+                problems.take(&field("sha256"), quoted(&text, text.parse()), WRITE_SHA256)
+            });
+        let source = required(&field("source"), raw.source, WRITE_SOURCE, problems)
+            .and_then(|raw| source(&field("source"), &raw, problems));
+        if let Some(twice) = name
+            .as_ref()
+            .filter(|name| models.iter().any(|m| m.name == **name))
+        {
+            problems.add(
+                field("name"),
+                format!("= {twice:?} is listed twice"),
+                "each name once",
+            );
+        }
+        if let (Some(name), Some(digest), Some(source)) = (name, digest, source) {
+            models.push(ModelGrant {
+                name,
+                digest,
+                source,
+            });
+        }
+    }
+    models
+}
+
+fn source(field: &str, raw: &RawSource, problems: &mut Problems) -> Option<Source> {
+    match (&raw.wheel, &raw.path, &raw.file, &raw.url) {
+        (Some(wheel), Some(path), None, None) => {
+            let parsed = WheelSource::parse(wheel, path).map(Source::Wheel);
+            problems.take(field, parsed, WRITE_SOURCE)
+        }
+        (None, None, Some(file), None) if !file.is_empty() => {
+            Some(Source::File(PathBuf::from(file)))
+        }
+        (None, None, None, Some(url)) => problems.take(field, Source::url(url), WRITE_SOURCE),
+        _ => {
+            problems.add(
+                field,
+                "is neither a wheel with a path, nor a file, nor a url",
+                WRITE_SOURCE,
+            );
+            None
+        }
+    }
+}
+
+fn limits(raw: RawLimits, problems: &mut Problems) -> Limits {
+    let mut limit = |name: &str, value: Option<i64>, default: u64, cap: u64| {
+        let Some(value) = value else { return default };
+        match u64::try_from(value) {
+            Ok(value) if (1..=cap).contains(&value) => value,
+            _ => {
+                let write = format!("a number from 1 to {cap}, or leave it out for {default}");
+                problems.add(
+                    format!("limits.{name}"),
+                    format!("= {value} is out of range"),
+                    write,
+                );
+                default
+            }
+        }
+    };
+    let (default, cap) = (Limits::DEFAULT, Limits::CAP);
+    Limits {
+        memory_bytes_max: limit(
+            "memory_bytes_max",
+            raw.memory_bytes_max,
+            default.memory_bytes_max,
+            cap.memory_bytes_max,
+        ),
+        time_ms_max: limit(
+            "time_ms_max",
+            raw.time_ms_max,
+            default.time_ms_max,
+            cap.time_ms_max,
+        ),
+        input_bytes_max: limit(
+            "input_bytes_max",
+            raw.input_bytes_max,
+            default.input_bytes_max,
+            cap.input_bytes_max,
+        ),
+        output_bytes_max: limit(
+            "output_bytes_max",
+            raw.output_bytes_max,
+            default.output_bytes_max,
+            cap.output_bytes_max,
+        ),
+        host_calls_max: limit(
+            "host_calls_max",
+            raw.host_calls_max,
+            default.host_calls_max,
+            cap.host_calls_max,
+        ),
+    }
+}
+
+fn prices(
+    raw: BTreeMap<String, RawPrice>,
+    problems: &mut Problems,
+) -> BTreeMap<MethodName, MethodPrice> {
+    let mut prices = BTreeMap::new();
+    for (key, raw) in raw {
+        let field = format!("prices.{key}");
+        let name: Option<MethodName> =
+            problems.take(&field, quoted(&key, key.parse()), WRITE_METHOD);
+        let call = required(&format!("{field}.call"), raw.call, WRITE_AMOUNT, problems)
+            .and_then(|value| amount(&format!("{field}.call"), &value, problems));
+        let per_input_kib = match raw.per_input_kib {
+            Some(value) => amount(&format!("{field}.per_input_kib"), &value, problems),
+            None => Some(Amount::ZERO),
+        };
+        if let (Some(name), Some(call), Some(per_input_kib)) = (name, call, per_input_kib)
+            && prices
+                .insert(
+                    name,
+                    MethodPrice {
+                        call,
+                        per_input_kib,
+                    },
+                )
+                .is_some()
+        {
+            problems.add(
+                field,
+                "names a method that is listed already",
+                "each method once",
+            );
+        }
+    }
+    prices
+}
+
+fn amount(field: &str, raw: &RawAmount, problems: &mut Problems) -> Option<Amount> {
+    let parsed = match raw {
+        RawAmount::Text(text) => quoted(text, text.parse::<Amount>()),
+        RawAmount::Number(number) => quoted(&number.to_string(), number.to_string().parse()),
+    };
+    problems.take(field, parsed, WRITE_AMOUNT)
+}
+
+/// The longest description or licence, in bytes.
+const TEXT_BYTES_MAX: usize = 1_000;
+/// The most models of one service.
+const MODELS_MAX: usize = 32;
+
+const WRITE_NAME: &str =
+    "a lowercase letter followed by up to 62 lowercase letters, digits and hyphens";
+const WRITE_VERSION: &str = "a semantic version such as `0.1.0`";
+const WRITE_DESCRIPTION: &str = "one sentence that says what the service answers";
+const WRITE_LICENSE: &str = "an SPDX expression such as `Apache-2.0`";
+const WRITE_SHA256: &str = "the 64 hex digits that `sha256sum` prints for the model's file";
+const WRITE_SOURCE: &str = "`{ wheel = \"package==version\", path = \"file/in/the/wheel\" }`, \
+                            `{ file = \"path\" }` or `{ url = \"https://...\" }`";
+const WRITE_WASI: &str = "a list from \"cli\", \"io\", \"clocks\", \"random\", \"filesystem\"";
+const WRITE_METHOD: &str = "an exported function's name, such as `[prices.identify]`";
+const WRITE_AMOUNT: &str = "a whole number of token base units, such as \"100\"";

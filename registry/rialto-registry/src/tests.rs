@@ -1,0 +1,207 @@
+//! Manifests as authors write them, right and wrong.
+
+use proptest::prelude::*;
+use rialto_channels::Amount;
+
+use crate::{Grants, Limits, Manifest, ManifestErrors, RawManifest, Source, WasiGroup};
+
+const DIGEST: &str = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c";
+
+const GOOD: &str = r#"
+name = "filetype"
+version = "0.1.0"
+description = "What kind of file are these bytes?"
+license = "Apache-2.0"
+[grants]
+tensor = true
+log = true
+wasi = ["cli", "io"]
+[[models]]
+name = "magika"
+sha256 = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c"
+source = { wheel = "magika==1.0.3", path = "magika/models/standard_v3_3/model.onnx" }
+[limits]
+time_ms_max = 500
+[prices.identify]
+call = "100"
+per_input_kib = 1
+[prices.explain_all]
+call = "340282366920938463463374607431768211455"
+"#;
+
+fn parse(text: &str) -> Result<Manifest, ManifestErrors> {
+    Manifest::try_from(toml::from_str::<RawManifest>(text).expect("decodes"))
+}
+
+fn fields(text: &str) -> Vec<String> {
+    parse(text)
+        .unwrap_err()
+        .0
+        .into_iter()
+        .map(|problem| problem.field)
+        .collect()
+}
+
+#[test]
+fn a_good_manifest_is_understood() {
+    let manifest = parse(GOOD).unwrap();
+    assert_eq!(manifest.name().as_str(), "filetype");
+    assert_eq!(manifest.version().to_string(), "0.1.0");
+    assert_eq!(
+        *manifest.grants(),
+        Grants {
+            tensor: true,
+            context: false,
+            log: true,
+            wasi: [WasiGroup::Cli, WasiGroup::Io].into(),
+        }
+    );
+    assert_eq!(
+        *manifest.limits(),
+        Limits {
+            time_ms_max: 500,
+            ..Limits::DEFAULT
+        }
+    );
+    let model = manifest.model("magika").unwrap();
+    assert_eq!(model.digest.to_string(), DIGEST);
+    assert!(matches!(&model.source, Source::Wheel(w) if w.requirement() == "magika==1.0.3"));
+    assert!(manifest.model("other").is_none());
+    let price = manifest.price(&"identify".parse().unwrap()).unwrap();
+    assert_eq!(
+        (price.call, price.per_input_kib),
+        (Amount::new(100), Amount::new(1))
+    );
+    let price = manifest.price(&"explain-all".parse().unwrap()).unwrap();
+    assert_eq!(
+        (price.call, price.per_input_kib),
+        (Amount::new(u128::MAX), Amount::ZERO)
+    );
+    assert!(manifest.price(&"free".parse().unwrap()).is_none());
+}
+
+#[test]
+fn an_empty_manifest_names_every_missing_field() {
+    assert_eq!(fields(""), ["name", "version", "description", "license"]);
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let bad = r#"
+        name = "File Type"
+        version = "1"
+        description = "  "
+        license = "Apache-2.0"
+        [grants]
+        wasi = ["io", "sockets"]
+        [[models]]
+        name = "m"
+        sha256 = "12"
+        source = { file = "m.onnx", url = "https://x.example/m" }
+        [[models]]
+        sha256 = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c"
+        source = { wheel = "magika", path = "m.onnx" }
+        [[models]]
+        name = "ok"
+        sha256 = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c"
+        source = { file = "a" }
+        [[models]]
+        name = "ok"
+        sha256 = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c"
+        source = { url = "https://x.example/m" }
+        [limits]
+        memory_bytes_max = 0
+        time_ms_max = -1
+        output_bytes_max = 1099511627776
+        [prices.Identify]
+        call = -1
+        [prices.a]
+        per_input_kib = "1.5"
+        [prices.a-b]
+        call = 1
+        [prices.a_b]
+        call = 2
+    "#;
+    assert_eq!(
+        fields(bad),
+        [
+            "name",
+            "version",
+            "description",
+            "models[0].sha256",
+            "models[0].source",
+            "models[1].name",
+            "models[1].source",
+            "models[3].name",
+            "grants.tensor",
+            "grants.wasi[1]",
+            "limits.memory_bytes_max",
+            "limits.time_ms_max",
+            "limits.output_bytes_max",
+            "prices.Identify",
+            "prices.Identify.call",
+            "prices.a.call",
+            "prices.a.per_input_kib",
+            "prices.a_b",
+        ]
+    );
+    let text = parse(bad).unwrap_err().to_string();
+    assert!(
+        text.starts_with("18 problems:\n  - `name` = \"File Type\": starts with 'F'"),
+        "{text}"
+    );
+    assert!(
+        text.contains("; write a semantic version such as `0.1.0`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn one_problem_reads_as_a_sentence() {
+    let error = parse(&GOOD.replace("tensor = true", ""))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "`grants.tensor` is not granted, yet models are listed; write `tensor = true`"
+    );
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    for (good, bad) in [
+        ("license =", "licence ="),
+        ("tensor =", "tensors ="),
+        ("sha256 =", "sha512 ="),
+        ("path =", "file_path ="),
+        ("time_ms_max =", "time_max ="),
+        ("per_input_kib =", "per_kib ="),
+    ] {
+        let text = GOOD.replace(good, bad);
+        let error = toml::from_str::<RawManifest>(&text)
+            .expect_err(bad)
+            .to_string();
+        assert!(error.contains("unknown field"), "{error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_manifest_or_an_error(
+        name in "\\PC{0,12}", version in "\\PC{0,12}", sha256 in "\\PC{0,70}",
+        wheel in "\\PC{0,20}", path in "\\PC{0,20}", limit: i64, price in "\\PC{0,40}",
+    ) {
+        let mut raw: RawManifest = toml::from_str(GOOD).unwrap();
+        raw.name = Some(name);
+        raw.version = Some(version);
+        raw.models[0].sha256 = Some(sha256);
+        raw.models[0].source = Some(crate::raw::RawSource {
+            wheel: Some(wheel), path: Some(path), ..Default::default()
+        });
+        raw.limits.memory_bytes_max = Some(limit);
+        raw.prices.get_mut("identify").unwrap().call = Some(crate::raw::RawAmount::Text(price));
+        if let Err(errors) = Manifest::try_from(raw) {
+            prop_assert!(!errors.0.is_empty());
+        }
+    }
+}
