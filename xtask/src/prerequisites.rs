@@ -1,0 +1,116 @@
+//! What must be on the machine already: everything else is fetched or built.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::{process, progress};
+
+/// One thing that a machine has or lacks.
+#[derive(Debug)]
+pub(crate) struct Prerequisite {
+    name: &'static str,
+    why: &'static str,
+    /// Debian's packages that bring it.
+    debian: &'static str,
+    present: fn() -> bool,
+}
+
+/// Needed to build the host and its services.
+pub(crate) const BUILD: &[Prerequisite] = &[C_COMPILER, PYTHON_PIP];
+
+/// Needed to check everything.
+pub(crate) const TEST: &[Prerequisite] = &[C_COMPILER, PYTHON_PIP, NODE_NPM];
+
+/// Names everything that is missing at once, with the command that installs it.
+///
+/// # Errors
+/// Something is missing.
+pub(crate) fn check(needed: &[Prerequisite]) -> Result<()> {
+    let missing: Vec<&Prerequisite> = needed.iter().filter(|one| !(one.present)()).collect();
+    for one in needed {
+        let state = if missing.iter().any(|other| other.name == one.name) {
+            "MISSING"
+        } else {
+            "found"
+        };
+        progress::say(format!("   {:<18} {state:<8} ({})", one.name, one.why));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", advice(&missing))
+}
+
+/// Says what to install and how.
+fn advice(missing: &[&Prerequisite]) -> String {
+    let names: Vec<_> = missing.iter().map(|one| one.name).collect();
+    let packages: Vec<_> = missing.iter().map(|one| one.debian).collect();
+    format!(
+        "missing: {}. On Debian or Ubuntu, as root: `apt-get install -y {}`; elsewhere, install them \
+         the way your system does. Then run the same command again",
+        names.join(", "),
+        packages.join(" ")
+    )
+}
+
+fn has_c_compiler() -> bool {
+    // The linker that rustc calls; some dependencies also compile C.
+    ["cc", "gcc", "clang"]
+        .iter()
+        .any(|name| process::find(name).is_some())
+}
+
+fn has_pip() -> bool {
+    process::succeeds(Command::new(PYTHON).args(["-m", "pip", "--version"]))
+}
+
+fn has_npm() -> bool {
+    ["node", "npm"]
+        .iter()
+        .all(|name| process::succeeds(Command::new(name).arg("--version")))
+}
+
+/// The Python that tasks start.
+pub(crate) const PYTHON: &str = "python3";
+
+const C_COMPILER: Prerequisite = Prerequisite {
+    name: "C compiler",
+    why: "links programs, builds libsecp256k1",
+    debian: "gcc libc6-dev",
+    present: has_c_compiler,
+};
+
+const PYTHON_PIP: Prerequisite = Prerequisite {
+    name: "Python 3 with pip",
+    why: "fetches models, which ship in wheels",
+    debian: "python3 python3-pip",
+    present: has_pip,
+};
+
+const NODE_NPM: Prerequisite = Prerequisite {
+    name: "Node with npm",
+    why: "compiles the contracts, runs foreign clients",
+    debian: "nodejs npm",
+    present: has_npm,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_names_everything_missing_and_one_command() {
+        let text = advice(&[&C_COMPILER, &NODE_NPM]);
+        assert!(text.contains("C compiler, Node with npm"), "{text}");
+        assert!(
+            text.contains("`apt-get install -y gcc libc6-dev nodejs npm`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_missing_is_no_error() {
+        assert!(check(&[]).is_ok());
+    }
+}
