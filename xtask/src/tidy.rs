@@ -1,8 +1,9 @@
 //! The house's own rules, as checks: each finding says what to do.
 //!
-//! [`layers`] reads dependencies from `cargo metadata`; [`files`] reads every tracked file;
+//! [`layers`] reads dependencies from `cargo metadata`; [`features`] from `cargo tree`; [`files`] reads every tracked file;
 //! [`house`] asks for what must be there. What clippy checks is not checked here.
 
+mod features;
 mod files;
 mod house;
 mod layers;
@@ -58,6 +59,7 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
     let sources = sources(paths)?;
     let mut findings = Vec::new();
     findings.extend(layers::check(&layers::read(paths)?));
+    findings.extend(features::check(&features::read(paths)?));
     findings.extend(files::check(&sources));
     findings.extend(links::check(&sources));
     findings.extend(house::check(&sources));

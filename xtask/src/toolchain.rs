@@ -96,6 +96,7 @@ impl Toolchain {
         let mut flags = remapped_paths(paths);
         if let Self::Private(compiler) = self {
             command.env("RUSTC", compiler);
+            flags.push(debian::without_prefix(&paths.toolchain()));
             // Debian's wasi-libc is from 2022 and lacks sockets: what is missing becomes a trap.
             flags.push("-Clink-arg=--unresolved-symbols=ignore-all".into());
         }

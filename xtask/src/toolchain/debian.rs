@@ -31,6 +31,12 @@ pub(super) fn compiler(prefix: &Path) -> PathBuf {
     prefix.join("rustc")
 }
 
+/// The flag that keeps a prefix out of what is built with its sources: where it lies is this
+/// machine's affair, and it is moved once.
+pub(super) fn without_prefix(prefix: &Path) -> String {
+    format!("--remap-path-prefix={}=/toolchain", prefix.display())
+}
+
 /// Makes the compiler and the target's standard library in `prefix`.
 pub(super) fn install(paths: &Paths, prefix: &Path) -> Result<()> {
     let scratch = paths.scratch("wasm-toolchain")?;
@@ -209,7 +215,6 @@ fn build_standard_library(paths: &Paths, scratch: &Path, prefix: &Path) -> Resul
     for outer in [
         "RUSTC_WRAPPER",
         "RUSTC_WORKSPACE_WRAPPER",
-        "CARGO_ENCODED_RUSTFLAGS",
         "CARGO_BUILD_TARGET",
     ] {
         command.env_remove(outer);
@@ -220,8 +225,11 @@ fn build_standard_library(paths: &Paths, scratch: &Path, prefix: &Path) -> Resul
         .env("RUSTC", compiler(prefix))
         // Only here, never for guests: `-Zbuild-std` is cargo's one way to build a standard library.
         .env("RUSTC_BOOTSTRAP", "1")
-        // Lets guests optimise across crates with this library, as with rustup's.
-        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+        // Bitcode lets guests optimise across crates with this library, as with rustup's.
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            format!("-Cembed-bitcode=yes\x1f{}", without_prefix(prefix)),
+        )
         .args([
             "build",
             "--release",
