@@ -154,3 +154,64 @@ fn token_domain(domain: &TokenDomain) -> Eip712Domain {
 
 /// `withdrawDelay` is a `uint40` on chain.
 const U40_MASK: u64 = 0xff_ffff_ffff;
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::b256;
+
+    use super::*;
+
+    /// The type hashes are constants of the token standards.
+    #[test]
+    fn token_types_are_those_of_the_standards() {
+        let check = |hash: B256, expected| assert_eq!(hash, expected);
+        check(
+            keccak256(token::TransferWithAuthorization::eip712_encode_type().as_bytes()),
+            b256!("0x7c7c6cdb67a18743f49ec6fa9b35f50d52ed05cbed4cc592e13b44501c1a2267"),
+        );
+        check(
+            keccak256(token::ReceiveWithAuthorization::eip712_encode_type().as_bytes()),
+            b256!("0xd099cc98ef71107a616c4f0f941f04c322d8e254fe26b3c6668db87aae413de8"),
+        );
+        check(
+            keccak256(token::Permit::eip712_encode_type().as_bytes()),
+            b256!("0x6e71edae12b1b97f4d1f60370fef10105fa2faae0126114a169c64845d6126c9"),
+        );
+    }
+
+    #[test]
+    fn every_field_of_a_permit_is_signed() {
+        let domain = TokenDomain {
+            chain_id: 1,
+            token: Address::repeat_byte(1),
+            name: "USDC".into(),
+            version: "2".into(),
+        };
+        let (owner, spender) = (Address::repeat_byte(2), Address::repeat_byte(3));
+        let [one, two, three] = [1, 2, 3].map(U256::from);
+        let digests = [
+            permit(&domain, owner, spender, one, two, three),
+            permit(&domain, spender, owner, one, two, three),
+            permit(&domain, owner, spender, two, two, three),
+            permit(&domain, owner, spender, one, one, three),
+            permit(&domain, owner, spender, one, two, two),
+            permit(
+                &TokenDomain {
+                    version: "1".into(),
+                    ..domain
+                },
+                owner,
+                spender,
+                one,
+                two,
+                three,
+            ),
+        ];
+        for (index, digest) in digests.iter().enumerate() {
+            assert!(
+                !digests[..index].contains(digest),
+                "digest {index} is not its own"
+            );
+        }
+    }
+}

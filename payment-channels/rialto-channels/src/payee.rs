@@ -12,6 +12,8 @@ mod error;
 mod reject;
 mod settle;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
