@@ -1,1 +1,12 @@
-//! The EVM side: contract bindings, an RPC client and an in-process development chain.
+//! The EVM side of the payment channels: contract bindings, a client for any EVM chain, and a
+//! development chain in the process.
+//!
+//! Non-goals: protocol decisions. When to claim, what to charge and whom to serve is decided by
+//! `rialto-channels` and the node; this crate carries it out and reports what the chain says.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod contracts;
+pub mod devchain;
+pub mod install;

@@ -1,0 +1,159 @@
+//! What happened to channels, by polling ranges of blocks.
+
+use alloy::primitives::{Address, B256};
+use alloy::providers::Provider;
+use alloy::rpc::types::{Filter, Log};
+use alloy::sol_types::SolEventInterface;
+use rialto_channels::{Amount, ChainTime, ChannelId};
+
+use super::error::from_rpc;
+use super::{ChainClient, ChainError};
+use crate::contracts::IBatchSettlement::IBatchSettlementEvents as Raw;
+
+/// An event of the settlement contract, and where it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The block's number.
+    pub block: u64,
+    /// The transaction.
+    pub transaction: B256,
+    /// What happened.
+    pub event: ChannelEvent,
+}
+
+/// What happened to a channel or a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChannelEvent {
+    /// Money came in.
+    Deposited {
+        /// The channel.
+        channel: ChannelId,
+        /// How much.
+        amount: Amount,
+        /// The channel's balance after it.
+        balance: Amount,
+    },
+    /// The receiver's side claimed.
+    Claimed {
+        /// The channel.
+        channel: ChannelId,
+        /// How much more.
+        amount: Amount,
+        /// How much in all.
+        total_claimed: Amount,
+    },
+    /// A receiver was paid.
+    Settled {
+        /// Who.
+        receiver: Address,
+        /// In which token.
+        token: Address,
+        /// How much.
+        amount: Amount,
+    },
+    /// Money went back to the payer by agreement.
+    Refunded {
+        /// The channel.
+        channel: ChannelId,
+        /// How much.
+        amount: Amount,
+    },
+    /// The payer's side started to take money out: claim at once.
+    WithdrawInitiated {
+        /// The channel.
+        channel: ChannelId,
+        /// How much.
+        amount: Amount,
+        /// When it can be finished.
+        finalizes_at: ChainTime,
+    },
+    /// A withdrawal ended.
+    WithdrawFinalized {
+        /// The channel.
+        channel: ChannelId,
+        /// How much went to the payer.
+        amount: Amount,
+    },
+}
+
+impl ChainClient {
+    /// The events from block `from` on, oldest first, and the block to go on from. Blocks without
+    /// enough confirmations are left for later; one call looks at 2,000 blocks at most.
+    ///
+    /// # Errors
+    /// See [`ChainError`]; the same `from` can be asked for again.
+    pub async fn events(&self, from: u64) -> Result<(Vec<Event>, u64), ChainError> {
+        let latest = self.block_number().await?;
+        let shallow = self.inner.config.confirmations.saturating_sub(1);
+        let Some(last) = latest.checked_sub(shallow).filter(|last| *last >= from) else {
+            return Ok((Vec::new(), from));
+        };
+        let last = last.min(from.saturating_add(EVENT_BLOCKS_MAX - 1));
+        let filter = Filter::new()
+            .address(self.contracts().settlement)
+            .from_block(from)
+            .to_block(last);
+        let logs = self
+            .inner
+            .provider
+            .get_logs(&filter)
+            .await
+            .map_err(from_rpc)?;
+        let mut events = Vec::with_capacity(logs.len());
+        for log in &logs {
+            events.extend(decode(log)?);
+        }
+        Ok((events, last.saturating_add(1)))
+    }
+}
+
+/// `None` for events that tell nothing about money.
+fn decode(log: &Log) -> Result<Option<Event>, ChainError> {
+    let Ok(raw) = Raw::decode_log(&log.inner) else {
+        // A newer contract may have events that we do not know.
+        return Ok(None);
+    };
+    let event = match raw.data {
+        Raw::Deposited(event) => ChannelEvent::Deposited {
+            channel: ChannelId(event.channelId),
+            amount: Amount::new(event.amount),
+            balance: Amount::new(event.newBalance),
+        },
+        Raw::Claimed(event) => ChannelEvent::Claimed {
+            channel: ChannelId(event.channelId),
+            amount: Amount::new(event.claimAmount),
+            total_claimed: Amount::new(event.newTotalClaimed),
+        },
+        Raw::Settled(event) => ChannelEvent::Settled {
+            receiver: event.receiver,
+            token: event.token,
+            amount: Amount::new(event.amount),
+        },
+        Raw::Refunded(event) => ChannelEvent::Refunded {
+            channel: ChannelId(event.channelId),
+            amount: Amount::new(event.amount),
+        },
+        Raw::WithdrawInitiated(event) => ChannelEvent::WithdrawInitiated {
+            channel: ChannelId(event.channelId),
+            amount: Amount::new(event.amount),
+            finalizes_at: ChainTime::new(event.finalizeAfter.to()),
+        },
+        Raw::WithdrawFinalized(event) => ChannelEvent::WithdrawFinalized {
+            channel: ChannelId(event.channelId),
+            amount: Amount::new(event.amount),
+        },
+        Raw::ChannelCreated(_) | Raw::ChannelClosed(_) => return Ok(None),
+    };
+    let place = log.block_number.zip(log.transaction_hash);
+    let (block, transaction) =
+        place.ok_or_else(|| ChainError::BadAnswer("log without a block".to_owned()))?;
+    Ok(Some(Event {
+        block,
+        transaction,
+        event,
+    }))
+}
+
+/// Blocks in one request; public endpoints refuse more.
+const EVENT_BLOCKS_MAX: u64 = 2_000;

@@ -1,0 +1,28 @@
+//! The client against real chains: every test runs on the in-process development chain and on
+//! anvil (`RIALTO_ANVIL` names its binary; `cargo xtask test` sets it).
+//!
+//! Non-goals: the contracts' own rules, which have their own tests.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed unwrap in a test's helper fails the test"
+)]
+
+/// Makes two tests of each `async fn(Chain)`: one for each kind of chain.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod dev {
+            $(#[test] fn $name() { crate::chain::run(crate::chain::Kind::Dev, super::$name); })+
+        }
+        mod anvil {
+            $(#[test] fn $name() { crate::chain::run(crate::chain::Kind::Anvil, super::$name); })+
+        }
+    };
+}
+
+mod chain;
+mod claims;
+mod confirmations;
+mod connect;
+mod life;
+mod people;
