@@ -1,1 +1,30 @@
-//! The HTTP door: services, x402 payments, OpenAPI and receipts.
+//! The HTTP door: services, x402 payments, OpenAPI and receipts; and a client that pays.
+//!
+//! A request becomes the node's own types here, and the node's answer becomes HTTP. Whether a
+//! voucher is good, what a call costs and what a component may do is decided elsewhere.
+//!
+//! - [`x402`]: the payment protocol on the wire, strict in and plain out;
+//! - [`router`] and [`serve`]: the server;
+//! - [`client`]: [`client::PayingClient`], used by the command line, tests and benchmarks.
+//!
+//! Non-goals: TLS, accounts, sessions, x402 version 1.
+
+mod arguments;
+mod body;
+pub mod client;
+mod config;
+mod demand;
+mod gateway;
+pub mod listing;
+pub mod openapi;
+pub mod problem;
+pub mod record;
+mod routes;
+mod serve;
+#[cfg(test)]
+mod testing;
+pub mod x402;
+
+pub use config::Config;
+pub use gateway::router;
+pub use serve::serve;

@@ -1,0 +1,235 @@
+//! A client that pays: quotes a call, opens and tops up a channel, signs vouchers, recovers from
+//! lost answers, checks receipts, and takes the rest of the money back.
+//!
+//! Every decision about money is [`rialto_channels::payer`]'s; this module moves bytes. Calls may
+//! overlap: one client is shared by as many tasks as you like. What it trusts: the settlement
+//! contract and the collector are fixed addresses, the tokens are those of [`Config::tokens`], and
+//! a host is believed about past charges only as far as our own signature goes.
+//!
+//! Not here: `exact` payments, contract wallets, withdrawals against an absent host.
+
+mod call;
+mod channel;
+mod error;
+mod quote;
+mod reach;
+mod reading;
+mod receipts;
+mod refund;
+mod rpc;
+mod send;
+mod store;
+mod ticket;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{Address, address};
+use bytes::Bytes;
+use rialto_channels::payer::{Limits, PayerSnapshot};
+use rialto_channels::receipt::SignedReceipt;
+use rialto_channels::{Amount, B256, ChannelId, SigningKey};
+use tokio::sync::Mutex;
+
+pub use error::{ClientError, ReceiptFault, StoreError};
+pub use quote::Quote;
+pub use store::{StoredChannel, stored_channels};
+
+use channel::Channel;
+use rpc::Rpc;
+
+/// How a client pays.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The gateway's URL, without a path.
+    pub gateway: String,
+    /// The most that one call may cost, in token base units.
+    pub price_max: Amount,
+    /// The most that is signed and deposited at a time.
+    pub limits: Limits,
+    /// The folder that keeps the channels' states; none keeps them in memory only, and a later
+    /// client then learns them from the host and the chain.
+    pub store: Option<PathBuf>,
+    /// An RPC endpoint of the chain; none asks the gateway for one.
+    pub rpc_url: Option<String>,
+    /// The tokens that may be paid with, each with its chain.
+    pub tokens: Vec<Token>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How often a request is sent before it is given up, the first time included.
+    pub attempts: u32,
+}
+
+/// A token that a client may pay with. Its names are fixed here and not taken from a host, because
+/// they are part of what the wallet signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The chain.
+    pub chain_id: u64,
+    /// The contract.
+    pub address: Address,
+    /// Its EIP-712 name.
+    pub name: String,
+    /// Its EIP-712 version.
+    pub version: String,
+}
+
+impl Config {
+    /// Pays at `gateway` with the usual tokens: at most 0.1 USDC a call and 5 USDC a deposit.
+    #[must_use]
+    pub fn new(gateway: impl Into<String>) -> Self {
+        Self {
+            gateway: gateway.into(),
+            price_max: Amount::new(100_000),
+            limits: Limits {
+                call_max: Amount::new(1_000_000),
+                deposit_max: Amount::new(5_000_000),
+                deposit_calls: 20,
+            },
+            store: None,
+            rpc_url: None,
+            tokens: usual_tokens(),
+            timeout: Duration::from_secs(60),
+            attempts: 4,
+        }
+    }
+}
+
+/// USDC on Base and on its test network (which the development chain stands in for).
+#[must_use]
+pub fn usual_tokens() -> Vec<Token> {
+    let usdc = |chain_id, address, name: &str| Token {
+        chain_id,
+        address,
+        name: name.to_owned(),
+        version: "2".to_owned(),
+    };
+    let base = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+    let base_sepolia = address!("0x036CbD53842c5426634e7929541eC2318f3dCF7e");
+    vec![
+        usdc(84532, base_sepolia, "USDC"),
+        usdc(8453, base, "USD Coin"),
+    ]
+}
+
+/// What a call sends.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// What they are.
+    pub content_type: String,
+}
+
+impl Body {
+    /// A JSON object of the method's parameters.
+    #[must_use]
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self {
+            bytes: value.to_string().into(),
+            content_type: "application/json".to_owned(),
+        }
+    }
+
+    /// The raw bytes of a method's byte parameter.
+    #[must_use]
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            content_type: "application/octet-stream".to_owned(),
+        }
+    }
+}
+
+/// An answer, and what it cost.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The result's JSON, as it came.
+    pub body: Bytes,
+    /// What was charged, in token base units.
+    pub charged: Amount,
+    /// The deposit that was made for this call, with its transaction when the host named it.
+    pub deposit: Option<(Amount, Option<B256>)>,
+    /// The channel afterwards; none for a free call.
+    pub channel: Option<PayerSnapshot>,
+    /// The host's statement.
+    pub receipt: Option<SignedReceipt>,
+    /// What is wrong with the receipt: the host broke its word, though the answer came.
+    pub receipt_fault: Option<ReceiptFault>,
+    /// Whether this is the stored answer of a call made before.
+    pub replayed: bool,
+}
+
+/// Money taken back.
+#[derive(Debug, Clone)]
+pub struct Refunded {
+    /// The channel.
+    pub channel: ChannelId,
+    /// What was returned, in token base units.
+    pub amount: Amount,
+    /// The transaction.
+    pub transaction: String,
+}
+
+/// A client that pays. Cheap to clone; clones share channels.
+#[derive(Debug, Clone)]
+pub struct PayingClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    key: SigningKey,
+    http: reqwest::Client,
+    rpc: tokio::sync::OnceCell<Rpc>,
+    channels: Mutex<HashMap<ChannelId, Arc<Channel>>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("gateway", &self.config.gateway)
+            .field("payer", &self.key.address())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PayingClient {
+    /// A client of one gateway that pays with `key`, which is both the wallet's and the channels'
+    /// signing key.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`] when no HTTP client can be made here.
+    pub fn new(mut config: Config, key: SigningKey) -> Result<Self, ClientError> {
+        while config.gateway.ends_with('/') {
+            config.gateway.pop();
+        }
+        let http = reqwest::Client::builder()
+            .timeout(config.timeout)
+            .build()
+            .map_err(ClientError::Transport)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                key,
+                http,
+                rpc: tokio::sync::OnceCell::new(),
+                channels: Mutex::new(HashMap::new()),
+            }),
+        })
+    }
+
+    /// Who pays.
+    #[must_use]
+    pub fn payer(&self) -> Address {
+        self.inner.key.address()
+    }
+
+    /// The states of the channels that this client has used since it was made.
+    pub async fn channels(&self) -> Vec<PayerSnapshot> {
+        let channels = self.inner.channels.lock().await;
+        channels.values().map(|channel| channel.state()).collect()
+    }
+}

@@ -1,0 +1,255 @@
+//! A call that is paid for: sign, send, account for what came back.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use rialto_channels::payer::Corrective;
+use rialto_channels::{Amount, OnChainView, SignedVoucher};
+use rialto_node::Deposit;
+use serde_json::{Map, Value, json};
+
+use super::channel::Channel;
+use super::quote::Offer;
+use super::reading::{self, Correction, amount, receipt, settlement};
+use super::receipts::Expected;
+use super::send::{Reply, Sent};
+use super::ticket::Ticket;
+use super::{Answer, Body, ClientError, PayingClient, Quote};
+use crate::x402::payment::{ChannelConfigWire, DepositWire, PaymentPayload, VoucherWire};
+use crate::x402::settlement::ChannelState;
+use crate::x402::{VERSION, header, identifier};
+
+/// How often one call adopts the host's count: calls that overlap can need it more than once.
+const RESYNCS_MAX: u32 = 6;
+
+impl PayingClient {
+    /// Makes the call that was quoted, and pays for it.
+    ///
+    /// When the answer is lost on the way the request is sent again under the same name, so that
+    /// it runs and is charged once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; except after [`ClientError::Transport`] and [`ClientError::Protocol`],
+    /// nothing was charged.
+    pub async fn call(&self, quote: &Quote, body: &Body) -> Result<Answer, ClientError> {
+        let Some(offer) = &quote.offer else {
+            return self.call_free(quote, body).await;
+        };
+        let channel = self.channel(offer).await?;
+        let answer = self.call_on(&channel, quote, offer, body).await;
+        channel.save().await?;
+        answer
+    }
+
+    async fn call_on(
+        &self,
+        channel: &Arc<Channel>,
+        quote: &Quote,
+        offer: &Offer,
+        body: &Body,
+    ) -> Result<Answer, ClientError> {
+        let url = self.url(&quote.service, &quote.method);
+        let name = payment_name();
+        let mut resyncs = 0;
+        loop {
+            if channel.is_stale() {
+                let view = self
+                    .rpc(offer)
+                    .await?
+                    .channel(channel.id(), &offer.config)
+                    .await?;
+                channel.viewed(&view);
+            }
+            let now = self.now(channel, offer).await;
+            let ticket = channel.sign(offer, &self.inner.key, now).await?;
+            let payment = header::encode(&payload(offer, &ticket, &name))?;
+            channel.save().await?;
+            let reply = match self.send(&url, body, Some(payment)).await {
+                Sent::Reply(reply) => reply,
+                Sent::Lost(error) => {
+                    ticket.lost();
+                    return Err(ClientError::Transport(error));
+                }
+                Sent::Unreached(error) => {
+                    ticket.failed();
+                    return Err(ClientError::Transport(error));
+                }
+            };
+            if reply.status == StatusCode::OK {
+                return self.answered(channel, quote, offer, body, ticket, reply);
+            }
+            if reply.status != StatusCode::PAYMENT_REQUIRED {
+                return Err(refused(ticket, &reply));
+            }
+            ticket.failed();
+            match reading::correction(&reply)? {
+                Correction::Resync(state, seen) if resyncs < RESYNCS_MAX => {
+                    resyncs += 1;
+                    self.resync(channel, offer, state.as_ref(), &seen).await?;
+                }
+                Correction::Resync(..) => {
+                    return Err(ClientError::Payment {
+                        code: "resync".to_owned(),
+                        message: "the host's count keeps changing".to_owned(),
+                    });
+                }
+                Correction::Refused(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Adopts the host's count. The chain is asked where it can be; else the host's word for what
+    /// the contract holds will do, because our signature bounds the count.
+    pub(super) async fn resync(
+        &self,
+        channel: &Channel,
+        offer: &Offer,
+        state: Option<&Corrective>,
+        seen: &ChannelState,
+    ) -> Result<(), ClientError> {
+        let view = match self.view(channel, offer).await {
+            Ok(view) => view,
+            Err(error) => {
+                tracing::debug!(%error, "taking the host's word for the channel's balance");
+                reading::said(seen)?
+            }
+        };
+        channel.resync(state, &view)
+    }
+
+    pub(super) async fn view(
+        &self,
+        channel: &Channel,
+        offer: &Offer,
+    ) -> Result<OnChainView, ClientError> {
+        let rpc = self.rpc(offer).await?;
+        rpc.channel(channel.id(), &offer.config).await
+    }
+
+    fn answered(
+        &self,
+        channel: &Channel,
+        quote: &Quote,
+        offer: &Offer,
+        body: &Body,
+        mut ticket: Ticket,
+        reply: Reply,
+    ) -> Result<Answer, ClientError> {
+        let settlement = settlement(&reply)?.ok_or_else(|| {
+            ClientError::Protocol("a paid answer without a PAYMENT-RESPONSE header".to_owned())
+        })?;
+        let extra = settlement.extra.unwrap_or_default();
+        let charged = amount(extra.charged_amount.as_deref().unwrap_or("0"))?;
+        let state = extra.channel_state;
+        let cumulative = state.and_then(|s| s.charged_cumulative_amount);
+        let cumulative = cumulative.as_deref().map(amount).transpose()?;
+        let transaction = settlement.transaction.parse().ok();
+        let deposit = ticket.deposited()?.map(|amount| (amount, transaction));
+        ticket.charged(charged, cumulative)?;
+        let replayed = reply.headers.contains_key(header::RIALTO_REPLAYED);
+        let expected = Expected {
+            host: offer.config.receiver_authorizer,
+            channel: channel.id(),
+            payer: self.payer(),
+            service: &quote.service,
+            method: &quote.method,
+            request: &body.bytes,
+            response: &reply.body,
+            charged,
+        };
+        let (receipt, receipt_fault) = match receipt(&reply) {
+            Ok(receipt) => {
+                let checked = channel.check_receipt(&expected, &receipt, replayed);
+                (Some(receipt), checked.err())
+            }
+            Err(fault) => (None, Some(fault)),
+        };
+        Ok(Answer {
+            body: reply.body,
+            charged,
+            deposit,
+            channel: Some(channel.state()),
+            receipt,
+            receipt_fault,
+            replayed,
+        })
+    }
+
+    async fn call_free(&self, quote: &Quote, body: &Body) -> Result<Answer, ClientError> {
+        let url = self.url(&quote.service, &quote.method);
+        match self.send(&url, body, None).await {
+            Sent::Reply(reply) if reply.status == StatusCode::OK => Ok(Answer {
+                receipt: receipt(&reply).ok(),
+                body: reply.body,
+                charged: Amount::ZERO,
+                deposit: None,
+                channel: None,
+                receipt_fault: None,
+                replayed: false,
+            }),
+            Sent::Reply(reply) if reply.status == StatusCode::PAYMENT_REQUIRED => {
+                Err(ClientError::Payment {
+                    code: "payment_required".to_owned(),
+                    message: "the method is not free any more; ask for a new quote".to_owned(),
+                })
+            }
+            Sent::Reply(reply) => Err(reply.refusal()),
+            Sent::Lost(error) | Sent::Unreached(error) => Err(ClientError::Transport(error)),
+        }
+    }
+}
+
+fn payload(offer: &Offer, ticket: &Ticket, name: &str) -> PaymentPayload {
+    let mut payment = wire_payment(offer, ticket.voucher(), ticket.deposit());
+    let mut extensions = Map::new();
+    extensions.insert(identifier::KEY.to_owned(), identifier::with_id(name));
+    payment.extensions = Some(extensions);
+    payment
+}
+
+fn wire_payment(
+    offer: &Offer,
+    voucher: &SignedVoucher,
+    deposit: Option<&Deposit>,
+) -> PaymentPayload {
+    let mut payload = json!({
+        "type": if deposit.is_some() { "deposit" } else { "voucher" },
+        "channelConfig": ChannelConfigWire::new(&offer.config),
+        "voucher": VoucherWire::new(voucher),
+    });
+    if let Some(deposit) = deposit {
+        payload["deposit"] = json!(DepositWire::new(deposit));
+    }
+    envelope(offer, payload)
+}
+
+/// The envelope of a payment for this offer.
+pub(super) fn envelope(offer: &Offer, payload: Value) -> PaymentPayload {
+    PaymentPayload {
+        x402_version: VERSION,
+        payload,
+        accepted: offer.accepted.clone(),
+        extensions: None,
+    }
+}
+
+/// A refusal that is not about the payment: nothing was charged, but a deposit may have been made.
+fn refused(mut ticket: Ticket, reply: &Reply) -> ClientError {
+    let settled = matches!(settlement(reply), Ok(Some(settlement)) if settlement.success);
+    if settled && let Err(error) = ticket.deposited() {
+        return error;
+    }
+    if reply.status == StatusCode::CONFLICT {
+        // The payment may have been charged before, under an answer that is no longer kept.
+        ticket.lost();
+    } else {
+        ticket.failed();
+    }
+    reply.refusal()
+}
+
+/// A fresh name for a payment.
+fn payment_name() -> String {
+    let random: [u8; 16] = rand::random();
+    format!("pay_{}", alloy_primitives::hex::encode(random))
+}

@@ -1,0 +1,128 @@
+//! One request with its payment, sent until something comes back: the payment's name makes
+//! sending it again safe.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{Body, ClientError, PayingClient};
+use crate::x402::header::PAYMENT_SIGNATURE;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// What came of sending.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// An answer.
+    Reply(Reply),
+    /// No answer, and the host may have seen the request.
+    Lost(reqwest::Error),
+    /// No answer, and the host cannot have seen it.
+    Unreached(reqwest::Error),
+}
+
+impl Reply {
+    pub(super) async fn read(response: reqwest::Response) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.bytes().await?,
+        })
+    }
+
+    /// The refusal that this answer is.
+    pub(super) fn refusal(&self) -> ClientError {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or(Value::Null);
+        let error = &body["error"];
+        let text = |name: &str| error[name].as_str().map(str::to_owned);
+        ClientError::Refused {
+            status: self.status.as_u16(),
+            code: text("code").unwrap_or_else(|| "unknown".to_owned()),
+            message: text("message").unwrap_or_else(|| format!("HTTP {}", self.status)),
+            hint: text("hint"),
+            details: error.get("details").cloned().map(Box::new),
+        }
+    }
+
+    /// How long the host asks to wait, if it is only busy.
+    fn busy(&self) -> Option<Duration> {
+        let is_busy = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ]
+        .contains(&self.status);
+        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+        let wait = Duration::from_secs(seconds.parse().ok()?);
+        is_busy.then_some(wait.min(RETRY_AFTER_MAX))
+    }
+}
+
+impl PayingClient {
+    /// Posts a call, with its payment if there is one.
+    pub(super) async fn send(&self, url: &str, body: &Body, payment: Option<HeaderValue>) -> Sent {
+        let mut seen = false;
+        let mut attempt: u32 = 1;
+        loop {
+            let last = attempt >= self.inner.config.attempts;
+            let wait = match self.post(url, body, payment.clone()).await {
+                Ok(reply) => match reply.busy() {
+                    Some(wait) if !last => wait,
+                    Some(_) | None => return Sent::Reply(reply),
+                },
+                Err(error) => {
+                    seen |= !error.is_connect();
+                    match (last, seen) {
+                        (true, true) => return Sent::Lost(error),
+                        (true, false) => return Sent::Unreached(error),
+                        (false, _) => backoff(attempt),
+                    }
+                }
+            };
+            sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        body: &Body,
+        payment: Option<HeaderValue>,
+    ) -> Result<Reply, reqwest::Error> {
+        let mut request = self
+            .inner
+            .http
+            .post(url)
+            .header(header::CONTENT_TYPE, &body.content_type)
+            .body(body.bytes.clone());
+        if let Some(mut payment) = payment {
+            payment.set_sensitive(true);
+            request = request.header(PAYMENT_SIGNATURE, payment);
+        }
+        Reply::read(request.send().await?).await
+    }
+}
+
+/// 50 ms, 100 ms, 200 ms, and so on, with half of it random so that clients spread out.
+fn backoff(attempt: u32) -> Duration {
+    let whole = BACKOFF_FIRST
+        .saturating_mul(
+            1_u32
+                .checked_shl(attempt.saturating_sub(1))
+                .unwrap_or(u32::MAX),
+        )
+        .min(RETRY_AFTER_MAX);
+    whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+}
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);

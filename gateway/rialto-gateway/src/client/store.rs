@@ -1,0 +1,247 @@
+//! A payer's channels on disk: one JSON file a channel, replaced as a whole, held by one program
+//! at a time.
+//!
+//! Losing a file loses no money: the host's corrective answer and the chain give the state back.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use rialto_channels::payer::PayerSnapshot;
+use rialto_channels::{Amount, ChainTime, ChannelConfig, ChannelId, Withdrawal};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::StoreError;
+
+/// A channel as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredChannel {
+    /// The gateway that it pays.
+    pub gateway: String,
+    /// Its chain.
+    pub chain_id: u64,
+    /// Its state.
+    pub snapshot: PayerSnapshot,
+    /// The cumulative charge and the digest of the newest receipt.
+    pub last_receipt: Option<(Amount, B256)>,
+}
+
+/// All channels kept in a folder; an absent folder keeps none.
+///
+/// # Errors
+/// [`StoreError`] for the first file that cannot be read.
+pub fn stored_channels(dir: &Path) -> Result<Vec<StoredChannel>, StoreError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(at(dir, source)),
+    };
+    let mut channels = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|source| at(dir, source))?.path();
+        if path.extension().is_some_and(|end| end == "json") {
+            channels.extend(read(&path)?);
+        }
+    }
+    channels.sort_by_key(|channel| channel.snapshot.id);
+    Ok(channels)
+}
+
+/// One channel's file, locked for as long as this lives.
+#[derive(Debug)]
+pub(super) struct ChannelFile {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl ChannelFile {
+    /// Takes the channel's lock, waiting at most `wait` for another program.
+    pub(super) async fn open(
+        dir: &Path,
+        id: ChannelId,
+        wait: Duration,
+    ) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(|source| at(dir, source))?;
+        let lock_path = dir.join(format!("{id}.lock"));
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|source| at(&lock_path, source))?;
+        let deadline = Instant::now() + wait;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    sleep(LOCK_PAUSE).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::Busy { path: lock_path });
+                }
+                Err(TryLockError::Error(source)) => return Err(at(&lock_path, source)),
+            }
+        }
+        Ok(Self {
+            path: dir.join(format!("{id}.json")),
+            _lock: lock,
+        })
+    }
+
+    /// The kept state, if there is one.
+    pub(super) fn load(&self) -> Result<Option<StoredChannel>, StoreError> {
+        read(&self.path)
+    }
+
+    /// Replaces the kept state; durable when this returns. Blocks.
+    pub(super) fn save(&self, channel: &StoredChannel) -> Result<(), StoreError> {
+        let fails = |source| at(&self.path, source);
+        let json = serde_json::to_vec_pretty(&Record::from(channel))
+            .map_err(|error| fails(io::Error::other(error)))?;
+        let new = self.path.with_extension("json.new");
+        let mut file = File::create(&new).map_err(fails)?;
+        file.write_all(&json).map_err(fails)?;
+        file.sync_all().map_err(fails)?;
+        fs::rename(&new, &self.path).map_err(fails)?;
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(fails)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    format: u32,
+    gateway: String,
+    chain_id: u64,
+    channel: B256,
+    config: ConfigRecord,
+    balance: String,
+    claimed: String,
+    charged: String,
+    uncertain: String,
+    signed_max: String,
+    withdrawal: Option<(String, u64)>,
+    last_receipt: Option<(String, B256)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigRecord {
+    payer: Address,
+    payer_authorizer: Address,
+    receiver: Address,
+    receiver_authorizer: Address,
+    token: Address,
+    withdraw_delay: u64,
+    salt: B256,
+}
+
+impl From<&StoredChannel> for Record {
+    fn from(channel: &StoredChannel) -> Self {
+        let state = &channel.snapshot;
+        let config = &state.config;
+        Self {
+            format: FORMAT,
+            gateway: channel.gateway.clone(),
+            chain_id: channel.chain_id,
+            channel: state.id.0,
+            config: ConfigRecord {
+                payer: config.payer,
+                payer_authorizer: config.payer_authorizer,
+                receiver: config.receiver,
+                receiver_authorizer: config.receiver_authorizer,
+                token: config.token,
+                withdraw_delay: config.withdraw_delay,
+                salt: config.salt,
+            },
+            balance: state.balance.to_string(),
+            claimed: state.claimed.to_string(),
+            charged: state.charged.to_string(),
+            uncertain: state.uncertain.to_string(),
+            signed_max: state.signed_max.to_string(),
+            withdrawal: state
+                .withdrawal
+                .map(|w| (w.amount.to_string(), w.finalizes_at.get())),
+            last_receipt: channel
+                .last_receipt
+                .map(|(after, digest)| (after.to_string(), digest)),
+        }
+    }
+}
+
+impl TryFrom<Record> for StoredChannel {
+    type Error = String;
+
+    fn try_from(record: Record) -> Result<Self, String> {
+        if record.format != FORMAT {
+            return Err(format!("format {} is not {FORMAT}", record.format));
+        }
+        let amount = |text: String| text.parse::<Amount>().map_err(|error| error.to_string());
+        let config = record.config;
+        let withdrawal = record.withdrawal.map(|(text, at)| {
+            amount(text).map(|amount| Withdrawal {
+                amount,
+                finalizes_at: ChainTime::new(at),
+            })
+        });
+        let last_receipt = record
+            .last_receipt
+            .map(|(after, digest)| amount(after).map(|after| (after, digest)));
+        Ok(Self {
+            gateway: record.gateway,
+            chain_id: record.chain_id,
+            snapshot: PayerSnapshot {
+                config: ChannelConfig {
+                    payer: config.payer,
+                    payer_authorizer: config.payer_authorizer,
+                    receiver: config.receiver,
+                    receiver_authorizer: config.receiver_authorizer,
+                    token: config.token,
+                    withdraw_delay: config.withdraw_delay,
+                    salt: config.salt,
+                },
+                id: ChannelId(record.channel),
+                balance: amount(record.balance)?,
+                claimed: amount(record.claimed)?,
+                charged: amount(record.charged)?,
+                uncertain: amount(record.uncertain)?,
+                signed_max: amount(record.signed_max)?,
+                withdrawal: withdrawal.transpose()?,
+            },
+            last_receipt: last_receipt.transpose()?,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Option<StoredChannel>, StoreError> {
+    let json = match fs::read(path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(at(path, source)),
+    };
+    let wrong = |problem: String| StoreError::Format {
+        path: path.to_owned(),
+        problem,
+    };
+    let record: Record = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+    StoredChannel::try_from(record).map(Some).map_err(wrong)
+}
+
+fn at(path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+const FORMAT: u32 = 1;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests;

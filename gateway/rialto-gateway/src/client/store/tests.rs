@@ -1,0 +1,77 @@
+//! A kept state comes back as it was, and nothing else is taken for one.
+
+use super::*;
+
+const WAIT: Duration = Duration::from_millis(60);
+
+fn channel() -> StoredChannel {
+    let config = ChannelConfig {
+        payer: Address::repeat_byte(1),
+        payer_authorizer: Address::repeat_byte(2),
+        receiver: Address::repeat_byte(3),
+        receiver_authorizer: Address::repeat_byte(4),
+        token: Address::repeat_byte(5),
+        withdraw_delay: 900,
+        salt: B256::repeat_byte(6),
+    };
+    StoredChannel {
+        gateway: "http://127.0.0.1:8402".to_owned(),
+        chain_id: 84532,
+        snapshot: PayerSnapshot {
+            config,
+            id: ChannelId(B256::repeat_byte(7)),
+            balance: Amount::new(10_000),
+            claimed: Amount::new(100),
+            charged: Amount::new(300),
+            uncertain: Amount::new(100),
+            signed_max: Amount::new(1300),
+            withdrawal: Some(Withdrawal {
+                amount: Amount::new(5),
+                finalizes_at: ChainTime::new(1_795_000_000),
+            }),
+        },
+        last_receipt: Some((Amount::new(300), B256::repeat_byte(8))),
+    }
+}
+
+#[tokio::test]
+async fn a_state_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("channels");
+    assert_eq!(stored_channels(&dir).unwrap(), []);
+    let channel = channel();
+    let file = ChannelFile::open(&dir, channel.snapshot.id, WAIT)
+        .await
+        .unwrap();
+    assert_eq!(file.load().unwrap(), None);
+    file.save(&channel).unwrap();
+    assert_eq!(file.load().unwrap(), Some(channel.clone()));
+    assert_eq!(stored_channels(&dir).unwrap(), [channel]);
+}
+
+#[tokio::test]
+async fn a_channel_is_held_by_one_program_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = channel().snapshot.id;
+    let first = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
+    let second = ChannelFile::open(dir.path(), id, WAIT).await;
+    assert!(matches!(second, Err(StoreError::Busy { .. })));
+    drop(first);
+    assert!(ChannelFile::open(dir.path(), id, WAIT).await.is_ok());
+}
+
+#[tokio::test]
+async fn other_formats_are_named_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = channel().snapshot.id;
+    let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
+    let path = dir.path().join(format!("{id}.json"));
+    for text in ["", "{}", "{\"format\": 2}"] {
+        fs::write(&path, text).unwrap();
+        assert!(
+            matches!(file.load(), Err(StoreError::Format { .. })),
+            "{text}"
+        );
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,167 @@
+//! The router: which path does what, and what every answer has in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use http::{HeaderName, HeaderValue, Method, header as http_header};
+use rialto_node::Node;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tracing::Instrument as _;
+use tracing::field::Empty;
+
+use crate::Config;
+use crate::body::Budget;
+use crate::problem::{ErrorCode, Problem};
+use crate::routes::{calls, catalog, page, records};
+use crate::x402::Network;
+use crate::x402::header;
+
+/// What every route needs.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) node: Node,
+    pub(crate) bodies: Budget,
+    pub_url: Option<String>,
+}
+
+impl Gateway {
+    pub(crate) fn network(&self) -> Network {
+        Network(self.node.payee().chain_id)
+    }
+
+    /// The URL that a client reaches this host by.
+    pub(crate) fn base_url(&self, headers: &http::HeaderMap) -> String {
+        if let Some(url) = &self.pub_url {
+            return url.clone();
+        }
+        let host = headers
+            .get(http_header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .filter(|host| is_authority(host))
+            .unwrap_or("localhost");
+        format!("http://{host}")
+    }
+}
+
+/// The HTTP door of a node.
+///
+/// The router works with any server; [`serve`](crate::serve) also bounds connections and times.
+pub fn router(node: Node, config: &Config) -> Router {
+    let gateway = Arc::new(Gateway {
+        node,
+        bodies: Budget::new(config),
+        pub_url: config.public_url.clone(),
+    });
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/services", get(catalog::services))
+        .route("/services/{service}", get(catalog::service))
+        .route(
+            "/services/{service}/{method}",
+            get(calls::probe).post(calls::call).fallback(wrong_method),
+        )
+        .route("/openapi.json", get(catalog::openapi))
+        .route("/.well-known/x402", get(catalog::manifest))
+        .route("/node", get(catalog::node))
+        .route("/health", get(catalog::health))
+        .route("/receipts/{id}", get(records::receipt))
+        .route("/channels/{id}", get(records::channel))
+        .fallback(any(unknown_route))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(gateway)
+        .layer(DefaultBodyLimit::disable()) // `Budget` limits what is really read
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(middleware::from_fn(traced))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            http_header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(cors())
+}
+
+/// One span for each request. Headers are never recorded: they carry payments.
+async fn traced(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let span = tracing::info_span!(
+        "gateway.request",
+        http.method = %request.method(),
+        http.route = route.map_or("", MatchedPath::as_str),
+        service = Empty,
+        method = Empty,
+        status = Empty,
+    );
+    async move {
+        let response = next.run(request).await;
+        tracing::Span::current().record("status", response.status().as_u16());
+        tracing::debug!("answered");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// Pages of any origin may call and pay: what pays is a signature, and there are no cookies.
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
+        .allow_headers(Any)
+        .expose_headers([
+            HeaderName::from_static(header::PAYMENT_REQUIRED),
+            HeaderName::from_static(header::PAYMENT_RESPONSE),
+            HeaderName::from_static(header::RIALTO_RECEIPT),
+            HeaderName::from_static(header::RIALTO_REPLAYED),
+            http_header::RETRY_AFTER,
+        ])
+        .max_age(Duration::from_secs(3600))
+}
+
+async fn unknown_route() -> Problem {
+    Problem::new(ErrorCode::RouteUnknown, "there is nothing at this path")
+        .hint("GET /services lists what this host runs, /openapi.json how to call it")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(
+        ErrorCode::MethodNotAllowed,
+        "this path does not take this HTTP method",
+    )
+    .hint("GET /openapi.json says which methods each path takes")
+}
+
+fn panicked() -> Response {
+    Problem::internal(&"a handler panicked").into_response()
+}
+
+/// A host and perhaps a port: nothing that could turn a URL into another one.
+fn is_authority(host: &str) -> bool {
+    !host.is_empty()
+        && host.len() <= 255
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_header_cannot_smuggle_a_path() {
+        for good in ["127.0.0.1:8402", "[::1]:80", "rialto.example"] {
+            assert!(is_authority(good), "{good}");
+        }
+        for bad in ["", "a/b", "a@b", "a b", "a?b", "a#b", "ä", &"x".repeat(256)] {
+            assert!(!is_authority(bad), "{bad}");
+        }
+    }
+}

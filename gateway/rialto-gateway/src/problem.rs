@@ -1,0 +1,190 @@
+//! Every answer that is not a success, except 402: one JSON shape, stable codes, and the next
+//! thing to do.
+//!
+//! `{"error": {"code": "...", "message": "...", "hint": "...", "details": ...}}`. Nothing is
+//! charged for any of them (M3).
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+mod calls;
+
+/// Stable names of what went wrong; the status follows from the name.
+///
+/// The service is a program behind this gateway: where it fails, the gateway answers as gateways
+/// do, with 502 (it broke) or 504 (it was too slow). 500 is kept for our own bugs, 422 for what
+/// the service itself refused, and 503 for what may work a moment later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// 400: the payment header cannot be read.
+    PaymentMalformed,
+    /// 400: the parameters do not fit the method's types.
+    ArgumentsInvalid,
+    /// 400: the body is not what its content type says.
+    BodyMalformed,
+    /// 400: an id in the path is not one.
+    IdMalformed,
+    /// 404: there is no such page.
+    RouteUnknown,
+    /// 404: no such service.
+    ServiceUnknown,
+    /// 404: no such method.
+    MethodUnknown,
+    /// 404: no such receipt.
+    ReceiptUnknown,
+    /// 404: no such channel.
+    ChannelUnknown,
+    /// 405: calls are made by POST.
+    MethodNotAllowed,
+    /// 408: the body did not arrive in time.
+    BodyTimeout,
+    /// 409: the payment was used for another request.
+    PaymentConflict,
+    /// 413: the body is too large.
+    BodyTooLarge,
+    /// 415: the method does not take a body of this type.
+    BodyTypeUnsupported,
+    /// 422: the service refused the call; `details` is its own error.
+    ServiceRefused,
+    /// 502: the service crashed.
+    ServiceCrashed,
+    /// 502: the service exceeded a limit.
+    ServiceLimit,
+    /// 504: the service did not finish in time.
+    ServiceTimeout,
+    /// 503: too much at once.
+    Overloaded,
+    /// 503: the chain or the store cannot be reached.
+    Unavailable,
+    /// 500: a bug of ours.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PaymentMalformed => "payment_malformed",
+            Self::ArgumentsInvalid => "arguments_invalid",
+            Self::BodyMalformed => "body_malformed",
+            Self::IdMalformed => "id_malformed",
+            Self::RouteUnknown => "route_unknown",
+            Self::ServiceUnknown => "service_unknown",
+            Self::MethodUnknown => "method_unknown",
+            Self::ReceiptUnknown => "receipt_unknown",
+            Self::ChannelUnknown => "channel_unknown",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTimeout => "body_timeout",
+            Self::PaymentConflict => "payment_conflict",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTypeUnsupported => "body_type_unsupported",
+            Self::ServiceRefused => "service_refused",
+            Self::ServiceCrashed => "service_crashed",
+            Self::ServiceLimit => "service_limit",
+            Self::ServiceTimeout => "service_timeout",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::PaymentMalformed
+            | Self::ArgumentsInvalid
+            | Self::BodyMalformed
+            | Self::IdMalformed => StatusCode::BAD_REQUEST,
+            Self::RouteUnknown
+            | Self::ServiceUnknown
+            | Self::MethodUnknown
+            | Self::ReceiptUnknown
+            | Self::ChannelUnknown => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::PaymentConflict => StatusCode::CONFLICT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ServiceRefused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::ServiceCrashed | Self::ServiceLimit => StatusCode::BAD_GATEWAY,
+            Self::ServiceTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Overloaded | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// An answer that is not a success.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    code: ErrorCode,
+    message: String,
+    hint: Option<String>,
+    details: Option<Box<Value>>,
+    retry_after_seconds: Option<u64>,
+}
+
+impl Problem {
+    /// A problem with a message for people.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+            details: None,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// Adds the next thing to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the service's own error.
+    #[must_use]
+    pub fn details(mut self, details: Value) -> Self {
+        self.details = Some(Box::new(details));
+        self
+    }
+
+    /// Adds when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// The stable name.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        self.code
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut error = json!({"code": self.code.as_str(), "message": self.message});
+        if let Some(hint) = self.hint {
+            error["hint"] = Value::String(hint);
+        }
+        if let Some(details) = self.details {
+            error["details"] = *details;
+        }
+        let mut response =
+            (self.code.status(), axum::Json(json!({"error": error}))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

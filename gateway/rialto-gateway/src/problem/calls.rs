@@ -1,0 +1,179 @@
+//! The node's and the host's errors as problems. Errors about payment are not problems: they are
+//! 402s, which the payment module answers.
+
+use rialto_node::{ArgumentError, ServiceCallError as HostError};
+use serde_json::Value;
+
+use super::{ErrorCode, Problem};
+
+const HINT_SCHEMA: &str = "GET /openapi.json has the schema of every method";
+const HINT_SERVICES: &str = "GET /services lists what this host runs";
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+impl Problem {
+    /// No service of this name.
+    pub(crate) fn unknown_service(name: &str, known: &str) -> Self {
+        Self::new(
+            ErrorCode::ServiceUnknown,
+            format!("no service is named `{name}`; this host runs: {known}"),
+        )
+        .hint(HINT_SERVICES)
+    }
+
+    /// No method of this name.
+    pub(crate) fn unknown_method(message: String) -> Self {
+        Self::new(ErrorCode::MethodUnknown, message).hint(HINT_SERVICES)
+    }
+
+    /// More work than this host takes on.
+    pub(crate) fn overloaded(message: &str, seconds: u64) -> Self {
+        Self::new(ErrorCode::Overloaded, message)
+            .hint("try again after Retry-After; the same payment may be sent again")
+            .retry_after(seconds)
+    }
+
+    /// A payment header that cannot be read.
+    pub(crate) fn malformed_payment(message: &str) -> Self {
+        Self::new(
+            ErrorCode::PaymentMalformed,
+            format!("the PAYMENT-SIGNATURE header cannot be read: {message}"),
+        )
+        .hint("send base64 (standard alphabet) of the JSON that x402 version 2 describes")
+    }
+
+    /// A bug of ours; the cause is in the log only.
+    pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "internal error");
+        Self::new(ErrorCode::Internal, "the host failed; nothing was charged")
+            .hint("this is a bug of the host's: its operator finds the cause in the log")
+    }
+}
+
+impl From<ArgumentError> for Problem {
+    fn from(error: ArgumentError) -> Self {
+        let message = error.to_string();
+        match error {
+            ArgumentError::UnknownMethod { .. } => Self::unknown_method(message),
+            ArgumentError::Syntax(_) => Self::new(ErrorCode::BodyMalformed, message)
+                .hint("send a JSON object of the method's parameters"),
+            ArgumentError::Type(_) => {
+                Self::new(ErrorCode::ArgumentsInvalid, message).hint(HINT_SCHEMA)
+            }
+            ArgumentError::NotRaw { .. } => Self::new(ErrorCode::BodyTypeUnsupported, message)
+                .hint("send a JSON object of the parameters with content-type: application/json"),
+            ArgumentError::TooLarge { .. } => Self::new(ErrorCode::BodyTooLarge, message)
+                .hint("the limit is in the service's manifest"),
+            ArgumentError::Overloaded => Self::overloaded(&message, RETRY_AFTER_SECONDS),
+        }
+    }
+}
+
+impl From<HostError> for Problem {
+    fn from(error: HostError) -> Self {
+        let message = error.to_string();
+        match error {
+            HostError::Refused { error } => {
+                let details = serde_json::from_slice(&error).unwrap_or(Value::Null);
+                Self::new(ErrorCode::ServiceRefused, message)
+                    .details(details)
+                    .hint("`details` is the service's own error; nothing was charged")
+            }
+            HostError::Trapped(_) | HostError::StackExhausted => {
+                Self::new(ErrorCode::ServiceCrashed, message)
+                    .hint("nothing was charged; the same payment may be sent again")
+            }
+            HostError::TimedOut { .. } => Self::new(ErrorCode::ServiceTimeout, message)
+                .hint("nothing was charged; try a smaller input"),
+            HostError::MemoryExceeded { .. }
+            | HostError::TableExceeded { .. }
+            | HostError::OutputTooLarge { .. }
+            | HostError::HostCalls
+            | HostError::HandlesExceeded { .. } => Self::new(ErrorCode::ServiceLimit, message)
+                .hint("nothing was charged; try a smaller input"),
+            HostError::Overloaded => Self::overloaded(&message, RETRY_AFTER_SECONDS),
+            HostError::Internal(cause) => Self::internal(&cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_failing_service_is_never_our_bug() {
+        let check = |error: HostError, status: u16, code: &str| {
+            let problem = Problem::from(error);
+            assert_eq!(problem.code.as_str(), code);
+            assert_eq!(problem.code.status(), StatusCode::from_u16(status).unwrap());
+        };
+        let refused = HostError::Refused {
+            error: Bytes::from_static(br#""too short""#),
+        };
+        assert_eq!(
+            Problem::from(refused.clone()).details.as_deref(),
+            Some(&Value::from("too short"))
+        );
+        check(refused, 422, "service_refused");
+        check(
+            HostError::Trapped("unreachable".into()),
+            502,
+            "service_crashed",
+        );
+        check(HostError::StackExhausted, 502, "service_crashed");
+        let late = HostError::TimedOut {
+            what: "wall",
+            limit_ms: 5,
+        };
+        check(late, 504, "service_timeout");
+        check(
+            HostError::MemoryExceeded { bytes_max: 1 },
+            502,
+            "service_limit",
+        );
+        check(
+            HostError::OutputTooLarge { bytes_max: 1 },
+            502,
+            "service_limit",
+        );
+        check(HostError::HostCalls, 502, "service_limit");
+        check(HostError::Overloaded, 503, "overloaded");
+        check(HostError::Internal("secret".into()), 500, "internal");
+        let internal = Problem::from(HostError::Internal("secret".into()));
+        assert!(!internal.message.contains("secret"));
+    }
+
+    #[test]
+    fn bad_arguments_are_the_callers_to_fix() {
+        let check = |error: ArgumentError, status: u16, code: &str| {
+            let problem = Problem::from(error);
+            assert_eq!(problem.code.as_str(), code);
+            assert_eq!(problem.code.status(), StatusCode::from_u16(status).unwrap());
+            assert!(problem.hint.is_some(), "{code} says what to do next");
+        };
+        check(
+            ArgumentError::Type("`texts`: missing".into()),
+            400,
+            "arguments_invalid",
+        );
+        check(
+            ArgumentError::Syntax("line 1".into()),
+            400,
+            "body_malformed",
+        );
+        let large = ArgumentError::TooLarge {
+            bytes: 2,
+            bytes_max: 1,
+        };
+        check(large, 413, "body_too_large");
+        let raw = ArgumentError::NotRaw {
+            method: "m".into(),
+            reason: "r".into(),
+        };
+        check(raw, 415, "body_type_unsupported");
+        check(ArgumentError::Overloaded, 503, "overloaded");
+    }
+}

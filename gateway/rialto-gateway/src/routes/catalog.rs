@@ -1,0 +1,90 @@
+//! What this host runs, where its money lives, and the machine-readable forms of both.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::gateway::Gateway;
+use crate::listing::ServiceRecord;
+use crate::openapi;
+use crate::problem::Problem;
+use crate::routes::calls::{self, Route};
+use crate::x402::discovery::{self, Listed};
+use crate::x402::offer::{checksummed, offers};
+
+pub(crate) async fn services(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    Json(json!({"services": ServiceRecord::all(&gateway.node)}))
+}
+
+pub(crate) async fn service(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    match gateway.node.service(&name) {
+        Some(view) => Ok(Json(json!(ServiceRecord::new(&view)))),
+        None => {
+            let all = ServiceRecord::all(&gateway.node);
+            let known: Vec<&str> = all.iter().map(|service| service.name.as_str()).collect();
+            Err(Problem::unknown_service(&name, &known.join(", ")))
+        }
+    }
+}
+
+pub(crate) async fn openapi(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    let services = ServiceRecord::all(&gateway.node);
+    let token = &gateway.node.payee().token_name;
+    Json(openapi::document(&services, gateway.network(), token))
+}
+
+/// The discovery manifest: every route that costs, with the offers for an empty request.
+pub(crate) async fn manifest(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Problem> {
+    let mut listed = Vec::new();
+    for service in ServiceRecord::all(&gateway.node) {
+        for method in service.methods.iter().filter(|method| !method.free) {
+            let terms = gateway
+                .node
+                .terms(&service.name, &method.name, 0)
+                .map_err(calls::problem)?;
+            let route = Route::new(&gateway, &headers, &service.name, &method.name);
+            listed.push(Listed {
+                resource: route.resource(),
+                path: method.path.clone(),
+                service: service.name.clone(),
+                method: method.name.clone(),
+                accepts: offers(&terms),
+            });
+        }
+    }
+    Ok(Json(discovery::manifest(&listed)))
+}
+
+pub(crate) async fn node(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    let chain = gateway.node.chain();
+    let payee = gateway.node.payee();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "network": gateway.network().to_string(),
+        "chain_id": chain.chain_id,
+        "rpc_url": chain.rpc_url,
+        "settlement": checksummed(chain.settlement),
+        "collector": checksummed(chain.collector),
+        "token": {
+            "address": checksummed(chain.token),
+            "name": payee.token_name,
+            "version": payee.token_version,
+        },
+        "receiver": checksummed(chain.receiver),
+        "host": checksummed(chain.host),
+        "withdraw_delay": payee.withdraw_delay,
+    }))
+}
+
+pub(crate) async fn health() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
