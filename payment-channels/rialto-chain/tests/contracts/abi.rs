@@ -1,0 +1,64 @@
+//! Bindings of the compiled contracts, made from the artifacts themselves.
+
+use alloy::sol;
+
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    BatchSettlement,
+    "../contracts/artifacts/BatchSettlement.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    Erc3009DepositCollector,
+    "../contracts/artifacts/Erc3009DepositCollector.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    DevToken,
+    "../contracts/artifacts/DevToken.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    HostileToken,
+    "../contracts/artifacts/test/HostileToken.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    TestCollector,
+    "../contracts/artifacts/test/TestCollector.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    TestWallet,
+    "../contracts/artifacts/test/TestWallet.json"
+}
+
+/// The EIP-712 types once more, hashed by alloy: a second opinion on every digest.
+pub(crate) mod typed {
+    use alloy::sol;
+
+    sol! {
+        struct Voucher { bytes32 channelId; uint128 maxClaimableAmount; }
+        struct Refund { bytes32 channelId; uint256 nonce; uint128 amount; }
+        struct ClaimEntry { bytes32 channelId; uint128 maxClaimableAmount; uint128 totalClaimed; }
+        struct ClaimBatch { ClaimEntry[] claims; }
+        struct ChannelConfig {
+            address payer; address payerAuthorizer; address receiver; address receiverAuthorizer;
+            address token; uint40 withdrawDelay; bytes32 salt;
+        }
+        struct TransferWithAuthorization {
+            address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
+        }
+        struct ReceiveWithAuthorization {
+            address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
+        }
+        struct CancelAuthorization { address authorizer; bytes32 nonce; }
+        struct Permit { address owner; address spender; uint256 value; uint256 nonce; uint256 deadline; }
+    }
+}
