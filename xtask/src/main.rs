@@ -47,7 +47,7 @@ fn run(arguments: &[String]) -> Result<()> {
         Some((task, rest)) => (task.as_str(), rest),
         None => ("help", arguments),
     };
-    if rest.iter().any(|argument| argument == "--help") && task != "up" && task != "bench" {
+    if rest.iter().any(|argument| argument == "--help") {
         return help();
     }
     let paths = Paths::discover()?;
@@ -101,7 +101,8 @@ fn help() -> Result<()> {
 const HELP: &str = "\
 cargo xtask TASK
 
-  up [--install-target] [..]  build what is missing, then run `rialto up` with the arguments left
+  up [--install-target] [..]  build what is missing, then run `rialto up --tour` with the arguments
+                              left (`rialto up --help` lists them)
   test [STEP..]               every check and test, as CI runs them; or only the steps named
   tidy                        dependency directions, file names, module docs, licences, leaks
   fmt                         format every workspace

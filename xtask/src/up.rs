@@ -39,7 +39,10 @@ fn say_plan(paths: &Paths, install: InstallTarget) {
             "models",
             format!("fetched into {}, each checked", paths.artifacts().display()),
         ),
-        ("then", "rialto up, until Ctrl-C".to_owned()),
+        (
+            "then",
+            "rialto up, with a tour of paid calls, until Ctrl-C".to_owned(),
+        ),
     ] {
         progress::say(format!("   {part:<16} {plan}"));
     }
@@ -60,15 +63,22 @@ fn split(arguments: &[String]) -> (InstallTarget, Vec<String>) {
     (install, passed_on)
 }
 
+/// The command that runs the mesh and shows one paid call of each service.
 fn command(paths: &Paths, passed_on: &[String]) -> Command {
     let mut command = Command::new(paths.program("rialto"));
     command.arg("up").args(passed_on);
+    if !passed_on.iter().any(|argument| argument == TOUR) {
+        command.arg(TOUR);
+    }
     // By the environment, so that the user's own flags of these names win.
     command
         .env("RIALTO_SERVICES", paths.services())
         .env("RIALTO_ARTIFACTS", paths.artifacts());
     command
 }
+
+/// `rialto`'s flag for the paid calls at the start.
+const TOUR: &str = "--tour";
 
 #[cfg(test)]
 mod tests {
@@ -91,7 +101,12 @@ mod tests {
             target: "/t".into(),
         };
         let command = command(&paths, &["--json".to_owned()]);
-        assert_eq!(command.get_args().collect::<Vec<_>>(), ["up", "--json"]);
+        assert_eq!(
+            command.get_args().collect::<Vec<_>>(),
+            ["up", "--json", TOUR]
+        );
+        let once = super::command(&paths, &[TOUR.to_owned()]);
+        assert_eq!(once.get_args().collect::<Vec<_>>(), ["up", TOUR]);
         let services = command
             .get_envs()
             .find(|(name, _)| *name == "RIALTO_SERVICES");
