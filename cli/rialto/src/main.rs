@@ -1,2 +1,69 @@
 //! The rialto command: host, call, pay.
-fn main() {}
+//!
+//! Each command is a module of its name; this file only picks one and shows what went wrong.
+
+mod args;
+mod artifacts;
+mod call;
+mod channel;
+mod home;
+mod pay;
+mod progress;
+mod services;
+mod show;
+mod tour;
+mod up;
+mod wallet;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use args::{ArtifactsCommand, Cli, Command, ConfigCommand};
+use clap::Parser;
+use rialto_node::Config;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("RIALTO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(cli.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            show::note(format!("error: {error}"));
+            for cause in error.chain().skip(1) {
+                show::note(format!("  because: {cause}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(args) => up::run(*args).await,
+        Command::Call(args) => call::run(args).await,
+        Command::Services(args) => services::run(args).await,
+        Command::Channel(command) => channel::run(command).await,
+        Command::Wallet(args) => wallet::run(args).await,
+        Command::Config(ConfigCommand::Show { data, config }) => {
+            let data_dir = home::data_dir(data.data_dir.as_deref())?;
+            let file = config.unwrap_or_else(|| data_dir.join("rialto.toml"));
+            let config = if file.exists() {
+                Config::load(&data_dir, &file)?
+            } else {
+                Config::in_dir(&data_dir)
+            };
+            config.check()?;
+            show::line(config.effective());
+            Ok(())
+        }
+        Command::Artifacts(ArtifactsCommand::Fetch { services, store }) => {
+            artifacts::fetch(&services, &store).await
+        }
+    }
+}

@@ -200,10 +200,14 @@ pub struct RefundOutcome {
 /// What a collection did.
 #[derive(Debug, Clone, Default)]
 pub struct Collected {
-    /// Claim transactions and how many channels each accounted for.
-    pub claims: Vec<(B256, usize)>,
-    /// Channels whose row the chain refused; they stay claimable.
-    pub dropped: Vec<ChannelId>,
+    /// The claims' transactions.
+    pub claims: Vec<B256>,
+    /// What they claimed together, in token base units.
+    pub claimed: Amount,
+    /// How many channels they accounted for.
+    pub channels: usize,
+    /// Channels whose row the chain refused, and why; they stay claimable.
+    pub dropped: Vec<(ChannelId, String)>,
     /// What settlement moved to each receiver.
     pub settled: Vec<(Address, Amount, B256)>,
 }

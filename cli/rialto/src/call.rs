@@ -1,0 +1,180 @@
+//! `rialto call`: quote, pay, answer.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other kind of JSON value is treated alike"
+)]
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rialto_gateway::client::Body;
+use serde_json::{Map, Value};
+
+use crate::args::CallArgs;
+use crate::{pay, show};
+
+/// Shows the price, pays, prints the answer.
+pub(crate) async fn run(args: CallArgs) -> Result<()> {
+    let body = Body::json(&Value::Object(parameters(
+        args.parameters.as_deref(),
+        &args.files,
+    )?));
+    let client = pay::client(&args.gateway, Some(args.max_price))?;
+    let quote = client.quote(&args.service, &args.method, &body).await?;
+    if !args.gateway.json {
+        show::note(format!("price     {}", show::money(quote.price)));
+    }
+    let answer = client.call(&quote, &body).await?;
+    if args.gateway.json {
+        show::json(&pay::answer_json(&quote, &answer));
+    } else {
+        pay::show_cost(&answer);
+        show::line(readable(&answer.body));
+    }
+    Ok(())
+}
+
+/// The parameters from the command line: a JSON object, and files by field.
+fn parameters(text: Option<&str>, files: &[String]) -> Result<Map<String, Value>> {
+    let mut parameters = match text.map(serde_json::from_str).transpose() {
+        Ok(None) => Map::new(),
+        Ok(Some(Value::Object(object))) => object,
+        Ok(Some(other)) => bail!(
+            "the parameters must be a JSON object such as {{\"texts\": [\"a\"]}}, found {other}"
+        ),
+        Err(error) => bail!("the parameters are not valid JSON: {error}"),
+    };
+    for file in files {
+        let (field, path) = file.split_once('=').with_context(|| {
+            format!("--file `{file}`: write FIELD=PATH, for example content=picture.png")
+        })?;
+        let bytes = read(Path::new(path))?;
+        if parameters
+            .insert(field.to_owned(), Value::String(STANDARD.encode(bytes)))
+            .is_some()
+        {
+            bail!("`{field}` is given twice");
+        }
+    }
+    Ok(parameters)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let size = std::fs::metadata(path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .len();
+    if size > FILE_BYTES_MAX {
+        bail!(
+            "{} has {size} bytes; a call takes at most {FILE_BYTES_MAX}",
+            path.display()
+        );
+    }
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// JSON as a person reads it: objects and lists indented, long lists of numbers cut short.
+pub(crate) fn readable(body: &[u8]) -> String {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => {
+            let mut text = String::new();
+            write_value(&mut text, &value, 0);
+            text
+        }
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+fn write_value(text: &mut String, value: &Value, depth: usize) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(fields) => {
+            let width = fields.keys().map(String::len).max().unwrap_or(0);
+            for (index, (name, field)) in fields.iter().enumerate() {
+                if index > 0 {
+                    text.push('\n');
+                }
+                text.push_str(&format!("{indent}{name:width$}  "));
+                if is_nested(field) {
+                    text.push('\n');
+                    write_value(text, field, depth.saturating_add(1));
+                } else {
+                    text.push_str(&scalar(field));
+                }
+            }
+        }
+        Value::Array(items) if items.iter().any(is_nested) => {
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push('\n');
+                }
+                write_value(text, item, depth);
+            }
+        }
+        other => text.push_str(&format!("{indent}{}", scalar(other))),
+    }
+}
+
+fn is_nested(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => true,
+        Value::Array(items) => items
+            .iter()
+            .any(|item| matches!(item, Value::Object(_) | Value::Array(_))),
+        _ => false,
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => format!("{float:.4}"),
+            _ => number.to_string(),
+        },
+        Value::Array(items) => {
+            let shown: Vec<String> = items.iter().take(LIST_SHOWN).map(scalar).collect();
+            let rest = items.len().saturating_sub(shown.len());
+            let more = if rest > 0 {
+                format!(", … {rest} more")
+            } else {
+                String::new()
+            };
+            format!("[{}{more}]", shown.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+const LIST_SHOWN: usize = 8;
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_readable() {
+        assert_eq!(
+            readable(br#"{"label":"png","score":0.99871}"#),
+            "label  png\nscore  0.9987"
+        );
+        assert_eq!(readable(b"[1,2,3]"), "[1, 2, 3]");
+        assert_eq!(
+            readable(b"[[1.0,0.5],[0.5,1.0]]"),
+            "[1.0000, 0.5000]\n[0.5000, 1.0000]"
+        );
+        let long = serde_json::to_vec(&vec![1; 20]).unwrap();
+        assert!(readable(&long).ends_with("… 12 more]"));
+    }
+
+    #[test]
+    fn bad_parameters_say_what_to_write() {
+        let say = |text, files: &[String]| parameters(text, files).unwrap_err().to_string();
+        assert!(say(Some("{"), &[]).contains("not valid JSON"));
+        assert!(say(Some("[1]"), &[]).contains("must be a JSON object"));
+        assert!(say(None, &["x".to_owned()]).contains("FIELD=PATH"));
+        assert!(say(None, &["x=/does/not/exist".to_owned()]).contains("cannot read"));
+    }
+}

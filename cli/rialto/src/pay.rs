@@ -1,0 +1,99 @@
+//! The paying client as the commands use it: this user's wallet, kept in the data folder.
+
+use anyhow::Result;
+use rialto_channels::Amount;
+use rialto_channels::receipt::SignedReceipt;
+use rialto_gateway::client::{Answer, Config, PayingClient, Quote};
+use serde_json::{Value, json};
+
+use crate::args::GatewayArgs;
+use crate::show::{dim, money};
+use crate::{home, show};
+
+/// A client of this gateway that pays from this user's wallet.
+pub(crate) fn client(args: &GatewayArgs, price_max: Option<u128>) -> Result<PayingClient> {
+    let data_dir = home::data_dir(args.data.data_dir.as_deref())?;
+    let key = home::wallet_key(&data_dir)?;
+    let mut config = Config::new(&args.gateway);
+    config.store = Some(home::wallet_dir(&data_dir).join("channels"));
+    if let Some(price_max) = price_max {
+        config.price_max = Amount::new(price_max);
+    }
+    Ok(PayingClient::new(config, key)?)
+}
+
+/// The answer and what it cost, for scripts.
+pub(crate) fn answer_json(quote: &Quote, answer: &Answer) -> Value {
+    let result: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    json!({
+        "result": result,
+        "price": quote.price.to_string(),
+        "charged": answer.charged.to_string(),
+        "replayed": answer.replayed,
+        "deposited": answer.deposit.map(|(amount, _)| amount.to_string()),
+        "channel": answer.channel.as_ref().map(|channel| json!({
+            "id": channel.id.to_string(),
+            "balance": channel.balance.to_string(),
+            "charged": channel.charged.to_string(),
+        })),
+        "receipt": answer.receipt.as_ref().map(|signed| signed.receipt.id.to_string()),
+        "receipt_fault": answer.receipt_fault.as_ref().map(ToString::to_string),
+    })
+}
+
+/// What a call cost, from which channel, and under which receipt, for people.
+pub(crate) fn show_cost(answer: &Answer) {
+    if let Some((amount, transaction)) = &answer.deposit {
+        let transaction = transaction
+            .map(|tx| dim(&format!("  tx {}", show::short(&tx.to_string()))))
+            .unwrap_or_default();
+        show::note(format!(
+            "deposit   {} into a payment channel{transaction}",
+            money(*amount)
+        ));
+    }
+    show::note(format!(
+        "charged   {}{}",
+        money(answer.charged),
+        if answer.replayed {
+            " (stored answer, not charged again)"
+        } else {
+            ""
+        }
+    ));
+    if let Some(channel) = &answer.channel {
+        let left = channel
+            .balance
+            .checked_sub(channel.charged)
+            .unwrap_or_default();
+        show::note(format!(
+            "channel   {}  {} left of {}",
+            show::short(&channel.id.to_string()),
+            money(left),
+            money(channel.balance)
+        ));
+    }
+    if let Some(signed) = &answer.receipt {
+        show::note(format!("receipt   {}", receipt_line(signed)));
+    }
+    if let Some(fault) = &answer.receipt_fault {
+        show::note(format!("warning   the receipt is not good: {fault}"));
+    }
+}
+
+fn receipt_line(signed: &SignedReceipt) -> String {
+    let receipt = &signed.receipt;
+    let micros = receipt
+        .usage
+        .guest_time_us
+        .saturating_add(receipt.usage.host_time_us);
+    format!(
+        "{}  {} {} on {}, {}.{:01} ms",
+        show::short(&receipt.id.to_string()),
+        receipt.service,
+        receipt.version,
+        receipt.engine,
+        micros / 1000,
+        micros % 1000 / 100
+    )
+}

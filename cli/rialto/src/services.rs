@@ -1,0 +1,85 @@
+//! `rialto services`: what a host runs, and for how much.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::args::GatewayArgs;
+use crate::show;
+use crate::up::first_sentence;
+
+/// Lists services with their methods and prices.
+pub(crate) async fn run(args: GatewayArgs) -> Result<()> {
+    let listing: Value = get(&args.gateway, "/services").await?;
+    if args.json {
+        show::json(&listing);
+        return Ok(());
+    }
+    let mut table = show::table(&["service", "version", "method", "price", "what it does"]);
+    let services = listing
+        .get("services")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    for service in &services {
+        for method in service
+            .get("methods")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            table.add_row([
+                text(service, "name"),
+                text(service, "version"),
+                text(method, "name"),
+                price(method),
+                first_sentence(&text(method, "description")),
+            ]);
+        }
+    }
+    show::line(table.to_string());
+    Ok(())
+}
+
+/// A JSON document of the gateway.
+pub(crate) async fn get(gateway: &str, path: &str) -> Result<Value> {
+    let url = format!("{}{path}", gateway.trim_end_matches('/'));
+    let answer = reqwest::get(&url).await.with_context(|| {
+        format!(
+            "no gateway answers at {gateway}: start one with `rialto up`, or pass --gateway URL"
+        )
+    })?;
+    let answer = answer
+        .error_for_status()
+        .with_context(|| format!("{url} refused"))?;
+    answer
+        .json()
+        .await
+        .with_context(|| format!("{url} answered something else than JSON"))
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn price(method: &Value) -> String {
+    let amount = |field: &str| {
+        let units = method
+            .get("price")
+            .and_then(|price| price.get(field))
+            .and_then(Value::as_str);
+        units
+            .and_then(|units| units.parse().ok())
+            .unwrap_or_default()
+    };
+    let (call, per_kib): (rialto_channels::Amount, rialto_channels::Amount) =
+        (amount("call"), amount("per_input_kib"));
+    match (call.is_zero(), per_kib.is_zero()) {
+        (true, true) => "free".to_owned(),
+        (_, true) => show::money(call),
+        _ => format!("{} + {} per KiB", show::money(call), show::money(per_kib)),
+    }
+}

@@ -1,0 +1,245 @@
+//! `rialto up`: the mesh on this machine, until Ctrl-C.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use rialto_node::{ChainChoice, Config, Node, Progress};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::args::UpArgs;
+use crate::progress::Board;
+use crate::show::{bold, cyan, dim, green, line};
+use crate::{home, show, tour};
+
+/// Starts everything, shows the way, and stays until interrupted.
+pub(crate) async fn run(args: UpArgs) -> Result<()> {
+    let config = config(&args)?;
+    let board = Board::new(args.json);
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}: pass another --listen", args.listen))?;
+    let gateway = format!("http://{}", listener.local_addr()?);
+    let node = start(config, &board).await?;
+    board.finish();
+    home::adopt_dev_wallet(&node.config().data_dir, &node.dev_accounts())?;
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let doors = rialto_gateway::Config::default();
+    let router = rialto_gateway::router(node.clone(), &doors);
+    let server = tokio::spawn(rialto_gateway::serve(listener, router, doors, async move {
+        // An error means that the sender is gone, which is a stop too.
+        stopped.await.ok();
+    }));
+    let ready = ready_json(&node, &gateway);
+    if let Some(file) = &args.ready_file {
+        write_ready(file, &ready)?;
+    }
+    if args.json {
+        show::json(&ready)
+    } else {
+        greet(&node, &gateway)
+    }
+    let toured = if args.tour {
+        tour::run(&node, &gateway, args.json).await
+    } else {
+        Ok(())
+    };
+    if toured.is_ok() {
+        if !args.json {
+            next_steps(&node, &gateway);
+        }
+        tokio::select! {
+            interrupt = interrupted() => interrupt?,
+            () = node.failed() => bail!("the ledger cannot be written: nothing more was charged; start again when the disk is well"),
+        }
+    }
+    if !args.json {
+        line("\nstopping: no new calls, finishing those in progress …");
+    }
+    drop(stop);
+    server.await.context("the gateway's task failed")?;
+    node.shutdown().await;
+    if !args.json {
+        line("stopped cleanly; everything is kept in the data folder");
+    }
+    toured
+}
+
+async fn start(config: Config, board: &Arc<Board>) -> Result<Node> {
+    let sink = Arc::clone(board);
+    let progress = Progress::new(move |step| sink.show(step));
+    Ok(Node::start(config, &progress).await?)
+}
+
+fn config(args: &UpArgs) -> Result<Config> {
+    let data_dir = home::data_dir(args.data.data_dir.as_deref())?;
+    let file = args
+        .config
+        .clone()
+        .or_else(|| Some(data_dir.join("rialto.toml")).filter(|file| file.exists()));
+    let mut config = match file {
+        Some(file) => Config::load(&data_dir, &file)?,
+        None => Config::in_dir(&data_dir),
+    };
+    config.services_dir = services_dir(args.services.as_deref(), &config.services_dir)?;
+    if let Some(dir) = &args.artifacts {
+        config.artifacts_dir.clone_from(dir);
+    }
+    if let (Some(url), Some(chain_id)) = (&args.rpc, args.chain_id) {
+        config.chain = ChainChoice::Rpc {
+            url: url.clone(),
+            chain_id,
+        };
+    }
+    if let ChainChoice::Dev { listen } = &mut config.chain {
+        match args.chain_listen {
+            Some(address) => *listen = address,
+            // A gateway on any free port is a test's or a second mesh's: its chain must not collide.
+            None if args.listen.port() == 0 => listen.set_port(0),
+            None => {}
+        }
+    }
+    if let Some(payout) = &args.payout {
+        config.payout = Some(
+            payout
+                .parse()
+                .with_context(|| format!("--payout `{payout}` is not an address"))?,
+        );
+    }
+    Ok(config)
+}
+
+/// The services folder: as asked, else in the data folder, else beside the installed binary.
+fn services_dir(asked: Option<&Path>, configured: &Path) -> Result<PathBuf> {
+    if let Some(dir) = asked {
+        return Ok(dir.to_owned());
+    }
+    let installed = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.parent()?.join("share/rialto/services")));
+    let candidates = [Some(configured.to_owned()), installed];
+    match candidates.into_iter().flatten().find(|dir| dir.is_dir()) {
+        Some(dir) => Ok(dir),
+        None => bail!(
+            "no services folder: build the services with `cargo xtask guests`, then pass --services DIR, or put them into {}",
+            configured.display()
+        ),
+    }
+}
+
+fn ready_json(node: &Node, gateway: &str) -> serde_json::Value {
+    let chain = node.chain();
+    let keys: Vec<String> = node
+        .dev_accounts()
+        .iter()
+        .skip(home::DEV_TEST_ACCOUNTS_FROM)
+        .map(|(_, key)| format!("0x{}", hex::encode(key)))
+        .collect();
+    let services: Vec<String> = node
+        .services()
+        .iter()
+        .map(|view| view.manifest.name().to_string())
+        .collect();
+    json!({
+        "gateway": gateway,
+        "chain_rpc": chain.rpc_url,
+        "chain_id": chain.chain_id,
+        "addresses": {
+            "settlement": chain.settlement.to_checksum(None),
+            "collector": chain.collector.to_checksum(None),
+            "token": chain.token.to_checksum(None),
+            "receiver": chain.receiver.to_checksum(None),
+            "host": chain.host.to_checksum(None),
+        },
+        "test_keys": keys,
+        "services": services,
+    })
+}
+
+/// Written beside and renamed, so that a script never reads half of it.
+fn write_ready(file: &Path, ready: &serde_json::Value) -> Result<()> {
+    let beside = file.with_extension("partial");
+    std::fs::write(&beside, serde_json::to_vec_pretty(ready)?)
+        .with_context(|| format!("cannot write {}", beside.display()))?;
+    std::fs::rename(&beside, file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn greet(node: &Node, gateway: &str) {
+    let chain = node.chain();
+    line(format!("\n{} {}", green("●"), bold("rialto is up")));
+    line(format!("  gateway   {}", cyan(gateway)));
+    line(format!(
+        "  chain     {} (id {})",
+        chain.rpc_url, chain.chain_id
+    ));
+    line(format!("  earnings  go to {}", chain.receiver));
+    let mut table = show::table(&["service", "method", "price", "what it does"]);
+    for view in node.services() {
+        for method in &view.interface.methods {
+            let price = node
+                .terms(view.manifest.name().as_str(), &method.name, 1024)
+                .map(|terms| show::money(terms.price));
+            table.add_row([
+                view.manifest.name().to_string(),
+                method.name.clone(),
+                price.unwrap_or_else(|error| error.to_string()),
+                first_sentence(method.docs.as_deref().unwrap_or_default()),
+            ]);
+        }
+    }
+    line(table.to_string());
+}
+
+fn next_steps(node: &Node, gateway: &str) {
+    let data = node.config().data_dir.display().to_string();
+    let flags = if gateway.ends_with(":8402") {
+        String::new()
+    } else {
+        format!(" --gateway {gateway}")
+    };
+    let flags = format!("{flags} --data-dir {data}");
+    line(format!("\n{}", bold("try next")));
+    line(format!("  rialto services{flags}"));
+    line(format!(
+        "  rialto call embed similarity '{{\"texts\": [\"a cat\", \"a kitten\", \"a tax form\"]}}'{flags}"
+    ));
+    line(format!(
+        "  rialto call filetype identify --file content=README.md{flags}"
+    ));
+    line(format!("  rialto channel ls{flags}"));
+    line(format!(
+        "  curl -i {gateway}/services/embed/embed -H 'content-type: application/json' -d '{{\"texts\": [\"hello\"]}}'   {}",
+        dim("# answers 402: what it costs and how to pay")
+    ));
+    line(format!(
+        "  open {gateway}/ in a browser, or {gateway}/openapi.json\n"
+    ));
+    line(dim("Ctrl-C stops the mesh."));
+}
+
+/// The first sentence of a doc comment.
+pub(crate) fn first_sentence(docs: &str) -> String {
+    let line = docs.lines().next().unwrap_or_default();
+    line.split_once(". ")
+        .map_or(line, |(first, _)| first)
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+async fn interrupted() -> Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupt = tokio::signal::ctrl_c() => interrupt?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! A call from payment to receipt: reserve, run, charge, make durable, answer.
+//!
+//! The order is the point. Arguments are checked before any money moves; a deposit is on the
+//! chain before the work; the charge is durable before the answer is handed out (M4); whatever
+//! fails before the charge charges nothing (M3), because the reservation is released on drop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use alloy_primitives::{Address, B256};
+use bytes::Bytes;
+use rialto_channels::payee::{Reservation, WireCode};
+use rialto_channels::receipt::{Receipt, SignedReceipt};
+use rialto_channels::{Amount, VerifiedVoucher};
+use rialto_host::{CallContext, Outcome, Prepared};
+use rialto_ledger::{Entry, PaymentRecord, StoredAnswer};
+
+use crate::Node;
+use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, PaymentError};
+use crate::book::{self, Slot};
+use crate::catalog::Loaded;
+use crate::digest;
+use crate::receipts::{Facts, Paid};
+use crate::reject::{bad_signature, invalid, refused_on, unavailable};
+
+/// A call whose arguments and price are settled.
+pub(crate) struct Job {
+    pub(crate) service: Arc<Loaded>,
+    pub(crate) method: String,
+    pub(crate) prepared: Prepared,
+    pub(crate) price: Amount,
+    /// Names what was asked, for replays and receipts.
+    pub(crate) request: B256,
+    /// The receipt's id.
+    pub(crate) id: B256,
+}
+
+impl Node {
+    /// Runs one call and charges for it.
+    ///
+    /// Cancel-safe: dropped before the charge, it charges nothing; dropped after, the answer is
+    /// stored and the same payment fetches it.
+    ///
+    /// # Errors
+    /// [`CallError`]; nothing is charged in any case (M3).
+    pub async fn call(&self, request: CallRequest) -> Result<CallOutcome, CallError> {
+        let service = self.loaded(&request.service)?;
+        let price = service.price(&request.method, request.body_bytes)?;
+        let prepared = service.host.prepare(&request.method, request.arguments)?;
+        let method = prepared.method().to_owned();
+        let job = Job {
+            request: digest::request(&request.service, &method, &request.body_digest),
+            id: B256::from(rand::random::<[u8; 32]>()),
+            service,
+            method,
+            prepared,
+            price,
+        };
+        let _permit = self.admit()?;
+        match request.payment {
+            Payment::None if job.price.is_zero() => self.call_free(job).await,
+            Payment::None => Err(PaymentError::Required.into()),
+            Payment::Channel(payment) => self.call_on_channel(job, *payment).await,
+            Payment::Exact(payment) => self.call_exact(job, *payment).await,
+        }
+    }
+
+    async fn call_free(&self, job: Job) -> Result<CallOutcome, CallError> {
+        let (facts, outcome) = self.execute(job).await?;
+        let receipt = self.sign(facts.receipt(&outcome, &Paid::nothing(), self.now()));
+        Ok(CallOutcome {
+            body: outcome.body,
+            charged: Amount::ZERO,
+            payer: None,
+            channel: None,
+            transaction: None,
+            receipt,
+            replayed: false,
+        })
+    }
+
+    async fn call_on_channel(
+        &self,
+        job: Job,
+        payment: ChannelPayment,
+    ) -> Result<CallOutcome, CallError> {
+        self.book().check(&payment.config, payment.channel)?;
+        let voucher = payment
+            .voucher
+            .verify(self.book().domain(), payment.config.payer_authorizer)
+            .map_err(|error| bad_signature(&error))?;
+        if voucher.channel() != payment.channel {
+            return Err(invalid(
+                WireCode::ChannelIdMismatch,
+                "the voucher is drawn on another channel",
+            )
+            .into());
+        }
+        let key = digest::payment_key(&payment, &job.request);
+        let _turn = self.turns().take(key).await;
+        if let Some(record) = self
+            .ledger()
+            .payment(&key)
+            .map_err(|error| unavailable("the ledger", error))?
+        {
+            return self.replay(
+                &record,
+                &job.request,
+                self.book().get(payment.channel).as_deref(),
+            );
+        }
+        let (slot, deposited) = self.funded(&payment, &voucher, job.price).await?;
+        let hold = Hold::reserve(&slot, &voucher, job.price, self.now())?;
+        let (facts, outcome) = self.execute(job).await?;
+        self.charge_channel(hold, facts, outcome, key, deposited)
+            .await
+    }
+
+    /// Charges, signs the receipt and waits until both are durable (M4).
+    async fn charge_channel(
+        &self,
+        mut hold: Hold,
+        facts: Facts,
+        outcome: Outcome,
+        key: [u8; 32],
+        deposited: Option<(B256, Amount)>,
+    ) -> Result<CallOutcome, CallError> {
+        let actual = facts.price;
+        let payer;
+        let (receipt, view, durable) = {
+            let mut channel = hold.slot.lock();
+            let Some(reservation) = hold.reservation.take() else {
+                return Err(CallError::Conflict("the reservation is gone".to_owned()));
+            };
+            payer = channel.state().config.payer;
+            let charge = channel
+                .charge(&reservation, actual)
+                .map_err(|error| unavailable("the channel", error))?;
+            let paid = Paid::on_channel(channel.state(), &charge);
+            let receipt = self.sign(facts.receipt(&outcome, &paid, self.now()));
+            let committed = channel
+                .commit(reservation, actual, receipt.receipt.digest())
+                .map_err(|error| unavailable("the channel", error))?;
+            let entry = Entry::Charge {
+                snapshot: Some(committed.snapshot),
+                payment: record(key, &receipt, &outcome.body),
+            };
+            // Queued under the channel's lock, so that the ledger sees charges in their order.
+            let durable = self
+                .ledger()
+                .enqueue(entry)
+                .map_err(|error| unavailable("the ledger", error))?;
+            (receipt, book::view(&channel), durable)
+        };
+        durable
+            .await
+            .map_err(|error| unavailable("the ledger", error))?;
+        Ok(CallOutcome {
+            body: outcome.body,
+            charged: actual,
+            payer: Some(payer),
+            channel: Some(view),
+            transaction: deposited,
+            receipt,
+            replayed: false,
+        })
+    }
+
+    /// Runs the component in a fresh instance.
+    pub(crate) async fn execute(&self, job: Job) -> Result<(Facts, Outcome), CallError> {
+        let Job {
+            service,
+            method,
+            prepared,
+            price,
+            request,
+            id,
+        } = job;
+        let context = CallContext {
+            call_id: id.to_string(),
+            deadline: Instant::now() + service.view.manifest.limits().time_max(),
+        };
+        let outcome = service.host.call(prepared, context).await?;
+        Ok((
+            Facts {
+                service,
+                method,
+                price,
+                request,
+                id,
+            },
+            outcome,
+        ))
+    }
+
+    /// The stored answer of a payment that was made before, or why there is none.
+    pub(crate) fn replay(
+        &self,
+        record: &PaymentRecord,
+        request: &B256,
+        slot: Option<&Slot>,
+    ) -> Result<CallOutcome, CallError> {
+        let receipt = &record.receipt.receipt;
+        if receipt.request != *request {
+            return Err(CallError::Conflict(format!(
+                "this payment was used for another request; its receipt is {}",
+                receipt.id
+            )));
+        }
+        let Some(answer) = &record.answer else {
+            return Err(CallError::Conflict(format!(
+                "this payment was answered before and the answer is no longer kept; its receipt is {}",
+                receipt.id
+            )));
+        };
+        Ok(CallOutcome {
+            body: Bytes::copy_from_slice(&answer.body),
+            charged: receipt.charged,
+            payer: Some(receipt.payer),
+            channel: slot.map(Slot::view),
+            transaction: None,
+            receipt: record.receipt.clone(),
+            replayed: true,
+        })
+    }
+
+    fn sign(&self, receipt: Receipt) -> SignedReceipt {
+        receipt.sign(self.key())
+    }
+}
+
+/// A reservation that is released when the call ends without a charge (M3).
+struct Hold {
+    slot: Arc<Slot>,
+    reservation: Option<Reservation>,
+}
+
+impl Hold {
+    fn reserve(
+        slot: &Arc<Slot>,
+        voucher: &VerifiedVoucher,
+        price: Amount,
+        now: rialto_channels::ChainTime,
+    ) -> Result<Self, PaymentError> {
+        let mut channel = slot.lock();
+        let reservation = channel
+            .reserve(voucher, price, now)
+            .map_err(|reject| refused_on(&channel, &reject))?;
+        drop(channel);
+        Ok(Self {
+            slot: Arc::clone(slot),
+            reservation: Some(reservation),
+        })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            self.slot.lock().release(reservation);
+        }
+    }
+}
+
+/// What the ledger keeps of a paid call.
+pub(crate) fn record(key: [u8; 32], receipt: &SignedReceipt, body: &Bytes) -> PaymentRecord {
+    let answer = (body.len() <= ANSWER_BYTES_MAX).then(|| StoredAnswer {
+        content_type: "application/json".to_owned(),
+        body: body.to_vec(),
+    });
+    PaymentRecord {
+        key,
+        receipt: receipt.clone(),
+        answer,
+    }
+}
+
+/// Free calls have no payer.
+pub(crate) const NOBODY: Address = Address::ZERO;
+
+/// Larger answers are not kept for replays: the caller is told so.
+const ANSWER_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,61 @@
+//! Names for requests and payments.
+
+use alloy_primitives::{B256, keccak256};
+
+use crate::api::{ChannelPayment, ExactPayment};
+
+/// Names what was asked: service, method and body.
+pub(crate) fn request(service: &str, method: &str, body_digest: &[u8; 32]) -> B256 {
+    keccak256(
+        [
+            b"rialto request v1\0",
+            service.as_bytes(),
+            b"\0",
+            method.as_bytes(),
+            b"\0",
+            body_digest,
+        ]
+        .concat(),
+    )
+}
+
+/// The key under which a payment by voucher is executed once (M5).
+///
+/// The payer's own payment id where it gave one, scoped to its channel. Otherwise the voucher
+/// together with the request: clients without payment ids reuse one voucher for calls that overlap,
+/// so the voucher alone would not tell two calls apart.
+pub(crate) fn payment_key(payment: &ChannelPayment, request: &B256) -> [u8; 32] {
+    let channel = payment.channel.0;
+    match &payment.payment_id {
+        Some(id) => {
+            keccak256([b"rialto payment id v1\0", channel.as_slice(), id.as_bytes()].concat()).0
+        }
+        None => {
+            let ceiling = payment.voucher.voucher.ceiling.get().to_be_bytes();
+            keccak256(
+                [
+                    b"rialto voucher use v1\0",
+                    channel.as_slice(),
+                    &ceiling,
+                    request.as_slice(),
+                ]
+                .concat(),
+            )
+            .0
+        }
+    }
+}
+
+/// The key of a payment by one transfer: the chain accepts its nonce once, and so do we.
+pub(crate) fn exact_key(payment: &ExactPayment) -> [u8; 32] {
+    let authorization = &payment.authorization;
+    keccak256(
+        [
+            b"rialto exact v1\0",
+            authorization.from.as_slice(),
+            authorization.nonce.as_slice(),
+        ]
+        .concat(),
+    )
+    .0
+}

@@ -1,0 +1,188 @@
+//! Calls paid by one EIP-3009 transfer each (x402 `exact`), for clients without channels.
+//!
+//! Order: verify, run, make the answer durable, transfer, hand the answer out. A crash before the
+//! transfer charges nothing; one after it leaves the stored answer, which the same payment fetches.
+
+use alloy_primitives::B256;
+use rialto_channels::digest::transfer_authorization;
+use rialto_channels::{Amount, Signature, TokenDomain, recover};
+use rialto_ledger::Entry;
+
+use crate::Node;
+use crate::api::{CallError, CallOutcome, ExactPayment, PaymentError};
+use crate::calls::{Job, record};
+use crate::catalog::chain;
+use crate::digest;
+use crate::receipts::Paid;
+use crate::reject::unavailable;
+
+impl Node {
+    pub(crate) async fn call_exact(
+        &self,
+        job: Job,
+        payment: ExactPayment,
+    ) -> Result<CallOutcome, CallError> {
+        self.check_exact(&payment, job.price)?;
+        let key = digest::exact_key(&payment);
+        let _turn = self.turns().take(key).await;
+        if let Some(stored) = self
+            .ledger()
+            .payment(&key)
+            .map_err(|error| unavailable("the ledger", error))?
+        {
+            let mut outcome = self.replay(&stored, &job.request, None)?;
+            outcome.transaction = self.transfer(&payment).await?;
+            return Ok(outcome);
+        }
+        self.check_on_chain(&payment).await?;
+        let (facts, outcome) = self.execute(job).await?;
+        let paid = Paid::once(payment.authorization.from, facts.price);
+        let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
+        let entry = Entry::Charge {
+            snapshot: None,
+            payment: record(key, &receipt, &outcome.body),
+        };
+        self.ledger()
+            .commit(entry)
+            .await
+            .map_err(|error| unavailable("the ledger", error))?;
+        let transaction = self.transfer(&payment).await?;
+        Ok(CallOutcome {
+            body: outcome.body,
+            charged: paid.charged,
+            payer: Some(paid.payer),
+            channel: None,
+            transaction,
+            receipt,
+            replayed: false,
+        })
+    }
+
+    /// Submits the transfer unless the chain has it already; carried through even if the caller
+    /// goes away.
+    async fn transfer(&self, payment: &ExactPayment) -> Result<Option<(B256, Amount)>, CallError> {
+        let (node, payment) = (self.clone(), payment.clone());
+        let task = tokio::spawn(async move {
+            let client = node.chain_client();
+            let authorization = &payment.authorization;
+            let failed = |error: rialto_chain::client::ChainError| -> CallError {
+                if error.revert().is_some() {
+                    let code = "invalid_exact_evm_transaction_failed";
+                    PaymentError::Settlement {
+                        code,
+                        message: chain(&error),
+                    }
+                    .into()
+                } else {
+                    unavailable("the chain", error)
+                }
+            };
+            if client
+                .authorization_used(authorization.from, authorization.nonce)
+                .await
+                .map_err(failed)?
+            {
+                return Ok(None);
+            }
+            let tx = client
+                .transfer_with_authorization(authorization, &payment.signature)
+                .await
+                .map_err(failed)?;
+            Ok(Some((tx, authorization.value)))
+        });
+        task.await
+            .map_err(|error| unavailable("the transfer", error))?
+    }
+
+    fn check_exact(&self, payment: &ExactPayment, price: Amount) -> Result<(), PaymentError> {
+        let refused = |code, message: String| Err(PaymentError::Invalid { code, message });
+        let authorization = &payment.authorization;
+        let payee = self.payee();
+        if authorization.to != payee.receiver {
+            let message = format!(
+                "the transfer pays {}, not {}",
+                authorization.to, payee.receiver
+            );
+            return refused("invalid_exact_evm_payload_recipient_mismatch", message);
+        }
+        if authorization.value != price {
+            let message = format!(
+                "the transfer is of {}, the price is {price}",
+                authorization.value
+            );
+            return refused(
+                "invalid_exact_evm_payload_authorization_value_mismatch",
+                message,
+            );
+        }
+        let now = self.now().get();
+        if authorization.valid_after > now {
+            let message = "the transfer is not valid yet".to_owned();
+            return refused(
+                "invalid_exact_evm_payload_authorization_valid_after",
+                message,
+            );
+        }
+        if authorization.valid_before <= now.saturating_add(TRANSFER_SECONDS) {
+            let message = "the transfer expires too soon".to_owned();
+            return refused(
+                "invalid_exact_evm_payload_authorization_valid_before",
+                message,
+            );
+        }
+        let domain = TokenDomain {
+            chain_id: payee.chain_id,
+            token: payee.token,
+            name: payee.token_name.clone(),
+            version: payee.token_version.clone(),
+        };
+        let signer = Signature::parse(&payment.signature).and_then(|signature| {
+            recover(transfer_authorization(&domain, authorization), &signature)
+        });
+        match signer {
+            Ok(signer) if signer == authorization.from => Ok(()),
+            Ok(_) => refused(
+                "invalid_exact_evm_payload_signature",
+                "the transfer is signed by another key".to_owned(),
+            ),
+            Err(error) => refused(
+                "invalid_exact_evm_payload_signature",
+                format!("the signature is no good: {error}"),
+            ),
+        }
+    }
+
+    async fn check_on_chain(&self, payment: &ExactPayment) -> Result<(), CallError> {
+        let client = self.chain_client();
+        let authorization = &payment.authorization;
+        let failed = |error| unavailable("the chain", error);
+        if client
+            .authorization_used(authorization.from, authorization.nonce)
+            .await
+            .map_err(failed)?
+        {
+            let code = "invalid_exact_evm_nonce_already_used";
+            let message = "this transfer was made before, and not for this call".to_owned();
+            return Err(PaymentError::Invalid { code, message }.into());
+        }
+        let balance = client
+            .token_balance(authorization.from)
+            .await
+            .map_err(failed)?;
+        if balance < authorization.value {
+            let message = format!(
+                "the payer holds {balance}, the price is {}",
+                authorization.value
+            );
+            return Err(PaymentError::Invalid {
+                code: "insufficient_funds",
+                message,
+            }
+            .into());
+        }
+        Ok(())
+    }
+}
+
+/// A transaction takes this long to be included on a slow day.
+const TRANSFER_SECONDS: u64 = 6;

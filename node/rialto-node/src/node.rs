@@ -1,0 +1,248 @@
+//! The node itself: what is wired to what, in which order it starts, and in which it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use rialto_chain::client::ChainClient;
+use rialto_channels::receipt::SignedReceipt;
+use rialto_channels::{ChainTime, ChannelId, SigningKey};
+use rialto_host::Arguments;
+use rialto_ledger::Ledger;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::api::{CallError, ChainInfo, ChannelView, PayeeTerms, ServiceView, Terms};
+use crate::book::Book;
+use crate::catalog::{Catalog, Loaded};
+use crate::chain_setup::Chain;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::reject::unavailable;
+use crate::turns::Turns;
+
+/// A running node. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Node(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) key: SigningKey,
+    pub(crate) payee: PayeeTerms,
+    pub(crate) info: ChainInfo,
+    pub(crate) catalog: Catalog,
+    pub(crate) book: Book,
+    pub(crate) ledger: Ledger,
+    pub(crate) chain: Chain,
+    pub(crate) clock: Clock,
+    pub(crate) turns: Turns,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) collecting: tokio::sync::Mutex<()>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) tasks: tokio::sync::Mutex<JoinSet<()>>,
+    /// Held for as long as the node lives: one node a data folder.
+    pub(crate) _lock: std::fs::File,
+}
+
+impl Node {
+    /// All services, by name.
+    pub fn services(&self) -> Vec<ServiceView> {
+        self.0
+            .catalog
+            .all()
+            .map(|loaded| loaded.view.clone())
+            .collect()
+    }
+
+    /// One service.
+    pub fn service(&self, name: &str) -> Option<ServiceView> {
+        self.0.catalog.get(name).map(|loaded| loaded.view.clone())
+    }
+
+    /// What a call with a body of `body_bytes` costs.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownService`], [`CallError::UnknownMethod`], or [`CallError::Arguments`]
+    /// when the body is too large to price.
+    pub fn terms(&self, service: &str, method: &str, body_bytes: u64) -> Result<Terms, CallError> {
+        let price = self.loaded(service)?.price(method, body_bytes)?;
+        let ceiling = rialto_channels::price::advertised(price, self.config().payments.headroom)
+            .map_err(|error| unavailable("the price", error))?;
+        let deposit_min = self.config().payments.deposit_min.max(ceiling);
+        Ok(Terms {
+            price,
+            ceiling,
+            deposit_min,
+            payee: self.0.payee.clone(),
+        })
+    }
+
+    /// Checks a call's parameters without running it or touching money.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownService`], [`CallError::UnknownMethod`] or [`CallError::Arguments`].
+    pub fn check_arguments(
+        &self,
+        service: &str,
+        method: &str,
+        arguments: &Arguments,
+    ) -> Result<(), CallError> {
+        let loaded = self.loaded(service)?;
+        loaded.price(method, 0)?;
+        loaded.host.prepare(method, arguments.clone())?;
+        Ok(())
+    }
+
+    /// A receipt by its id.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] when the ledger cannot be read.
+    pub fn receipt(&self, id: B256) -> Result<Option<SignedReceipt>, CallError> {
+        self.0
+            .ledger
+            .receipt(&id)
+            .map_err(|error| unavailable("the ledger", error))
+    }
+
+    /// A channel as its payer may see it.
+    pub fn channel(&self, id: ChannelId) -> Option<ChannelView> {
+        self.0.book.get(id).map(|slot| slot.view())
+    }
+
+    /// All channels.
+    pub fn channels(&self) -> Vec<ChannelView> {
+        self.0.book.all().iter().map(|slot| slot.view()).collect()
+    }
+
+    /// The provider's side of a channel.
+    pub fn payee(&self) -> &PayeeTerms {
+        &self.0.payee
+    }
+
+    /// Where this node's money lives.
+    pub fn chain(&self) -> &ChainInfo {
+        &self.0.info
+    }
+
+    /// The address of the host's key.
+    pub fn host_address(&self) -> Address {
+        self.0.key.address()
+    }
+
+    /// The configuration it was started with.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The development chain's funded accounts, as (address, private key); none on other chains.
+    pub fn dev_accounts(&self) -> Vec<(Address, [u8; 32])> {
+        self.0.chain.dev_accounts()
+    }
+
+    /// Where the development chain's RPC listens.
+    pub fn dev_chain_address(&self) -> Option<SocketAddr> {
+        self.0.chain.dev_address()
+    }
+
+    /// What the provider's payout address holds, in token base units.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] when the chain cannot be reached.
+    pub async fn token_balance(
+        &self,
+        account: Address,
+    ) -> Result<rialto_channels::Amount, CallError> {
+        self.chain_client()
+            .token_balance(account)
+            .await
+            .map_err(|error| unavailable("the chain", error))
+    }
+
+    /// Stops the tasks, claims nothing more, and waits until all is durable. Callers should stop
+    /// the doors first. The order: tasks, chain; the ledger is
+    /// written and closed when the last clone of the node is dropped.
+    pub async fn shutdown(&self) {
+        self.0.stop.send_replace(true);
+        let mut tasks = self.0.tasks.lock().await;
+        while tasks.join_next().await.is_some() {}
+        drop(tasks);
+        self.0.chain.shutdown().await;
+    }
+
+    /// Resolves when the ledger can no longer be written: what is durable is unknown from then on,
+    /// so the process should end and start again from the disk.
+    pub async fn failed(&self) {
+        let mut ticks = tokio::time::interval(LEDGER_CHECK);
+        while !self.0.ledger.is_poisoned() {
+            ticks.tick().await;
+        }
+    }
+
+    pub(crate) fn loaded(&self, service: &str) -> Result<Arc<Loaded>, CallError> {
+        self.0
+            .catalog
+            .get(service)
+            .cloned()
+            .ok_or_else(|| CallError::UnknownService {
+                name: service.to_owned(),
+                known: self
+                    .services()
+                    .iter()
+                    .map(|view| view.manifest.name().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    }
+
+    pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        let permits = Arc::clone(&self.0.permits);
+        permits
+            .try_acquire_owned()
+            .map_err(|_| CallError::Overloaded {
+                retry_after_seconds: 1,
+            })
+    }
+
+    pub(crate) async fn stopping(&self) {
+        let mut stop = self.0.stop.subscribe();
+        // An error means that the sender is gone, which is a stop too.
+        stop.wait_for(|stop| *stop).await.ok();
+    }
+
+    pub(crate) fn book(&self) -> &Book {
+        &self.0.book
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    pub(crate) fn chain_client(&self) -> &ChainClient {
+        self.0.chain.client()
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.0.turns
+    }
+
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.0.key
+    }
+
+    pub(crate) fn collecting(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.collecting
+    }
+
+    pub(crate) fn now(&self) -> ChainTime {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn observe(&self, block: ChainTime) {
+        self.0.clock.observe(block);
+    }
+}
+
+/// How soon a failed ledger is noticed at the latest; calls fail at once.
+const LEDGER_CHECK: Duration = Duration::from_millis(250);

@@ -1,0 +1,107 @@
+//! What a receipt says, gathered from the call, the service and the charge.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256};
+use rialto_channels::payee::{ChannelSnapshot, Charge};
+use rialto_channels::receipt::{Receipt, Usage};
+use rialto_channels::{Amount, ChainTime, ChannelId};
+use rialto_host::Outcome;
+use sha2::{Digest, Sha256};
+
+use crate::calls::NOBODY;
+use crate::catalog::Loaded;
+
+/// What is known of a call before it is charged.
+pub(crate) struct Facts {
+    pub(crate) service: Arc<Loaded>,
+    pub(crate) method: String,
+    pub(crate) price: Amount,
+    pub(crate) request: B256,
+    pub(crate) id: B256,
+}
+
+/// Who paid what, and from where.
+pub(crate) struct Paid {
+    pub(crate) channel: Option<ChannelId>,
+    pub(crate) payer: Address,
+    pub(crate) before: Amount,
+    pub(crate) charged: Amount,
+    pub(crate) after: Amount,
+    pub(crate) previous: B256,
+}
+
+impl Paid {
+    /// A free call.
+    pub(crate) fn nothing() -> Self {
+        Self::once(NOBODY, Amount::ZERO)
+    }
+
+    /// A single transfer.
+    pub(crate) fn once(payer: Address, charged: Amount) -> Self {
+        Self {
+            channel: None,
+            payer,
+            before: Amount::ZERO,
+            charged,
+            after: charged,
+            previous: B256::ZERO,
+        }
+    }
+
+    /// A charge on a channel, chained to the one before.
+    pub(crate) fn on_channel(state: &ChannelSnapshot, charge: &Charge) -> Self {
+        Self {
+            channel: Some(state.id),
+            payer: state.config.payer,
+            before: charge.before,
+            charged: charge.charged,
+            after: charge.after,
+            previous: charge.previous,
+        }
+    }
+}
+
+impl Facts {
+    /// The receipt of this call, unsigned.
+    pub(crate) fn receipt(&self, outcome: &Outcome, paid: &Paid, now: ChainTime) -> Receipt {
+        let service = &self.service;
+        Receipt {
+            id: self.id,
+            channel: paid.channel,
+            payer: paid.payer,
+            provider: service.provider,
+            chain_id: service.chain_id,
+            token: service.token,
+            service: service.view.manifest.name().to_string(),
+            version: service.view.manifest.version().to_string(),
+            component: service.view.component,
+            models: service.models.clone(),
+            method: self.method.clone(),
+            request: self.request,
+            response: B256::from_slice(&Sha256::digest(&outcome.body)),
+            usage: usage(&outcome.usage),
+            price: self.price,
+            before: paid.before,
+            charged: paid.charged,
+            after: paid.after,
+            issued_at: now.get(),
+            engine: service.engine.clone(),
+            deterministic: service.deterministic,
+            previous: paid.previous,
+        }
+    }
+}
+
+fn usage(usage: &rialto_host::Usage) -> Usage {
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Usage {
+        guest_time_us: micros(usage.guest_time),
+        host_time_us: micros(usage.host_time),
+        memory_peak_bytes: usage.memory_peak,
+        host_calls: usage.host_calls,
+        input_bytes: usage.input_bytes,
+        output_bytes: usage.output_bytes,
+        tensor_runs: usage.tensor_runs,
+    }
+}

@@ -1,0 +1,230 @@
+//! Starts a node: each part in the order in which the next needs it.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use rialto_artifacts::Store;
+use rialto_chain::contracts;
+use rialto_channels::SettlementDomain;
+use rialto_channels::payee::{RestoreError, Terms};
+use rialto_host::Host;
+use rialto_ledger::Ledger;
+use rialto_tensor::{Engine, TractEngine};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::Node;
+use crate::api::{ChainInfo, PayeeTerms};
+use crate::book::Book;
+use crate::catalog::{Catalog, CatalogError, Site};
+use crate::chain_setup::{self, Chain, ChainStartError};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::node::Inner;
+use crate::progress::Progress;
+use crate::turns::Turns;
+
+impl Node {
+    /// Starts a node with everything that `config` names.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start(config: Config, progress: &Progress) -> Result<Self, StartError> {
+        config.check()?;
+        let lock = lock_data_dir(&config.data_dir)?;
+        progress.say("starting the chain");
+        let (chain, key, receiver) = Chain::start(&config).await?;
+        let payee = payee_terms(&config, chain.chain_id(), receiver, key.address())?;
+        let host = Host::new(host_config(&config)).map_err(StartError::Host)?;
+        let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
+            .map_err(StartError::Artifacts)?;
+        let engine: Arc<dyn Engine> = Arc::new(TractEngine::new(rialto_tensor::Config::default()));
+        let site = Site {
+            host: &host,
+            store: &store,
+            engine: &engine,
+            sandbox: &config.sandbox,
+            provider: receiver,
+            chain_id: payee.chain_id,
+            token: payee.token,
+            progress,
+        };
+        let catalog = Catalog::load(&config.services_dir, &site).await?;
+        let (ledger, book) = open_money(&config, &payee)?;
+        let info = chain_info(&chain, &payee);
+        // Calls that run and calls that wait for a place; each may hold one place in the ledger's queue.
+        let calls_max = usize::try_from(config.sandbox.calls_max)
+            .unwrap_or(usize::MAX >> 4)
+            .saturating_add(CALLS_WAITING_MAX);
+        let clock = Clock::default();
+        clock.observe(
+            chain
+                .client()
+                .now()
+                .await
+                .map_err(ChainStartError::Client)?,
+        );
+        let node = Self(Arc::new(Inner {
+            key,
+            payee,
+            info,
+            catalog,
+            book,
+            ledger,
+            chain,
+            clock,
+            turns: Turns::default(),
+            permits: Arc::new(Semaphore::new(calls_max)),
+            collecting: tokio::sync::Mutex::default(),
+            stop: watch::Sender::new(false),
+            tasks: tokio::sync::Mutex::new(JoinSet::new()),
+            config,
+            _lock: lock,
+        }));
+        node.spawn_tasks().await?;
+        Ok(node)
+    }
+
+    async fn spawn_tasks(&self) -> Result<(), StartError> {
+        let next_block = self
+            .chain_client()
+            .block_number()
+            .await
+            .map_err(ChainStartError::Client)?;
+        let mut tasks = self.0.tasks.lock().await;
+        tasks.spawn(self.clone().watch_forever(next_block));
+        tasks.spawn(self.clone().collect_forever());
+        Ok(())
+    }
+}
+
+/// Two nodes on one ledger would charge twice; the second is refused.
+fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
+    let fail = |source| StartError::DataDir {
+        dir: dir.to_owned(),
+        source,
+    };
+    std::fs::create_dir_all(dir).map_err(fail)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse {
+            dir: dir.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(fail(source)),
+    }
+}
+
+fn host_config(config: &Config) -> rialto_host::Config {
+    rialto_host::Config {
+        calls_max: config.sandbox.calls_max,
+        queue_max: u32::try_from(CALLS_WAITING_MAX).unwrap_or(u32::MAX),
+        ..rialto_host::Config::new(config.data_dir.join("compiled"))
+    }
+}
+
+fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Ledger, Book), StartError> {
+    let ledger = Ledger::open(
+        &config.data_dir.join("ledger"),
+        rialto_ledger::Config::default(),
+    )?;
+    let domain = SettlementDomain {
+        chain_id: payee.chain_id,
+        contract: payee.settlement,
+    };
+    let terms = Terms {
+        receiver: payee.receiver,
+        receiver_authorizer: payee.receiver_authorizer,
+        token: payee.token,
+        withdraw_delay: payee.withdraw_delay,
+        in_flight_max: usize::try_from(config.payments.headroom).unwrap_or(1),
+    };
+    let book = Book::restore(domain, terms, ledger.channels()?)?;
+    Ok((ledger, book))
+}
+
+fn payee_terms(
+    config: &Config,
+    chain_id: u64,
+    receiver: Address,
+    host: Address,
+) -> Result<PayeeTerms, ChainStartError> {
+    let (token, name, version) = chain_setup::token(chain_id)?;
+    Ok(PayeeTerms {
+        chain_id,
+        settlement: contracts::BATCH_SETTLEMENT,
+        token,
+        token_name: name.to_owned(),
+        token_version: version.to_owned(),
+        receiver,
+        receiver_authorizer: host,
+        withdraw_delay: config.payments.withdraw_delay,
+        timeout_seconds: 3_600,
+    })
+}
+
+fn chain_info(chain: &Chain, payee: &PayeeTerms) -> ChainInfo {
+    ChainInfo {
+        chain_id: payee.chain_id,
+        rpc_url: chain.rpc_url().to_owned(),
+        settlement: payee.settlement,
+        collector: contracts::ERC3009_DEPOSIT_COLLECTOR,
+        token: payee.token,
+        receiver: payee.receiver,
+        host: payee.receiver_authorizer,
+    }
+}
+
+/// More are refused with 503.
+const CALLS_WAITING_MAX: usize = 1_024;
+
+/// Why a node did not start. The operator acts.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}", dir.display())]
+    DataDir {
+        /// Which folder.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another node has it.
+    #[error("another rialto uses {}: stop it, or pass another --data-dir", dir.display())]
+    InUse {
+        /// Which folder.
+        dir: PathBuf,
+    },
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainStartError),
+    /// The WebAssembly host.
+    #[error("the host cannot start")]
+    Host(#[source] rialto_host::HostError),
+    /// The artifact store.
+    #[error("the artifact store cannot be opened")]
+    Artifacts(#[source] rialto_artifacts::OpenError),
+    /// The services.
+    #[error(transparent)]
+    Services(#[from] CatalogError),
+    /// The ledger cannot be opened.
+    #[error("the ledger cannot be opened")]
+    Ledger(#[from] rialto_ledger::OpenError),
+    /// The ledger cannot be read.
+    #[error("the ledger cannot be read")]
+    LedgerRead(#[from] rialto_ledger::ReadError),
+    /// A stored channel contradicts itself.
+    #[error("the ledger holds a channel that contradicts itself")]
+    Restore(#[from] RestoreError),
+}
