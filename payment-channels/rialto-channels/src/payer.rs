@@ -12,6 +12,8 @@ mod deposit;
 mod error;
 mod resync;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -230,8 +232,7 @@ impl PayerChannel {
     /// until the payee's count is known again.
     pub fn on_lost(&mut self, call: Call) {
         if self.in_flight.remove(&call.number).is_some() {
-            let uncertain = self.state.uncertain.checked_add(call.amount);
-            self.state.uncertain = uncertain.unwrap_or(Amount::MAX);
+            self.state.uncertain = fits(self.state.uncertain.checked_add(call.amount));
         }
     }
 
@@ -247,7 +248,7 @@ impl PayerChannel {
     }
 
     fn adopt(&mut self, sum: Amount, count: Amount) -> Amount {
-        let explained = sum.checked_add(self.state.uncertain).unwrap_or(Amount::MAX);
+        let explained = fits(sum.checked_add(self.state.uncertain));
         self.state.charged = count;
         self.state.uncertain = Amount::ZERO;
         count.checked_sub(explained).unwrap_or_default()
@@ -259,4 +260,11 @@ impl PayerChannel {
         }
         Err(PayError::WrongKey)
     }
+}
+
+/// Sums of parts of a ceiling: `next_voucher` added all of them up without an overflow, so the
+/// largest amount is never taken. If it were, the next voucher would be refused, not too high.
+fn fits(sum: Result<Amount, AmountOverflow>) -> Amount {
+    debug_assert!(sum.is_ok(), "part of a checked sum");
+    sum.unwrap_or(Amount::MAX)
 }

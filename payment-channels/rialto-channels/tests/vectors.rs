@@ -1,5 +1,7 @@
 //! Every digest against values that a published client and the deployed contract agree on.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fmt::Debug, str::FromStr};
 
 use rialto_channels::{

@@ -35,12 +35,24 @@ impl PayerChannel {
         .sign(&self.domain, key))
     }
 
-    /// The payee refunded so much, as its answer or the chain says.
+    /// The payee refunded so much, as its answer or the chain says. The contract takes it off a
+    /// withdrawal under way.
     ///
     /// # Errors
     /// [`PayError::Overflow`] if that is more than the channel held; read the chain then.
     pub fn on_refunded(&mut self, amount: Amount) -> Result<(), PayError> {
         self.state.balance = self.state.balance.checked_sub(amount)?;
+        self.state.withdrawal = self.state.withdrawal.and_then(|withdrawal| {
+            let rest = withdrawal
+                .amount
+                .checked_sub(amount)
+                .ok()
+                .filter(|rest| !rest.is_zero())?;
+            Some(Withdrawal {
+                amount: rest,
+                ..withdrawal
+            })
+        });
         Ok(())
     }
 
