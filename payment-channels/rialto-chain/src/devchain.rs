@@ -22,6 +22,7 @@ mod record;
 mod rpc;
 mod server;
 mod state;
+mod step;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,9 +43,10 @@ pub use rpc::RpcError;
 pub use server::Server;
 
 use crate::contracts::DEV_CHAIN_ID;
-use chain::{Chain, StepError};
+use chain::Chain;
 use log::Log;
 use record::Record;
+use step::StepError;
 
 /// How a development chain is made.
 #[derive(Clone, Debug)]

@@ -102,7 +102,11 @@ impl ChainClient {
                     *known = None;
                     return Ok(hash);
                 }
-                Submission::StaleNonce if attempts < SUBMIT_ATTEMPTS_MAX => *known = None,
+                Submission::StaleNonce if attempts < SUBMIT_ATTEMPTS_MAX => {
+                    // Another process sends as this account, or the endpoint lags behind.
+                    *known = None;
+                    tokio::time::sleep(POLL_FIRST * attempts).await;
+                }
                 Submission::StaleNonce | Submission::Refused => {
                     *known = None;
                     return Err(self.sort(error));
@@ -239,7 +243,7 @@ fn is_poverty(message: &str) -> bool {
 /// One part in this many is added to a gas estimate, for state that changes in between.
 const GAS_SPARE_PART: u64 = 4;
 /// How often a transaction is signed anew because its nonce was taken.
-const SUBMIT_ATTEMPTS_MAX: u32 = 4;
+const SUBMIT_ATTEMPTS_MAX: u32 = 16;
 /// The first pause between two looks for a transaction; it doubles each time.
 const POLL_FIRST: Duration = Duration::from_millis(5);
 /// The longest pause.

@@ -6,18 +6,18 @@
 //! Non-goals: forks (there is one chain) and a pool (each transaction is mined as it arrives).
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 
 use alloy::primitives::B256;
 use revm::bytecode::Bytecode;
-use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction};
+use revm::context::result::ExecutionResult;
 
 use super::block::{Block, Draft, Mined};
 use super::clock::Clock;
-use super::evm::{self, Call, Refused, Surroundings};
+use super::evm::{self, Call, Surroundings};
 use super::log::Log;
 use super::record::{Override, Record, SenderAndTransaction};
 use super::state::{ChangeSet, Overlay, State, Undo, View};
+use super::step::{Step, StepError, StepKind};
 
 /// All blocks, the latest state, and the way back.
 #[derive(Debug)]
@@ -36,22 +36,6 @@ pub(super) struct Chain {
     log: Option<Log>,
 }
 
-/// What one step did, so that it can be taken back.
-#[derive(Debug)]
-struct Step {
-    kind: StepKind,
-    undo: Vec<Undo>,
-    /// The log's length before the step.
-    log_end: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum StepKind {
-    Block,
-    Override,
-    Clock { ahead_secs_before: i64 },
-}
-
 /// Where a call looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
@@ -59,37 +43,6 @@ pub(super) enum At {
     Tip,
     /// The state that this block left, in the block itself.
     Block(usize),
-}
-
-/// Why a step was not made.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StepError {
-    #[error(transparent)]
-    Transaction(InvalidTransaction),
-    #[error("block time {asked} is before the latest block's {latest}")]
-    TimeRunsBackwards { asked: u64, latest: u64 },
-    #[error("block log")]
-    Log(#[source] io::Error),
-    #[error("virtual machine: {0}")]
-    Machine(String),
-    #[error("block {number} came out as {found}, the log says {expected}")]
-    OtherHash {
-        number: u64,
-        found: B256,
-        expected: B256,
-    },
-}
-
-impl From<Refused> for StepError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            EVMError::Transaction(error) => Self::Transaction(error),
-            EVMError::Header(error) => Self::Machine(error.to_string()),
-            EVMError::Custom(error) => Self::Machine(error),
-            EVMError::CustomAny(error) => Self::Machine(error.to_string()),
-            EVMError::Database(never) => match never {},
-        }
-    }
 }
 
 impl Chain {

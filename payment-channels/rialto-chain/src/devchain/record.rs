@@ -231,4 +231,13 @@ mod tests {
         bytes.push(0);
         assert!(matches!(Record::decode(&bytes), Err(DecodeError::Long)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn decoding_never_panics_and_never_guesses(bytes: Vec<u8>) {
+            if let Ok(record) = Record::decode(&bytes) {
+                proptest::prop_assert_eq!(record.encode(), bytes);
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::contracts;
-use crate::devchain::chain::StepError;
+use crate::devchain::step::StepError;
 
 /// What a JSON-RPC call answers when it fails.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
