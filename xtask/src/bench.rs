@@ -53,7 +53,8 @@ fn install_wasmtime(paths: &Paths) -> Result<()> {
 const WASMTIME: &str = "48.0.8";
 
 /// What `serve` needs to run at its best, and no more.
-const FEATURES: &str = "run,serve,cranelift,parallel-compilation,pooling-allocator";
+const FEATURES: &str =
+    "run,serve,component-model-async,cranelift,parallel-compilation,pooling-allocator";
 
 #[cfg(test)]
 mod tests {
