@@ -20,6 +20,7 @@ pub(crate) async fn run(node: &Node, gateway: &str, quiet: bool) -> Result<()> {
     config.store = Some(home::wallet_dir(data_dir).join("channels"));
     let client = PayingClient::new(config, key)?;
     let receiver = node.chain().receiver;
+    let mut held = (unspent(node)?, Amount::ZERO);
     let before = (
         node.token_balance(payer).await?,
         node.token_balance(receiver).await?,
@@ -53,6 +54,11 @@ pub(crate) async fn run(node: &Node, gateway: &str, quiet: bool) -> Result<()> {
         "payer (this wallet)".to_owned(),
         money(before.0),
         money(after.0),
+    ]);
+    table.add_row([
+        "payer, unspent in channels".to_owned(),
+        money(held.0),
+        money(held.1),
     ]);
     table.add_row(["provider".to_owned(), money(before.1), money(after.1)]);
     show::line(table.to_string());

@@ -1,1 +1,4 @@
 //! Fixtures for tests: hostile guests, node processes and stranger clients.
+
+pub mod guests;
+pub mod mesh;
