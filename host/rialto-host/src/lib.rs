@@ -1,1 +1,54 @@
 //! Loads, limits, meters and calls WebAssembly components by their own types.
+//!
+//! A component exports one typed interface of plain values. [`Host::load`] compiles it (once: compiled
+//! code is cached on disk), links exactly the capabilities that its manifest grants, and walks the
+//! exported types into an [`Interface`] with JSON Schemas. [`Service::prepare`] checks a call's
+//! arguments completely, before any money moves; [`Service::call`] runs them in a fresh instance with
+//! every limit armed and turns the result into JSON.
+//!
+//! What a guest can never do here: reach a file, a socket, an environment variable or another
+//! instance; keep state between calls; use more memory, time, handles or host work than its limits;
+//! make the host allocate without a bound. Every trapped or late instance is thrown away.
+//!
+//! Non-goals: prices, payment, HTTP, fetching components or models. Models come in through the
+//! [`Models`] port; the node connects it to an engine.
+//!
+//! # Values as JSON
+//!
+//! | type | JSON |
+//! |---|---|
+//! | `bool`, `string`, `char` | boolean, string, string of one character |
+//! | integers | number; 64-bit ones also as a decimal string (always so beyond 2^53 - 1 on output) |
+//! | `f32`, `f64` | number (a long decimal is read to within one unit in the last place of a double); not finite: refused on input, `null` on output |
+//! | `list<u8>` | base64 string (standard alphabet; on input also an array of numbers) |
+//! | `list<T>`, `tuple` | array |
+//! | `record` | object; a missing `option` field is none |
+//! | `option<T>` | the value or `null`; directly nested options: `{"some": …}` |
+//! | `result<T, E>` | the method's own: the value, or a refusal; inside a value: `{"ok": …}`, `{"err": …}` |
+//! | `enum`, `variant` without payload | the case's name |
+//! | `variant` with payload | `{"case": value}` |
+//! | `flags` | array of names |
+//!
+//! Names are the WIT names in snake_case; kebab-case is accepted on input.
+#![deny(unsafe_code)]
+
+mod budget;
+mod cache;
+mod capabilities;
+mod clock;
+mod engine;
+mod error;
+mod interface;
+mod json;
+mod limits;
+mod model;
+mod service;
+mod spec;
+mod state;
+
+pub use engine::{Config, Host};
+pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
+pub use interface::{Interface, Method, Param};
+pub use model::{Abilities, Element, Model, ModelError, Models, NoModels, Port, TensorData};
+pub use service::{Arguments, CallContext, Outcome, Part, Prepared, Service, Usage};
+pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};

@@ -1,0 +1,181 @@
+//! Capabilities: what a guest may import, one module each, linked only when granted.
+//!
+//! [`check_imports`] compares a component's imports with its grants before anything is linked, so that
+//! the author learns every missing line at once; [`link`] then defines exactly the granted interfaces.
+
+pub(crate) mod context;
+pub(crate) mod log;
+pub(crate) mod tensor;
+pub(crate) mod wasi;
+
+use std::collections::BTreeSet;
+
+use wasmtime::component::Linker;
+
+use crate::error::{LoadError, MissingGrant};
+use crate::spec::{Grants, WasiGroup};
+use crate::state::CallState;
+
+/// Host-side bindings of the `wit/` packages.
+pub(crate) mod bindings {
+    /// `rialto:tensor`.
+    pub(crate) mod tensor {
+        wasmtime::component::bindgen!({
+            path: "../../wit/tensor",
+            world: "imports",
+            imports: {
+                "rialto:tensor/models.[static]model.open": async | trappable,
+                "rialto:tensor/models.[method]model.run": async | trappable,
+                default: trappable,
+            },
+            with: {
+                "rialto:tensor/tensors.tensor": crate::capabilities::tensor::HostTensor,
+                "rialto:tensor/models.model": crate::capabilities::tensor::HostModel,
+            },
+        });
+    }
+
+    /// `rialto:service`.
+    pub(crate) mod service {
+        wasmtime::component::bindgen!({
+            path: "../../wit/service",
+            world: "imports",
+            imports: { default: trappable },
+        });
+    }
+}
+
+/// Defines the granted interfaces and nothing else.
+pub(crate) fn link(linker: &mut Linker<CallState>, grants: &Grants) -> wasmtime::Result<()> {
+    if grants.tensor {
+        tensor::link(linker)?;
+    }
+    if grants.context {
+        context::link(linker)?;
+    }
+    if grants.log {
+        log::link(linker)?;
+    }
+    for group in &grants.wasi {
+        wasi::link(linker, *group)?;
+    }
+    Ok(())
+}
+
+/// Checks that every import is granted.
+///
+/// # Errors
+/// [`LoadError::NeverGranted`] for interfaces that no grant gives, else [`LoadError::NotGranted`] with
+/// every missing line.
+pub(crate) fn check_imports<'a>(
+    imports: impl Iterator<Item = &'a str>,
+    grants: &Grants,
+) -> Result<(), LoadError> {
+    let mut missing = Vec::new();
+    let mut wasi_missing = Vec::new();
+    for import in imports {
+        match needed(import) {
+            Needed::Flag(name) if !flag(grants, name) => missing.push(MissingGrant {
+                interface: import.to_owned(),
+                line: format!("{name} = true"),
+            }),
+            Needed::Wasi(group) if !grants.wasi.contains(&group) => {
+                wasi_missing.push((import, group));
+            }
+            Needed::Flag(_) | Needed::Wasi(_) => {}
+            Needed::Never(advice) => {
+                return Err(LoadError::NeverGranted {
+                    interface: import.to_owned(),
+                    advice: advice.to_owned(),
+                });
+            }
+        }
+    }
+    // One line grants all groups: each entry names the whole line that the manifest must hold.
+    let mut groups: BTreeSet<WasiGroup> = grants.wasi.clone();
+    groups.extend(wasi_missing.iter().map(|(_, group)| *group));
+    let line = wasi_line(&groups);
+    missing.extend(wasi_missing.into_iter().map(|(import, _)| MissingGrant {
+        interface: import.to_owned(),
+        line: line.clone(),
+    }));
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::NotGranted(missing))
+    }
+}
+
+/// What a manifest must say before an interface is linked.
+enum Needed {
+    /// `name = true`.
+    Flag(&'static str),
+    /// A group in `wasi = […]`.
+    Wasi(WasiGroup),
+    /// Nothing grants it; the advice for the author.
+    Never(&'static str),
+}
+
+fn needed(import: &str) -> Needed {
+    let path = import.split('@').next().unwrap_or(import);
+    let (package, interface) = path.split_once('/').unwrap_or((path, ""));
+    match (package, interface) {
+        ("rialto:tensor", _) => Needed::Flag("tensor"),
+        ("rialto:service", "context") => Needed::Flag("context"),
+        ("rialto:service", "log") => Needed::Flag("log"),
+        ("wasi:sockets", _) => Needed::Never("services have no network; remove uses of `std::net`"),
+        _ => package
+            .strip_prefix("wasi:")
+            .and_then(WasiGroup::from_name)
+            .map_or(
+                Needed::Never("only rialto:* and the WASI groups of the manifest exist here"),
+                Needed::Wasi,
+            ),
+    }
+}
+
+fn flag(grants: &Grants, name: &str) -> bool {
+    match name {
+        "tensor" => grants.tensor,
+        "context" => grants.context,
+        "log" => grants.log,
+        _ => false,
+    }
+}
+
+fn wasi_line(groups: &BTreeSet<WasiGroup>) -> String {
+    let names: Vec<String> = groups.iter().map(|group| format!("\"{group}\"")).collect();
+    format!("wasi = [{}]", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_missing_line_is_named_at_once() {
+        let grants = Grants {
+            wasi: BTreeSet::from([WasiGroup::Io]),
+            ..Grants::default()
+        };
+        let imports = [
+            "rialto:tensor/models@0.1.0",
+            "wasi:io/streams@0.2.6",
+            "wasi:clocks/wall-clock@0.2.6",
+        ];
+        let error = check_imports(imports.into_iter(), &grants).unwrap_err();
+        let LoadError::NotGranted(missing) = error else {
+            panic!("{error}")
+        };
+        let lines: Vec<&str> = missing.iter().map(|grant| grant.line.as_str()).collect();
+        assert_eq!(lines, ["tensor = true", r#"wasi = ["io", "clocks"]"#]);
+    }
+
+    #[test]
+    fn sockets_and_strangers_are_never_granted() {
+        for import in ["wasi:sockets/tcp@0.2.0", "wasi:http/types@0.2.0", "evil"] {
+            let error = check_imports([import].into_iter(), &Grants::default()).unwrap_err();
+            assert!(matches!(error, LoadError::NeverGranted { .. }), "{error}");
+        }
+    }
+}

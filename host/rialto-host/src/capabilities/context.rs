@@ -1,0 +1,27 @@
+//! `rialto:service/context`: what a service may ask about its call.
+
+use std::time::Instant;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use super::bindings::service::rialto::service::context;
+use crate::state::CallState;
+
+/// Defines the interface.
+pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    context::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+}
+
+impl context::Host for CallState {
+    fn time_left_ms(&mut self) -> wasmtime::Result<u64> {
+        self.charge_host_call(0)?;
+        let wall = self.deadline.saturating_duration_since(Instant::now());
+        let cpu = self.shared.limits.cpu_max.saturating_sub(self.clock.used());
+        Ok(u64::try_from(wall.min(cpu).as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn call_id(&mut self) -> wasmtime::Result<String> {
+        self.charge_host_call(self.call_id.len() as u64)?;
+        Ok(self.call_id.clone())
+    }
+}

@@ -1,0 +1,295 @@
+//! `rialto:tensor`: tensors as handles, models by granted name, runs on a bounded pool of threads.
+//!
+//! Opening and running block inside the engine; both happen off the guest's thread, so a call past its
+//! deadline ends at once. The abandoned run finishes on its thread and holds its place in the pool until
+//! then: the pool, not the guest, bounds such work.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use wasmtime::component::{HasSelf, Linker, Resource};
+
+use super::bindings::tensor::rialto::tensor::{models, tensors, types};
+use crate::limits::Breach;
+use crate::model::{Element, Model, ModelError, Port, TensorData};
+use crate::state::CallState;
+
+/// A tensor as the guest's handle sees it.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct HostTensor(TensorData);
+
+/// A model as the guest's handle sees it.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct HostModel(Arc<dyn Model>);
+
+/// Defines all interfaces of the package.
+pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    tensors::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    models::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+}
+
+impl types::Host for CallState {}
+impl tensors::Host for CallState {}
+impl models::Host for CallState {}
+
+impl tensors::HostTensor for CallState {
+    fn from_bytes(
+        &mut self,
+        element: types::Dtype,
+        shape: Vec<u32>,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<Result<Resource<HostTensor>, types::Error>> {
+        self.charge_host_call(data.len() as u64)?;
+        let element = element_of(element);
+        let expected = byte_length(element, &shape);
+        if expected != Some(data.len() as u64) {
+            return Ok(Err(types::Error::InvalidArgument(format!(
+                "shape {shape:?} needs {} bytes, found {}",
+                expected.map_or_else(|| "too many".to_owned(), |bytes| bytes.to_string()),
+                data.len()
+            ))));
+        }
+        self.push_tensor(TensorData {
+            element,
+            shape,
+            data: Bytes::from(data),
+        })
+    }
+
+    fn element(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<types::Dtype> {
+        self.charge_host_call(0)?;
+        Ok(dtype_of(self.table.get(&this)?.0.element))
+    }
+
+    fn shape(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<Vec<u32>> {
+        self.charge_host_call(0)?;
+        Ok(self.table.get(&this)?.0.shape.clone())
+    }
+
+    fn byte_length(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<u64> {
+        self.charge_host_call(0)?;
+        Ok(self.table.get(&this)?.0.data.len() as u64)
+    }
+
+    fn read(
+        &mut self,
+        this: Resource<HostTensor>,
+        offset: u64,
+        length: u64,
+    ) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
+        self.charge_host_call(length)?;
+        let data = &self.table.get(&this)?.0.data;
+        let range = usize::try_from(offset).ok().zip(
+            offset
+                .checked_add(length)
+                .and_then(|end| usize::try_from(end).ok()),
+        );
+        let part = range.and_then(|(start, end)| data.get(start..end));
+        Ok(part.map(<[u8]>::to_vec).ok_or_else(|| {
+            types::Error::InvalidArgument(format!(
+                "bytes {offset} to {offset} + {length} lie outside the tensor's {}",
+                data.len()
+            ))
+        }))
+    }
+
+    fn drop(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<()> {
+        let tensor = self.table.delete(this)?;
+        self.tensor_bytes = self.tensor_bytes.saturating_sub(tensor.0.data.len() as u64);
+        Ok(())
+    }
+}
+
+impl models::HostModel for CallState {
+    async fn open(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<HostModel>, types::Error>> {
+        self.charge_host_call(name.len() as u64)?;
+        if !self.shared.models_granted.contains(&name) {
+            return Ok(Err(types::Error::NotGranted(format!(
+                "the manifest grants no model `{name}`"
+            ))));
+        }
+        let models = Arc::clone(&self.shared.models);
+        match self.on_pool(move || models.open(&name)).await {
+            Ok(model) => Ok(Ok(self.push(HostModel(model))?)),
+            Err(error) => Ok(Err(error_of(error))),
+        }
+    }
+
+    fn inputs(&mut self, this: Resource<HostModel>) -> wasmtime::Result<Vec<models::Port>> {
+        self.charge_host_call(0)?;
+        Ok(self
+            .table
+            .get(&this)?
+            .0
+            .inputs()
+            .iter()
+            .map(port_of)
+            .collect())
+    }
+
+    fn outputs(&mut self, this: Resource<HostModel>) -> wasmtime::Result<Vec<models::Port>> {
+        self.charge_host_call(0)?;
+        Ok(self
+            .table
+            .get(&this)?
+            .0
+            .outputs()
+            .iter()
+            .map(port_of)
+            .collect())
+    }
+
+    fn abilities(&mut self, this: Resource<HostModel>) -> wasmtime::Result<models::Abilities> {
+        self.charge_host_call(0)?;
+        let abilities = self.table.get(&this)?.0.abilities();
+        Ok(models::Abilities {
+            engine: abilities.engine.clone(),
+            device: abilities.device.clone(),
+            deterministic: abilities.deterministic,
+            fingerprint: abilities.fingerprint.clone(),
+        })
+    }
+
+    async fn run(
+        &mut self,
+        this: Resource<HostModel>,
+        inputs: Vec<(String, Resource<HostTensor>)>,
+        outputs: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Resource<HostTensor>>, types::Error>> {
+        self.charge_host_call(0)?;
+        let model = Arc::clone(&self.table.get(&this)?.0);
+        let mut given = Vec::with_capacity(inputs.len());
+        for (name, tensor) in inputs {
+            given.push((name, self.table.get(&tensor)?.0.clone()));
+        }
+        self.tensor_runs = self.tensor_runs.saturating_add(1);
+        match self.on_pool(move || model.run(given, &outputs)).await {
+            Ok(tensors) => self.push_tensors(tensors),
+            Err(error) => Ok(Err(error_of(error))),
+        }
+    }
+
+    fn drop(&mut self, this: Resource<HostModel>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl CallState {
+    /// Runs blocking engine work in the bounded pool; cancel-safe (the work itself goes on).
+    async fn on_pool<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
+    ) -> Result<T, ModelError> {
+        let place = Arc::clone(&self.shared.model_runs)
+            .acquire_owned()
+            .await
+            .map_err(|_| ModelError::Engine("the engine is closed".to_owned()))?;
+        let started = Instant::now();
+        let finished = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(place);
+            result
+        })
+        .await;
+        self.host_time = self.host_time.saturating_add(started.elapsed());
+        finished.map_err(|_| ModelError::Engine("the engine stopped unexpectedly".to_owned()))?
+    }
+
+    fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>, Breach> {
+        self.table.push(entry).map_err(|_| Breach::Handles)
+    }
+
+    fn push_tensor(
+        &mut self,
+        tensor: TensorData,
+    ) -> wasmtime::Result<Result<Resource<HostTensor>, types::Error>> {
+        let held = self.tensor_bytes.saturating_add(tensor.data.len() as u64);
+        let held_max = self.shared.limits.tensor_bytes_max;
+        if held > held_max {
+            return Ok(Err(types::Error::OutOfBudget(format!(
+                "a call may hold {held_max} bytes of tensors"
+            ))));
+        }
+        self.tensor_bytes = held;
+        Ok(Ok(self.push(HostTensor(tensor))?))
+    }
+
+    fn push_tensors(
+        &mut self,
+        tensors: Vec<TensorData>,
+    ) -> wasmtime::Result<Result<Vec<Resource<HostTensor>>, types::Error>> {
+        let mut handles = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            match self.push_tensor(tensor)? {
+                Ok(handle) => handles.push(handle),
+                Err(error) => {
+                    for handle in handles {
+                        tensors::HostTensor::drop(self, handle)?;
+                    }
+                    return Ok(Err(error));
+                }
+            }
+        }
+        Ok(Ok(handles))
+    }
+}
+
+/// Bytes of a tensor of this shape; none when that overflows.
+fn byte_length(element: Element, shape: &[u32]) -> Option<u64> {
+    shape
+        .iter()
+        .try_fold(element.byte_size(), |bytes, &extent| {
+            bytes.checked_mul(u64::from(extent))
+        })
+}
+
+fn port_of(port: &Port) -> models::Port {
+    models::Port {
+        name: port.name.clone(),
+        element: dtype_of(port.element),
+        shape: port.shape.clone(),
+    }
+}
+
+fn error_of(error: ModelError) -> types::Error {
+    match error {
+        ModelError::Unknown(_) => types::Error::Engine(error.to_string()),
+        ModelError::Invalid(text) => types::Error::InvalidArgument(text),
+        ModelError::Unsupported(text) => types::Error::Unsupported(text),
+        ModelError::OutOfBudget(text) => types::Error::OutOfBudget(text),
+        ModelError::Engine(text) => types::Error::Engine(text),
+    }
+}
+
+fn element_of(dtype: types::Dtype) -> Element {
+    match dtype {
+        types::Dtype::F32 => Element::F32,
+        types::Dtype::F16 => Element::F16,
+        types::Dtype::Bf16 => Element::Bf16,
+        types::Dtype::I64 => Element::I64,
+        types::Dtype::I32 => Element::I32,
+        types::Dtype::I8 => Element::I8,
+        types::Dtype::U8 => Element::U8,
+        types::Dtype::Boolean => Element::Bool,
+    }
+}
+
+fn dtype_of(element: Element) -> types::Dtype {
+    match element {
+        Element::F32 => types::Dtype::F32,
+        Element::F16 => types::Dtype::F16,
+        Element::Bf16 => types::Dtype::Bf16,
+        Element::I64 => types::Dtype::I64,
+        Element::I32 => types::Dtype::I32,
+        Element::I8 => types::Dtype::I8,
+        Element::U8 => types::Dtype::U8,
+        Element::Bool => types::Dtype::Boolean,
+    }
+}

@@ -1,0 +1,225 @@
+//! The engine and what all services of a host share: instance pool, clock thread, bounds, cache.
+//!
+//! Settings follow measurements on this engine: a pool of instances with copy-on-write images, dirty
+//! pages found by the kernel where it can, epochs for time limits and no fuel, component-model
+//! concurrency off.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::budget::Budget;
+use crate::cache::Cache;
+use crate::error::{HostError, LoadError};
+use crate::model::Models;
+use crate::service::Service;
+use crate::spec::{Limits, ServiceSpec};
+
+/// Linear memories of one component.
+const MEMORIES_MAX: u32 = 4;
+/// Tables of one component.
+const TABLES_MAX: u32 = 8;
+/// Core instances of one component; the usual toolchains make three or four.
+const CORE_INSTANCES_MAX: u32 = 16;
+/// Native stack of a guest; the host's own frames have the rest of the fiber's stack.
+const WASM_STACK_BYTES: usize = 512 << 10;
+const FIBER_STACK_BYTES: usize = 2 << 20;
+/// Dirty memory that is cleared in place instead of being given back to the kernel.
+const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+/// A page of linear memory.
+pub(crate) const PAGE_BYTES: u64 = 64 << 10;
+
+/// How a host runs services.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder for compiled components. Owned by this host alone; made private (mode 0700).
+    pub cache_dir: PathBuf,
+    /// Bytes of compiled components to keep on disk.
+    pub cache_bytes_max: u64,
+    /// Calls that run at the same time.
+    pub calls_max: u32,
+    /// Calls that wait for a place; more are refused at once.
+    pub queue_max: u32,
+    /// Model runs at the same time.
+    pub model_runs_max: NonZeroUsize,
+    /// Host memory for prepared arguments of all calls, in bytes.
+    pub arguments_bytes_total: u64,
+    /// Host memory for values going in and out of all running guests, in bytes.
+    pub values_bytes_total: u64,
+    /// Size of a component's code, in bytes.
+    pub component_bytes_max: usize,
+    /// The limits that no manifest can exceed.
+    pub limits_max: Limits,
+    /// Time between clock ticks: how late a time limit may act, and how long a guest may keep a
+    /// thread from other tasks. At most 10 ms is sensible.
+    pub tick: Duration,
+}
+
+impl Config {
+    /// Sensible bounds for one machine.
+    #[must_use]
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            cache_dir: cache_dir.into(),
+            cache_bytes_max: 2 << 30,
+            calls_max: 64,
+            queue_max: 1_024,
+            model_runs_max: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            arguments_bytes_total: 512 << 20,
+            values_bytes_total: 1 << 30,
+            component_bytes_max: 64 << 20,
+            limits_max: Limits {
+                memory_bytes_max: 512 << 20,
+                cpu_max: Duration::from_secs(60),
+                wall_max: Duration::from_secs(120),
+                input_bytes_max: 32 << 20,
+                output_bytes_max: 32 << 20,
+                handles_max: 16_384,
+                host_calls_max: 1_000_000,
+                host_bytes_max: 2 << 30,
+                transfer_bytes_max: 64 << 20,
+                tensor_bytes_max: 512 << 20,
+                log_lines_max: 1_024,
+                ..Limits::default()
+            },
+            tick: Duration::from_millis(5),
+        }
+    }
+}
+
+/// Runs services. Cloning is cheap and shares everything; all methods take `&self` from any thread.
+#[derive(Debug, Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) config: Config,
+    pub(crate) cache: Cache,
+    /// Places for running calls.
+    pub(crate) calls: Semaphore,
+    /// Calls waiting for a place.
+    pub(crate) waiting: AtomicU32,
+    pub(crate) model_runs: Arc<Semaphore>,
+    pub(crate) arguments: Budget,
+    pub(crate) values: Budget,
+}
+
+impl Host {
+    /// Prepares the engine and its clock thread. Blocks shortly.
+    ///
+    /// # Errors
+    /// [`HostError`] when the engine, the cache folder or the thread cannot be set up.
+    pub fn new(config: Config) -> Result<Self, HostError> {
+        let engine = Engine::new(&engine_config(&config)).map_err(HostError::Engine)?;
+        let cache =
+            Cache::open(&config.cache_dir, config.cache_bytes_max).map_err(HostError::Cache)?;
+        start_clock(&engine, config.tick)?;
+        let inner = Inner {
+            engine,
+            cache,
+            calls: Semaphore::new(usize::try_from(config.calls_max).unwrap_or(usize::MAX >> 4)),
+            waiting: AtomicU32::new(0),
+            model_runs: Arc::new(Semaphore::new(config.model_runs_max.get())),
+            arguments: Budget::new(config.arguments_bytes_total),
+            values: Budget::new(config.values_bytes_total),
+            config,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Compiles a component (or takes it from the cache), links what `spec` grants and nothing else,
+    /// and reads its interface.
+    ///
+    /// Blocks while compiling: call it on a blocking thread.
+    ///
+    /// # Errors
+    /// [`LoadError`], written for the service's author; a missing grant comes with the line to add.
+    pub fn load(
+        &self,
+        component: &[u8],
+        spec: ServiceSpec,
+        models: Arc<dyn Models>,
+    ) -> Result<Service, LoadError> {
+        Service::load(Arc::clone(&self.inner), component, spec, models)
+    }
+
+    /// The engine's name and version, for receipts.
+    #[must_use]
+    pub fn engine_name(&self) -> &'static str {
+        "wasmtime 48.0.8"
+    }
+}
+
+fn engine_config(config: &Config) -> wasmtime::Config {
+    let mut engine = wasmtime::Config::new();
+    engine
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)))
+        .memory_init_cow(true)
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        .concurrency_support(false)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .wasm_memory64(false)
+        .wasm_multi_memory(true)
+        // Equal bits on every host, for receipts that others verify by running again.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true);
+    engine
+}
+
+fn pool(config: &Config) -> PoolingAllocationConfig {
+    let calls = config.calls_max;
+    let memory_bytes = config
+        .limits_max
+        .memory_bytes_max
+        .next_multiple_of(PAGE_BYTES);
+    let table_elements = config.limits_max.table_elements_max;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_stacks(calls)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .total_core_instances(calls.saturating_mul(CORE_INSTANCES_MAX))
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .total_memories(calls.saturating_mul(MEMORIES_MAX))
+        .max_memory_size(usize::try_from(memory_bytes).unwrap_or(usize::MAX))
+        .max_tables_per_component(TABLES_MAX)
+        .max_tables_per_module(TABLES_MAX)
+        .total_tables(calls.saturating_mul(TABLES_MAX))
+        .table_elements(usize::try_from(table_elements).unwrap_or(usize::MAX));
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+            .table_keep_resident(KEEP_RESIDENT_BYTES);
+    }
+    pool
+}
+
+/// Ticks the engine's epoch from a thread of its own, which ends with the engine: a spinning guest can
+/// hold every async worker, but not this.
+fn start_clock(engine: &Engine, tick: Duration) -> Result<(), HostError> {
+    let engine = engine.weak();
+    thread::Builder::new()
+        .name("rialto-epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(tick);
+            }
+        })
+        .map_err(HostError::Clock)?;
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! What can go wrong, by operation; each variant says who acts next.
+
+use std::io;
+
+use bytes::Bytes;
+
+/// Why a host could not start. The operator acts.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The engine refused the configuration.
+    #[error("the WebAssembly engine refused its configuration: {0}")]
+    Engine(#[source] wasmtime::Error),
+    /// The cache folder cannot be used safely.
+    #[error("cannot use the cache folder: {0}")]
+    Cache(#[source] io::Error),
+    /// The epoch thread could not be started.
+    #[error("cannot start the clock thread: {0}")]
+    Clock(#[source] io::Error),
+}
+
+/// An import that the manifest does not grant, and how to grant it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingGrant {
+    /// The imported interface, for example `wasi:clocks/monotonic-clock@0.2.6`.
+    pub interface: String,
+    /// The exact line for the `[grants]` table of `service.toml`.
+    pub line: String,
+}
+
+/// Why a component was not loaded. The service's author acts.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The bytes are no valid component, or too large.
+    #[error("not a valid component: {0}")]
+    Invalid(String),
+    /// The component imports what its manifest does not grant.
+    #[error("{}", describe_missing(.0))]
+    NotGranted(Vec<MissingGrant>),
+    /// The component imports something that this host never offers.
+    #[error("the component imports `{interface}`, which no host offers: {advice}")]
+    NeverGranted {
+        /// The imported interface.
+        interface: String,
+        /// What to do instead.
+        advice: String,
+    },
+    /// An import has another type or version than this host's.
+    #[error("the component's imports do not fit this host: {0}")]
+    Link(String),
+    /// The exported interface cannot be offered as a service.
+    #[error("the component's exports cannot be served: {0}")]
+    Interface(String),
+    /// The component needs more than its limits allow before it runs at all.
+    #[error("the component cannot start within its limits: {0}")]
+    TooLarge(String),
+}
+
+/// Why a call was refused before it ran or cost anything. The caller acts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// No such method.
+    #[error("no method `{method}`; this service has {known}")]
+    UnknownMethod {
+        /// The method asked for.
+        method: String,
+        /// The methods there are, listed.
+        known: String,
+    },
+    /// The body is not JSON.
+    #[error("the body is not valid JSON: {0}")]
+    Syntax(String),
+    /// A value does not fit its type, is missing, or is unknown.
+    #[error("{0}")]
+    Type(String),
+    /// The method takes no raw bytes.
+    #[error("`{method}` does not take raw bytes: {reason}")]
+    NotRaw {
+        /// The method asked for.
+        method: String,
+        /// Why.
+        reason: String,
+    },
+    /// The arguments are larger than the service's limit.
+    #[error("the arguments have {bytes} bytes; this service takes at most {bytes_max}")]
+    TooLarge {
+        /// What was received, in bytes.
+        bytes: u64,
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
+    /// The host holds as many prepared arguments as it may; try again later.
+    #[error("the host is busy with other calls' arguments")]
+    Overloaded,
+}
+
+impl ArgumentError {
+    /// A stable name for programs.
+    #[must_use]
+    pub const fn wire_code(&self) -> &'static str {
+        match self {
+            Self::UnknownMethod { .. } => "unknown_method",
+            Self::Syntax(_) => "invalid_json",
+            Self::Type(_) => "invalid_argument",
+            Self::NotRaw { .. } => "raw_body_not_accepted",
+            Self::TooLarge { .. } => "input_too_large",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+/// How a call failed. Nothing is charged for any of these (money rule M3).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The service answered with its own error: the caller's input or state.
+    #[error("the service refused the call")]
+    Refused {
+        /// The error value as JSON.
+        error: Bytes,
+    },
+    /// The guest trapped, panicked or exited.
+    #[error("the service crashed: {0}")]
+    Trapped(String),
+    /// The processor time or the wall time ran out.
+    #[error("the call took longer than {limit_ms} ms of {what} time")]
+    TimedOut {
+        /// `processor` or `wall`.
+        what: &'static str,
+        /// The limit, in milliseconds.
+        limit_ms: u64,
+    },
+    /// All memories together exceeded the limit.
+    #[error("the service needs more than {bytes_max} bytes of memory")]
+    MemoryExceeded {
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
+    /// All tables together exceeded the limit.
+    #[error("the service needs more than {elements_max} table elements")]
+    TableExceeded {
+        /// The limit, in elements.
+        elements_max: u64,
+    },
+    /// The call stack is exhausted.
+    #[error("the service recursed too deeply")]
+    StackExhausted,
+    /// The result, or one transfer to the host, is too large.
+    #[error("the service's output exceeds {bytes_max} bytes")]
+    OutputTooLarge {
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
+    /// Too many calls to the host, or too many bytes through them.
+    #[error("the service exceeded its allowance of host calls")]
+    HostCalls,
+    /// Too many live handles.
+    #[error("the service holds more than {handles_max} handles")]
+    HandlesExceeded {
+        /// The limit.
+        handles_max: u32,
+    },
+    /// The host is at capacity; try again later.
+    #[error("the host is at capacity")]
+    Overloaded,
+    /// A bug of the host's; the guest and the caller are not at fault.
+    #[error("internal host error: {0}")]
+    Internal(String),
+}
+
+impl CallError {
+    /// A stable name for programs.
+    #[must_use]
+    pub const fn wire_code(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "refused",
+            Self::Trapped(_) => "trapped",
+            Self::TimedOut { .. } => "timed_out",
+            Self::MemoryExceeded { .. } => "memory_exceeded",
+            Self::TableExceeded { .. } => "table_exceeded",
+            Self::StackExhausted => "stack_exhausted",
+            Self::OutputTooLarge { .. } => "output_too_large",
+            Self::HostCalls => "host_calls_exceeded",
+            Self::HandlesExceeded { .. } => "handles_exceeded",
+            Self::Overloaded => "overloaded",
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
+fn describe_missing(missing: &[MissingGrant]) -> String {
+    let mut text = String::from("the manifest does not grant what the component imports:");
+    for grant in missing {
+        text.push_str(&format!(
+            "\n  `{}`: add to [grants] in service.toml: {}",
+            grant.interface, grant.line
+        ));
+    }
+    text
+}

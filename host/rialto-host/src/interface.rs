@@ -1,0 +1,97 @@
+//! A service's interface: methods, types, JSON Schemas and documentation, walked from the component.
+//!
+//! The component's own type is the truth; doc comments come from the WIT text that the SDK embeds and
+//! change nothing else. Resources, streams and futures are refused here, at load.
+
+pub(crate) mod docs;
+pub(crate) mod schema;
+pub(crate) mod ty;
+mod walk;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use wasmtime::component::ComponentExportIndex;
+
+pub(crate) use ty::{Ty, TyKind};
+pub(crate) use walk::walk;
+
+/// What a service offers.
+#[derive(Debug, Clone)]
+pub struct Interface {
+    /// The exported WIT interface, for example `rialto:filetype/api@0.1.0`; the world's functions
+    /// have the name `root`.
+    pub name: String,
+    /// The interface's doc comment.
+    pub docs: Option<String>,
+    /// The methods, in the component's order.
+    pub methods: Vec<Method>,
+}
+
+/// One exported function.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// The name in snake_case, as in URLs.
+    pub name: String,
+    /// The function's doc comment.
+    pub docs: Option<String>,
+    /// The parameters, in order.
+    pub params: Vec<Param>,
+    /// The JSON Schema (2020-12) of the answer; of a `result`, its ok part.
+    pub result_schema: Value,
+    /// The JSON Schema of a refusal, for methods that return a `result`.
+    pub error_schema: Option<Value>,
+    /// The parameter that raw bodies fill: the only `list<u8>`, all others being optional.
+    pub raw_bytes_param: Option<String>,
+    pub(crate) signature: Arc<Signature>,
+}
+
+/// One parameter of a [`Method`].
+#[derive(Debug, Clone)]
+pub struct Param {
+    /// The name in snake_case, as in JSON.
+    pub name: String,
+    /// What is known of the parameter: its type's doc comment.
+    pub docs: Option<String>,
+    /// The JSON Schema (2020-12).
+    pub schema: Value,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+/// What a call needs of a method.
+#[derive(Debug)]
+pub(crate) struct Signature {
+    pub(crate) export: ComponentExportIndex,
+    /// Names in snake_case with their types, in order.
+    pub(crate) params: Vec<ty::Named>,
+    pub(crate) returns: Returns,
+}
+
+/// What a method returns.
+#[derive(Debug)]
+pub(crate) enum Returns {
+    Nothing,
+    Value(Ty),
+    Result { ok: Option<Ty>, err: Option<Ty> },
+}
+
+impl Interface {
+    /// The method of this name, in snake_case or kebab-case.
+    #[must_use]
+    pub fn method(&self, name: &str) -> Option<&Method> {
+        self.methods
+            .iter()
+            .find(|method| ty::same_name(&method.name, name))
+    }
+
+    /// All methods' names, for messages.
+    pub(crate) fn method_names(&self) -> String {
+        let names: Vec<String> = self
+            .methods
+            .iter()
+            .map(|method| format!("`{}`", method.name))
+            .collect();
+        names.join(", ")
+    }
+}

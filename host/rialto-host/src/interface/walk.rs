@@ -1,0 +1,396 @@
+//! Walks a component's exported types into an [`Interface`].
+//!
+//! Bounded in depth and size: types are a graph, and a small hostile component can describe a tree of
+//! exponential size.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "kinds that cannot be served are refused together; docs that do not match are ignored"
+)]
+
+use std::sync::Arc;
+
+use wasmtime::Engine;
+use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
+use wasmtime::component::{Component, ComponentExportIndex};
+use wit_parser::{Type as WitType, TypeDef, TypeDefKind};
+
+use super::docs::{Docs, InterfaceDocs, text_of};
+use super::schema::{Direction, schema};
+use super::ty::{Case, Int, Named, Ty, TyKind, snake};
+use super::{Interface, Method, Param, Returns, Signature};
+use crate::error::LoadError;
+
+/// Types nested in types.
+const DEPTH_MAX: usize = 32;
+/// Types in the whole interface, counted where they are used.
+const NODES_MAX: usize = 10_000;
+
+/// Reads the one interface that `component` exports, with docs from its bytes.
+///
+/// # Errors
+/// [`LoadError::Interface`] when there is none or several, or a type cannot be served.
+pub(crate) fn walk(
+    engine: &Engine,
+    component: &Component,
+    bytes: &[u8],
+) -> Result<Interface, LoadError> {
+    let found = find_functions(engine, component)?;
+    let docs = Docs::read(bytes);
+    let interface_docs = docs.interface(&found.export);
+    let mut builder = Builder {
+        docs: interface_docs.as_ref(),
+        nodes: 0,
+    };
+    let mut methods = Vec::with_capacity(found.functions.len());
+    for (name, function, index) in found.functions {
+        methods.push(
+            builder
+                .method(&name, &function, index)
+                .map_err(|problem| LoadError::Interface(format!("function `{name}`: {problem}")))?,
+        );
+    }
+    let name = if found.export.is_empty() {
+        "root".to_owned()
+    } else {
+        found.export
+    };
+    Ok(Interface {
+        name,
+        docs: interface_docs.and_then(|docs| docs.docs),
+        methods,
+    })
+}
+
+/// The exported functions of a component.
+struct Found {
+    /// The interface's name; empty for functions of the world itself.
+    export: String,
+    functions: Vec<(String, ComponentFunc, ComponentExportIndex)>,
+}
+
+fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadError> {
+    let refuse = |text: String| Err(LoadError::Interface(text));
+    let ty = component.component_type();
+    let mut interfaces = Vec::new();
+    let mut functions = Vec::new();
+    for (name, item) in ty.exports(engine) {
+        match item.ty {
+            ComponentItem::ComponentInstance(instance) if !name.starts_with("wasi:") => {
+                interfaces.push((name.to_owned(), instance));
+            }
+            ComponentItem::ComponentFunc(function) => {
+                let index = component.get_export_index(None, name);
+                functions.extend(index.map(|index| (name.to_owned(), function, index)));
+            }
+            _ => {}
+        }
+    }
+    if interfaces.len() + usize::from(!functions.is_empty()) > 1 {
+        let names: Vec<&str> = interfaces.iter().map(|(name, _)| name.as_str()).collect();
+        return refuse(format!(
+            "a service exports one interface or plain functions, found {}",
+            names.join(", ")
+        ));
+    }
+    let mut export = String::new();
+    if let Some((name, instance)) = interfaces.pop() {
+        let parent = component.get_export_index(None, name.as_str());
+        for (function_name, item) in instance.exports(engine) {
+            if let ComponentItem::ComponentFunc(function) = item.ty {
+                let index = component.get_export_index(parent.as_ref(), function_name);
+                functions.extend(index.map(|index| (function_name.to_owned(), function, index)));
+            }
+        }
+        export = name;
+    }
+    if functions.is_empty() {
+        return refuse("it exports no function of its own".to_owned());
+    }
+    Ok(Found { export, functions })
+}
+
+struct Builder<'a> {
+    docs: Option<&'a InterfaceDocs<'a>>,
+    nodes: usize,
+}
+
+impl Builder<'_> {
+    fn method(
+        &mut self,
+        name: &str,
+        function: &ComponentFunc,
+        export: ComponentExportIndex,
+    ) -> Result<Method, String> {
+        if name.starts_with('[') {
+            return Err("resources cannot be served; export plain functions".to_owned());
+        }
+        if function.async_() {
+            return Err("async functions cannot be served yet".to_owned());
+        }
+        let wit = self.docs.and_then(|docs| docs.function(name));
+        let mut params = Vec::new();
+        for (at, (param, ty)) in function.params().enumerate() {
+            let wit_type = wit.and_then(|wit| wit.params.get(at)).map(|param| param.ty);
+            params.push(Named {
+                json: snake(param),
+                wit: param.to_owned(),
+                docs: None,
+                ty: self
+                    .build(&ty, wit_type, 0)
+                    .map_err(|problem| format!("parameter `{param}`: {problem}"))?,
+            });
+        }
+        let returns = self
+            .returns(function, wit.and_then(|wit| wit.result))
+            .map_err(|problem| format!("result: {problem}"))?;
+        let docs = wit.and_then(|wit| text_of(&wit.docs));
+        Ok(method(
+            snake(name),
+            docs,
+            Signature {
+                export,
+                params,
+                returns,
+            },
+        ))
+    }
+
+    fn returns(
+        &mut self,
+        function: &ComponentFunc,
+        wit: Option<WitType>,
+    ) -> Result<Returns, String> {
+        let Some(ty) = function.results().next() else {
+            return Ok(Returns::Nothing);
+        };
+        let built = self.build(&ty, wit, 0)?;
+        Ok(match built.kind {
+            TyKind::Result { ok, err } => Returns::Result {
+                ok: ok.map(|ok| *ok),
+                err: err.map(|err| *err),
+            },
+            _ => Returns::Value(built),
+        })
+    }
+
+    fn build(&mut self, ty: &Type, wit: Option<WitType>, depth: usize) -> Result<Ty, String> {
+        self.nodes = self.nodes.saturating_add(1);
+        if depth > DEPTH_MAX || self.nodes > NODES_MAX {
+            return Err("its types are nested too deeply or too large".to_owned());
+        }
+        let resolved = self.docs.map(|docs| docs.resolve(wit)).unwrap_or_default();
+        let kind = self.kind(ty, resolved.definition, depth + 1)?;
+        Ok(Ty {
+            kind,
+            name: resolved.name,
+            docs: resolved.docs,
+        })
+    }
+
+    fn kind(&mut self, ty: &Type, wit: Option<&TypeDef>, depth: usize) -> Result<TyKind, String> {
+        let wit = wit.map(|definition| &definition.kind);
+        if let Some(scalar) = scalar(ty) {
+            return Ok(scalar);
+        }
+        match ty {
+            Type::List(list) => {
+                let element = list.ty();
+                if element == Type::U8 {
+                    return Ok(TyKind::Bytes);
+                }
+                let wit_element = match wit {
+                    Some(TypeDefKind::List(element)) => Some(*element),
+                    _ => None,
+                };
+                let element = self.build(&element, wit_element, depth)?;
+                Ok(TyKind::List(Box::new(element)))
+            }
+            Type::Record(record) => self.record(record.fields(), wit, depth),
+            Type::Tuple(tuple) => {
+                let wit_types = match wit {
+                    Some(TypeDefKind::Tuple(tuple)) => tuple.types.as_slice(),
+                    _ => &[],
+                };
+                let mut elements = Vec::new();
+                for (at, element) in tuple.types().enumerate() {
+                    elements.push(self.build(&element, wit_types.get(at).copied(), depth)?);
+                }
+                Ok(TyKind::Tuple(elements))
+            }
+            Type::Variant(variant) => self.variant(variant.cases(), wit, depth),
+            Type::Enum(names) => Ok(TyKind::Enum(enum_cases(names.names(), wit))),
+            Type::Flags(names) => Ok(TyKind::Flags(flag_cases(names.names(), wit))),
+            Type::Option(option) => {
+                let wit_some = match wit {
+                    Some(TypeDefKind::Option(some)) => Some(*some),
+                    _ => None,
+                };
+                let some = self.build(&option.ty(), wit_some, depth)?;
+                Ok(TyKind::Option(Box::new(some)))
+            }
+            Type::Result(result) => {
+                let (wit_ok, wit_err) = match wit {
+                    Some(TypeDefKind::Result(result)) => (result.ok, result.err),
+                    _ => (None, None),
+                };
+                let ok = self.payload(result.ok(), wit_ok, depth)?.map(Box::new);
+                let err = self.payload(result.err(), wit_err, depth)?.map(Box::new);
+                Ok(TyKind::Result { ok, err })
+            }
+            Type::Own(_) | Type::Borrow(_) => {
+                Err("resources cannot be served; use plain values".to_owned())
+            }
+            _ => Err("this kind of type cannot be served; use plain values".to_owned()),
+        }
+    }
+
+    fn record<'t>(
+        &mut self,
+        fields: impl Iterator<Item = wasmtime::component::types::Field<'t>>,
+        wit: Option<&TypeDefKind>,
+        depth: usize,
+    ) -> Result<TyKind, String> {
+        let wit_fields = match wit {
+            Some(TypeDefKind::Record(record)) => record.fields.as_slice(),
+            _ => &[],
+        };
+        let mut built = Vec::new();
+        for field in fields {
+            let wit_field = wit_fields.iter().find(|wit| wit.name == field.name);
+            built.push(Named {
+                json: snake(field.name),
+                wit: field.name.to_owned(),
+                docs: wit_field.and_then(|wit| text_of(&wit.docs)),
+                ty: self.build(&field.ty, wit_field.map(|wit| wit.ty), depth)?,
+            });
+        }
+        Ok(TyKind::Record(built))
+    }
+
+    fn variant<'t>(
+        &mut self,
+        cases: impl Iterator<Item = wasmtime::component::types::Case<'t>>,
+        wit: Option<&TypeDefKind>,
+        depth: usize,
+    ) -> Result<TyKind, String> {
+        let wit_cases = match wit {
+            Some(TypeDefKind::Variant(variant)) => variant.cases.as_slice(),
+            _ => &[],
+        };
+        let mut built = Vec::new();
+        for case in cases {
+            let wit_case = wit_cases.iter().find(|wit| wit.name == case.name);
+            let wit_payload = wit_case.and_then(|wit| wit.ty);
+            built.push(Case {
+                json: snake(case.name),
+                wit: case.name.to_owned(),
+                docs: wit_case.and_then(|wit| text_of(&wit.docs)),
+                payload: self.payload(case.ty, wit_payload, depth)?,
+            });
+        }
+        Ok(TyKind::Variant(built))
+    }
+
+    fn payload(
+        &mut self,
+        ty: Option<Type>,
+        wit: Option<WitType>,
+        depth: usize,
+    ) -> Result<Option<Ty>, String> {
+        ty.map(|ty| self.build(&ty, wit, depth)).transpose()
+    }
+}
+
+fn scalar(ty: &Type) -> Option<TyKind> {
+    Some(match ty {
+        Type::Bool => TyKind::Bool,
+        Type::S8 => TyKind::Int(Int::S8),
+        Type::U8 => TyKind::Int(Int::U8),
+        Type::S16 => TyKind::Int(Int::S16),
+        Type::U16 => TyKind::Int(Int::U16),
+        Type::S32 => TyKind::Int(Int::S32),
+        Type::U32 => TyKind::Int(Int::U32),
+        Type::S64 => TyKind::Int(Int::S64),
+        Type::U64 => TyKind::Int(Int::U64),
+        Type::Float32 => TyKind::F32,
+        Type::Float64 => TyKind::F64,
+        Type::Char => TyKind::Char,
+        Type::String => TyKind::String,
+        _ => return None,
+    })
+}
+
+fn enum_cases<'t>(names: impl Iterator<Item = &'t str>, wit: Option<&TypeDefKind>) -> Vec<Case> {
+    let wit_cases = match wit {
+        Some(TypeDefKind::Enum(cases)) => cases.cases.as_slice(),
+        _ => &[],
+    };
+    names
+        .map(|name| {
+            let docs = wit_cases.iter().find(|case| case.name == name);
+            plain_case(name, docs.and_then(|case| text_of(&case.docs)))
+        })
+        .collect()
+}
+
+fn flag_cases<'t>(names: impl Iterator<Item = &'t str>, wit: Option<&TypeDefKind>) -> Vec<Case> {
+    let wit_flags = match wit {
+        Some(TypeDefKind::Flags(flags)) => flags.flags.as_slice(),
+        _ => &[],
+    };
+    names
+        .map(|name| {
+            let docs = wit_flags.iter().find(|flag| flag.name == name);
+            plain_case(name, docs.and_then(|flag| text_of(&flag.docs)))
+        })
+        .collect()
+}
+
+fn plain_case(name: &str, docs: Option<String>) -> Case {
+    Case {
+        json: snake(name),
+        wit: name.to_owned(),
+        docs,
+        payload: None,
+    }
+}
+
+fn method(name: String, docs: Option<String>, signature: Signature) -> Method {
+    let params = signature
+        .params
+        .iter()
+        .map(|param| Param {
+            name: param.json.clone(),
+            docs: param.ty.docs.clone(),
+            schema: schema(&param.ty, Direction::In),
+            optional: param.ty.is_optional(),
+        })
+        .collect();
+    let null = || serde_json::json!({ "type": "null" });
+    let out = |ty: &Option<Ty>| {
+        ty.as_ref()
+            .map_or_else(null, |ty| schema(ty, Direction::Out))
+    };
+    let (result_schema, error_schema) = match &signature.returns {
+        Returns::Nothing => (null(), None),
+        Returns::Value(ty) => (schema(ty, Direction::Out), None),
+        Returns::Result { ok, err } => (out(ok), Some(out(err))),
+    };
+    let mut required = signature
+        .params
+        .iter()
+        .filter(|param| !param.ty.is_optional());
+    let raw_bytes_param = match (required.next(), required.next()) {
+        (Some(only), None) if only.ty.kind == TyKind::Bytes => Some(only.json.clone()),
+        _ => None,
+    };
+    Method {
+        name,
+        docs,
+        params,
+        result_schema,
+        error_schema,
+        raw_bytes_param,
+        signature: Arc::new(signature),
+    }
+}

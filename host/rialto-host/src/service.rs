@@ -1,0 +1,309 @@
+//! A loaded service: check arguments, then run them in a fresh instance.
+//!
+//! [`Service::prepare`] does everything that can fail because of the caller, before any money moves.
+//! [`Service::call`] is cancel-safe: dropping it drops the instance; nothing survives a call.
+
+mod call;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::budget::Share;
+use crate::capabilities;
+use crate::engine::{Inner, PAGE_BYTES};
+use crate::error::{ArgumentError, LoadError};
+use crate::interface::{self, Interface, Method, Signature};
+use crate::json::{self, Arg};
+use crate::model::Models;
+use crate::spec::{Limits, ServiceSpec};
+use crate::state::{CallState, Shared};
+
+/// A component that is ready to be called. Cloning is cheap.
+#[derive(Clone)]
+pub struct Service {
+    loaded: Arc<Loaded>,
+}
+
+struct Loaded {
+    host: Arc<Inner>,
+    instance: InstancePre<CallState>,
+    interface: Interface,
+    version: String,
+    component: [u8; 32],
+    shared: Arc<Shared>,
+}
+
+/// A call's arguments as they arrived.
+#[derive(Debug, Clone)]
+pub enum Arguments {
+    /// A JSON object of parameters; empty means none.
+    Json(Bytes),
+    /// The bytes of the method's only byte list.
+    Raw(Bytes),
+    /// Form parts by parameter name: bytes and text as they are, everything else as JSON.
+    Parts(Vec<Part>),
+}
+
+/// One part of a form.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The parameter's name.
+    pub name: String,
+    /// The part's content.
+    pub content: Bytes,
+}
+
+/// Arguments that passed every check, for one call.
+#[derive(Debug)]
+pub struct Prepared {
+    method: String,
+    signature: Arc<Signature>,
+    args: Vec<Arg>,
+    input_bytes: u64,
+    /// Held until the call ends.
+    _share: Share,
+}
+
+impl Prepared {
+    /// The method's name in snake_case.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The size of the arguments as received, in bytes; what prices count.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        self.input_bytes
+    }
+}
+
+/// What the host must know of a call besides its arguments.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// The call's identifier; guests can read it, and the receipt carries it.
+    pub call_id: String,
+    /// When the call ends at the latest; the service's own limit may end it sooner.
+    pub deadline: Instant,
+}
+
+/// The result of a successful call.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The result as JSON.
+    pub body: Bytes,
+    /// What the call used.
+    pub usage: Usage,
+}
+
+/// What a call used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time of the guest and of the host's synchronous work for it.
+    pub guest_time: Duration,
+    /// Wall time of model loads and runs.
+    pub host_time: Duration,
+    /// The most linear memory held, in bytes.
+    pub memory_peak: u64,
+    /// Calls from the guest to the host.
+    pub host_calls: u64,
+    /// Bytes of the arguments as received.
+    pub input_bytes: u64,
+    /// Bytes of the JSON result.
+    pub output_bytes: u64,
+    /// Model runs.
+    pub tensor_runs: u64,
+}
+
+impl Service {
+    pub(crate) fn load(
+        host: Arc<Inner>,
+        bytes: &[u8],
+        spec: ServiceSpec,
+        models: Arc<dyn Models>,
+    ) -> Result<Self, LoadError> {
+        if bytes.len() > host.config.component_bytes_max {
+            return Err(LoadError::Invalid(format!(
+                "{} bytes, more than {}",
+                bytes.len(),
+                host.config.component_bytes_max
+            )));
+        }
+        let engine = &host.engine;
+        let component = host
+            .cache
+            .load_or_compile(engine, bytes)
+            .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let ty = component.component_type();
+        let imports = ty.imports(engine).map(|(name, _)| name);
+        capabilities::check_imports(imports, &spec.grants)?;
+        let limits = spec.limits.capped(&host.config.limits_max);
+        check_size(&component, &limits)?;
+        let mut linker = Linker::new(engine);
+        let link_error = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
+        capabilities::link(&mut linker, &spec.grants).map_err(link_error)?;
+        let instance = linker.instantiate_pre(&component).map_err(link_error)?;
+        let interface = interface::walk(engine, &component, bytes)?;
+        let shared = Arc::new(Shared {
+            service: spec.name,
+            models_granted: spec.models,
+            models,
+            limits,
+            model_runs: Arc::clone(&host.model_runs),
+        });
+        Ok(Self {
+            loaded: Arc::new(Loaded {
+                host,
+                instance,
+                interface,
+                version: spec.version,
+                component: Sha256::digest(bytes).into(),
+                shared,
+            }),
+        })
+    }
+
+    /// What the service offers.
+    #[must_use]
+    pub fn interface(&self) -> &Interface {
+        &self.loaded.interface
+    }
+
+    /// The service's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.loaded.shared.service
+    }
+
+    /// The service's version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.loaded.version
+    }
+
+    /// The sha256 of the component's bytes.
+    #[must_use]
+    pub fn component_sha256(&self) -> [u8; 32] {
+        self.loaded.component
+    }
+
+    /// The limits in force: the manifest's, capped by the host's.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.loaded.shared.limits
+    }
+
+    /// Checks the arguments of a call completely. Nothing runs and nothing is charged.
+    ///
+    /// # Errors
+    /// [`ArgumentError`], written for the caller.
+    pub fn prepare(&self, method: &str, arguments: Arguments) -> Result<Prepared, ArgumentError> {
+        let interface = self.interface();
+        let Some(method) = interface.method(method) else {
+            return Err(ArgumentError::UnknownMethod {
+                method: method.chars().take(64).collect(),
+                known: interface.method_names(),
+            });
+        };
+        let (input_bytes, cost) = size_of_arguments(&method.signature, &arguments);
+        let bytes_max = self.limits().input_bytes_max;
+        if input_bytes > bytes_max {
+            return Err(ArgumentError::TooLarge {
+                bytes: input_bytes,
+                bytes_max,
+            });
+        }
+        let mut share = self
+            .loaded
+            .host
+            .arguments
+            .try_take(cost)
+            .ok_or(ArgumentError::Overloaded)?;
+        let args = decode(method, arguments)?;
+        share.shrink_to(args.iter().map(Arg::held_bytes).sum());
+        Ok(Prepared {
+            method: method.name.clone(),
+            signature: Arc::clone(&method.signature),
+            args,
+            input_bytes,
+            _share: share,
+        })
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("name", &self.name())
+            .field("version", &self.version())
+            .field("interface", &self.interface().name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The size as received and the host memory that decoding may take, in bytes.
+fn size_of_arguments(signature: &Signature, arguments: &Arguments) -> (u64, u64) {
+    let cost = |json: &Bytes| json::decode_cost(&signature.params, json);
+    match arguments {
+        Arguments::Json(json) => (json.len() as u64, cost(json)),
+        Arguments::Raw(bytes) => (bytes.len() as u64, bytes.len() as u64),
+        Arguments::Parts(parts) => {
+            let size = parts.iter().map(|part| part.content.len() as u64).sum();
+            let cost = parts.iter().map(|part| cost(&part.content)).sum();
+            (size, cost)
+        }
+    }
+}
+
+fn decode(method: &Method, arguments: Arguments) -> Result<Vec<Arg>, ArgumentError> {
+    let params = &method.signature.params;
+    match arguments {
+        Arguments::Json(json) => json::decode_params(params, &json),
+        Arguments::Parts(parts) => {
+            let parts = parts.into_iter().map(|part| (part.name, part.content));
+            json::decode_parts(params, parts.collect())
+        }
+        Arguments::Raw(body) => {
+            let Some(name) = &method.raw_bytes_param else {
+                return Err(ArgumentError::NotRaw {
+                    method: method.name.clone(),
+                    reason: "send a JSON object of its parameters".to_owned(),
+                });
+            };
+            json::decode_raw(params, name, body)
+        }
+    }
+}
+
+/// Refuses a component that could not even start within its limits.
+fn check_size(component: &Component, limits: &Limits) -> Result<(), LoadError> {
+    let Some(needs) = component.resources_required() else {
+        return Err(LoadError::Invalid(
+            "it imports code, which services cannot".to_owned(),
+        ));
+    };
+    // The engine states pages.
+    let memory = needs
+        .max_initial_memory_size
+        .unwrap_or(0)
+        .saturating_mul(PAGE_BYTES);
+    if memory > limits.memory_bytes_max {
+        return Err(LoadError::TooLarge(format!(
+            "it starts with {memory} bytes of memory; the limit is {}",
+            limits.memory_bytes_max
+        )));
+    }
+    let table = needs.max_initial_table_size.unwrap_or(0);
+    if table > limits.table_elements_max {
+        return Err(LoadError::TooLarge(format!(
+            "it starts with {table} table elements; the limit is {}",
+            limits.table_elements_max
+        )));
+    }
+    Ok(())
+}

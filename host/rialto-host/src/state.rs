@@ -1,0 +1,117 @@
+//! What one call owns: the data of its store.
+//!
+//! Capabilities read and write it; it lives exactly as long as the call.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use wasmtime::StoreContextMut;
+use wasmtime::UpdateDeadline;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::WasiCtx;
+
+use crate::capabilities::log::Lines;
+use crate::clock::CpuClock;
+use crate::limits::{Breach, Limiter};
+use crate::model::Models;
+use crate::spec::Limits;
+
+/// What all calls of one service share.
+pub(crate) struct Shared {
+    /// The service's name, for log lines.
+    pub(crate) service: String,
+    /// The models that the manifest grants.
+    pub(crate) models_granted: Vec<String>,
+    /// Where models come from.
+    pub(crate) models: Arc<dyn Models>,
+    /// The limits of each call.
+    pub(crate) limits: Limits,
+    /// Bounds the model runs in progress on the whole host.
+    pub(crate) model_runs: Arc<Semaphore>,
+}
+
+/// The data of a call's store.
+pub(crate) struct CallState {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) call_id: String,
+    pub(crate) deadline: Instant,
+    pub(crate) clock: CpuClock,
+    pub(crate) limiter: Limiter,
+    pub(crate) table: ResourceTable,
+    /// Made on first use: a guest that never asks WASI anything does not pay for it.
+    pub(crate) wasi: Option<WasiCtx>,
+    pub(crate) lines: Lines,
+    pub(crate) host_calls: u64,
+    pub(crate) host_bytes: u64,
+    pub(crate) tensor_bytes: u64,
+    pub(crate) tensor_runs: u64,
+    /// Wall time of model runs.
+    pub(crate) host_time: Duration,
+}
+
+impl CallState {
+    pub(crate) fn new(shared: Arc<Shared>, call_id: String, deadline: Instant) -> Self {
+        let limits = &shared.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(usize::try_from(limits.handles_max).unwrap_or(usize::MAX));
+        Self {
+            call_id,
+            deadline,
+            clock: CpuClock::default(),
+            limiter: Limiter::new(limits),
+            table,
+            wasi: None,
+            lines: Lines::new(limits.log_lines_max),
+            host_calls: 0,
+            host_bytes: 0,
+            tensor_bytes: 0,
+            tensor_runs: 0,
+            host_time: Duration::ZERO,
+            shared,
+        }
+    }
+
+    /// Counts one call of the guest to the host that moves `bytes`.
+    ///
+    /// # Errors
+    /// [`Breach::HostCalls`], to be raised as a trap, when the allowance is spent.
+    pub(crate) fn charge_host_call(&mut self, bytes: u64) -> Result<(), Breach> {
+        self.host_calls = self.host_calls.saturating_add(1);
+        self.host_bytes = self.host_bytes.saturating_add(bytes);
+        self.check_host_calls()
+    }
+
+    /// Runs at every clock tick while the guest executes: ends a call that is out of time, else lets
+    /// other tasks run.
+    pub(crate) fn on_tick(context: StoreContextMut<'_, Self>) -> wasmtime::Result<UpdateDeadline> {
+        let state = context.data();
+        if state.clock.used() >= state.shared.limits.cpu_max {
+            return Err(Breach::Cpu.into());
+        }
+        if Instant::now() >= state.deadline {
+            return Err(Breach::Wall.into());
+        }
+        // WASI calls are counted where their context is handed out, which cannot fail: they end here.
+        state.check_host_calls()?;
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(tokio::task::yield_now()),
+        ))
+    }
+
+    fn check_host_calls(&self) -> Result<(), Breach> {
+        let limits = &self.shared.limits;
+        if self.host_calls > limits.host_calls_max || self.host_bytes > limits.host_bytes_max {
+            return Err(Breach::HostCalls);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for CallState {
+    /// Hands the lines over however the call ended.
+    fn drop(&mut self) {
+        self.lines.emit(&self.shared.service, &self.call_id);
+    }
+}

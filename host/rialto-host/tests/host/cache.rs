@@ -1,0 +1,63 @@
+//! Compiled components survive a restart, and damage is noticed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+fn compiled(fixture: &Fixture) -> PathBuf {
+    let mut files = fs::read_dir(fixture.dir.path().join("cache")).unwrap();
+    let found = files.find_map(|entry| {
+        let path = entry.unwrap().path();
+        path.extension()
+            .is_some_and(|ext| ext == "compiled")
+            .then_some(path)
+    });
+    found.unwrap()
+}
+
+fn restart(fixture: &Fixture) -> Host {
+    Host::new(Config::new(fixture.dir.path().join("cache"))).unwrap()
+}
+
+#[tokio::test]
+async fn a_restarted_host_loads_the_compiled_code() {
+    let fixture = Fixture::new();
+    still_serves(&fixture.load(guests::HOSTILE, Grants::default(), patient())).await;
+    let file = compiled(&fixture);
+    let written = fs::metadata(&file).unwrap();
+    let host = restart(&fixture);
+    let component = guests::component(guests::HOSTILE).unwrap();
+    let spec = spec(Grants::default(), patient());
+    let service = host.load(&component, spec, Arc::new(NoModels)).unwrap();
+    still_serves(&service).await;
+    // Same file, not written again: a new one would have a new inode.
+    let inode = std::os::unix::fs::MetadataExt::ino;
+    assert_eq!(inode(&fs::metadata(&file).unwrap()), inode(&written));
+}
+
+#[tokio::test]
+async fn damaged_code_is_never_run_but_compiled_again() {
+    let fixture = Fixture::new();
+    drop(fixture.load(guests::HOSTILE, Grants::default(), patient()));
+    let file = compiled(&fixture);
+    let sound = fs::read(&file).unwrap();
+    let mut bad = sound.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 0xff;
+    fs::write(&file, &bad).unwrap();
+    let host = restart(&fixture);
+    let component = guests::component(guests::HOSTILE).unwrap();
+    let spec = spec(Grants::default(), patient());
+    let service = host.load(&component, spec, Arc::new(NoModels)).unwrap();
+    still_serves(&service).await;
+    assert_eq!(fs::read(&file).unwrap().len(), sound.len());
+    assert_ne!(fs::read(&file).unwrap(), bad);
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_no_reason_to_fail() {
+    let fixture = Fixture::new();
+    fs::remove_dir_all(fixture.dir.path().join("cache")).unwrap();
+    drop(fixture.load(guests::HOSTILE, Grants::default(), patient()));
+}

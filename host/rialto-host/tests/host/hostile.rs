@@ -1,0 +1,198 @@
+//! Each way of misbehaving ends with its own error, and the host goes on serving.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::*;
+
+fn quick() -> Limits {
+    Limits {
+        cpu_max: Duration::from_millis(100),
+        ..patient()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_hostile_method_has_its_own_error() {
+    let fixture = Fixture::new();
+    let service = fixture.load(guests::HOSTILE, Grants::default(), quick());
+    let cases = [
+        ("trap", "trapped"),
+        ("spin", "timed_out"),
+        ("grow", "memory_exceeded"),
+        ("grow_many", "memory_exceeded"),
+        ("grow_table", "table_exceeded"),
+        ("recurse", "stack_exhausted"),
+        ("big_text", "output_too_large"),
+        ("big_bytes", "output_too_large"),
+        ("refuse", "refused"),
+    ];
+    for (method, code) in cases {
+        let error = call(&service, method, json!({})).await.unwrap_err();
+        assert_eq!(error.wire_code(), code, "{method}: {error}");
+        still_serves(&service).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_carries_the_services_own_error() {
+    let fixture = Fixture::new();
+    let service = fixture.load(guests::HOSTILE, Grants::default(), patient());
+    let error = call(&service, "refuse", json!({})).await.unwrap_err();
+    let CallError::Refused { error } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(&error[..], br#""not \"it\"""#);
+}
+
+#[tokio::test]
+async fn both_memories_together_meet_the_limit() {
+    let fixture = Fixture::new();
+    let limits = Limits {
+        memory_bytes_max: 4 << 20,
+        ..patient()
+    };
+    let service = fixture.load(guests::HOSTILE, Grants::default(), limits);
+    let error = call(&service, "grow_many", json!({})).await.unwrap_err();
+    assert_eq!(error, CallError::MemoryExceeded { bytes_max: 4 << 20 });
+    // 20 pages of the first memory and one of the second are there from the start.
+    let outcome = call(&service, "echo", json!({ "text": "" })).await.unwrap();
+    assert_eq!(outcome.usage.memory_peak, 21 * 65_536);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spinning_guests_stop_neither_the_others_nor_the_timers() {
+    let fixture = Fixture::new();
+    let spinning = Limits {
+        cpu_max: Duration::from_secs(60),
+        wall_max: Duration::from_millis(700),
+        ..patient()
+    };
+    let spinner = fixture.load(guests::HOSTILE, Grants::default(), spinning);
+    let honest = fixture.load(guests::HOSTILE, Grants::default(), patient());
+    let spins: Vec<_> = (0..4)
+        .map(|_| {
+            let spinner = spinner.clone();
+            tokio::spawn(async move { call(&spinner, "spin", json!({})).await })
+        })
+        .collect();
+    tokio::time::timeout(Duration::from_secs(30), still_serves(&honest))
+        .await
+        .unwrap();
+    for spin in spins {
+        let error = spin.await.unwrap().unwrap_err();
+        assert!(
+            matches!(error, CallError::TimedOut { what: "wall", .. }),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_callers_deadline_ends_a_call_before_the_services() {
+    let fixture = Fixture::new();
+    let service = fixture.load(guests::HOSTILE, Grants::default(), patient());
+    let prepared = service
+        .prepare("spin", Arguments::Json("{}".into()))
+        .unwrap();
+    let context = CallContext {
+        call_id: String::new(),
+        deadline: Instant::now() + Duration::from_millis(50),
+    };
+    let error = service.call(prepared, context).await.unwrap_err();
+    assert!(
+        matches!(error, CallError::TimedOut { what: "wall", .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_host_calls_is_stopped() {
+    let fixture = Fixture::new();
+    let grants = Grants {
+        context: true,
+        ..Grants::default()
+    };
+    let service = fixture.load(guests::FLOOD, grants, patient());
+    let error = call(&service, "run", json!({})).await.unwrap_err();
+    assert_eq!(error, CallError::HostCalls);
+    let left = answer(&service, "left_ms", json!({})).await;
+    let left = left.as_u64().unwrap();
+    assert!(left > 1_000 && left <= 60_000, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_calls_at_once_are_all_answered() {
+    let fixture = Fixture::new();
+    let service = fixture.load(guests::HOSTILE, Grants::default(), patient());
+    let calls: Vec<_> = (0..64)
+        .map(|at| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let text = format!("{at}").repeat(1_000);
+                let echoed = answer(&service, "echo", json!({ "text": text })).await;
+                assert_eq!(echoed, text);
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_recovers() {
+    let fixture = Fixture::with(|config| {
+        config.calls_max = 1;
+        config.queue_max = 0;
+    });
+    let limits = Limits {
+        wall_max: Duration::from_millis(300),
+        ..patient()
+    };
+    let service = fixture.load(guests::HOSTILE, Grants::default(), limits);
+    let mut spin = pin!(call(&service, "spin", json!({})));
+    // One poll takes the only place and comes back at the first clock tick.
+    poll_fn(|cx| {
+        assert!(spin.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    let error = call(&service, "echo", json!({ "text": "" }))
+        .await
+        .unwrap_err();
+    assert_eq!(error, CallError::Overloaded);
+    assert_eq!(spin.await.unwrap_err().wire_code(), "timed_out");
+    still_serves(&service).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_calls_leave_no_memory_behind() {
+    let fixture = Fixture::new();
+    let service = fixture.load(guests::HOSTILE, Grants::default(), quick());
+    let round = async |times: usize| {
+        for _ in 0..times {
+            for method in ["grow", "grow_table", "big_text", "big_bytes", "recurse"] {
+                assert!(call(&service, method, json!({})).await.is_err());
+            }
+        }
+    };
+    round(3).await;
+    let before = resident_bytes();
+    round(10).await;
+    let growth = resident_bytes().saturating_sub(before);
+    // One leaked call would be 64 MiB of guest memory, ten 640.
+    assert!(growth < 64 << 20, "{growth} bytes more than before");
+}
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024
+}
