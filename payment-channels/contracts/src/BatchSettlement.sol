@@ -47,7 +47,8 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
         if (amount > type(uint128).max - before) revert DepositOverflow();
         uint128 newBalance = before + amount;
         channel.balance = newBalance;
-        if (before == 0 && channel.totalClaimed == 0) emit ChannelCreated(id, config);
+        // By I2, nothing was ever claimed from a channel without a balance.
+        if (before == 0) emit ChannelCreated(id, config);
         emit Deposited(id, msg.sender, amount, newBalance);
 
         // I9: trust the token's books, not the collector's word.
@@ -84,7 +85,7 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
         uint128 amount = _min(pending.amount, _unclaimed(channel));
         channel.balance -= amount;
         emit WithdrawFinalized(id, msg.sender, amount);
-        _payBack(id, channel, config, amount);
+        _payBack(id, channel.balance, config, amount);
     }
 
     // ---------------------------------------------------------------- receiver
@@ -251,14 +252,13 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
         if (pending.amount > amount) pending.amount -= amount;
         else delete pendingWithdrawals[id];
         emit Refunded(id, msg.sender, amount);
-        _payBack(id, channel, config, amount);
+        _payBack(id, channel.balance, config, amount);
     }
 
-    /// @dev The last step of every way back: state is final, then the tokens move.
-    function _payBack(ChannelId id, ChannelState storage channel, ChannelConfig calldata config, uint128 amount)
-        private
-    {
-        if (channel.balance == 0 && channel.totalClaimed == 0) emit ChannelClosed(id, config);
+    /// @dev The last step of every way back: state is final, then the tokens move. By I2, a channel that
+    /// was claimed from never gets to zero.
+    function _payBack(ChannelId id, uint128 left, ChannelConfig calldata config, uint128 amount) private {
+        if (left == 0) emit ChannelClosed(id, config);
         if (amount != 0) TokenMoves.send(config.token, config.payer, amount);
     }
 

@@ -129,16 +129,36 @@ impl Chain {
         &self,
         call: CallBuilder<P, D>,
     ) -> TransactionReceipt {
-        let hash = *call
-            .send()
-            .await
-            .expect("the transaction is accepted")
-            .tx_hash();
+        let receipt = self.execute(call).await;
+        let hash = receipt.transaction_hash;
+        assert!(receipt.status(), "{hash} was reverted");
+        receipt
+    }
+
+    /// Executes a transaction in a block of exactly this time; whether it was not reverted.
+    pub(crate) async fn succeeds_at<P: Provider, D: CallDecoder>(
+        &self,
+        timestamp: u64,
+        call: CallBuilder<P, D>,
+    ) -> bool {
+        self.rpc("evm_setNextBlockTimestamp", json!([timestamp]))
+            .await;
+        // With a gas limit, so that nothing is tried out at another time.
+        let receipt = self.execute(call.gas(1_000_000)).await;
+        assert_eq!(self.now().await, timestamp);
+        receipt.status()
+    }
+
+    async fn execute<P: Provider, D: CallDecoder>(
+        &self,
+        call: CallBuilder<P, D>,
+    ) -> TransactionReceipt {
+        let sent = call.send().await.expect("the transaction is accepted");
+        let hash = *sent.tx_hash();
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let found = self.provider.get_transaction_receipt(hash).await.unwrap();
             if let Some(receipt) = found {
-                assert!(receipt.status(), "{hash} was reverted");
                 return receipt;
             }
             assert!(Instant::now() < deadline, "{hash} is not executed");

@@ -37,6 +37,7 @@ mod model;
 mod properties;
 mod refunds;
 mod strategies;
+mod times;
 mod token;
 mod token_authorizations;
 mod token_permits;

@@ -17,7 +17,7 @@ on_both!(
     cancels_by_signature
 );
 
-type Call<'a, C> = CallBuilder<&'a DynProvider, std::marker::PhantomData<C>>;
+pub(crate) type Call<'a, C> = CallBuilder<&'a DynProvider, std::marker::PhantomData<C>>;
 
 fn authorization(nonce: u8) -> TransferAuthorization {
     TransferAuthorization {
@@ -31,7 +31,8 @@ fn authorization(nonce: u8) -> TransferAuthorization {
 }
 
 impl Chain {
-    fn transfer_signed(
+    /// `transferWithAuthorization` with the signature in one piece.
+    pub(crate) fn transfer_signed(
         &self,
         a: &TransferAuthorization,
         signature: Bytes,
@@ -43,6 +44,7 @@ impl Chain {
             .from(Who::Relay.address())
     }
 
+    /// The same with the signature in three.
     fn transfer_split(
         &self,
         a: &TransferAuthorization,
