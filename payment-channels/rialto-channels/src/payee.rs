@@ -8,130 +8,28 @@
 //! Non-goals: idempotency of calls (the ledger's), wire encoding, contract wallets.
 
 mod chain;
+mod charge;
 mod error;
 mod reject;
 mod settle;
 mod snapshot;
+mod terms;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::B256;
 
+pub use charge::{Charge, Committed, Refund, Reservation};
 pub use error::{ChargeError, RestoreError};
 pub use reject::{Reject, WireCode};
 pub use snapshot::ChannelSnapshot;
+pub use terms::Terms;
 
 use crate::{
-    Amount, ChainTime, ChannelConfig, ChannelId, ClaimRow, OnChainView, SettlementDomain,
-    VerifiedVoucher, view_ttl_secs,
+    Amount, ChainTime, ChannelConfig, OnChainView, SettlementDomain, VerifiedVoucher, view_ttl_secs,
 };
-
-/// What a provider demands of every channel that pays it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// The provider's payout address.
-    pub receiver: Address,
-    /// The host's key that signs claims and refunds.
-    pub receiver_authorizer: Address,
-    /// The token paid with.
-    pub token: Address,
-    /// The withdrawal delay, in seconds.
-    pub withdraw_delay: u64,
-    /// Most calls in flight on one channel.
-    pub in_flight_max: usize,
-}
-
-impl Terms {
-    /// Checks a channel's terms against the provider's, before any signature is looked at.
-    ///
-    /// # Errors
-    /// [`Reject`] naming the first term that differs; the peer's fault.
-    pub fn check(&self, config: &ChannelConfig) -> Result<(), Reject> {
-        if config.token != self.token {
-            return Err(Reject::WrongToken);
-        }
-        if config.receiver != self.receiver {
-            return Err(Reject::WrongReceiver);
-        }
-        if config.receiver_authorizer != self.receiver_authorizer {
-            return Err(Reject::WrongReceiverAuthorizer);
-        }
-        if !config.delay_in_range() {
-            return Err(Reject::DelayOutOfRange);
-        }
-        if config.withdraw_delay != self.withdraw_delay {
-            return Err(Reject::WrongDelay);
-        }
-        if config.payer_authorizer.is_zero() {
-            return Err(Reject::NoPayerAuthorizer);
-        }
-        Ok(())
-    }
-}
-
-/// A promise that a call may be charged up to its price. Exactly one of
-/// [`PayeeChannel::commit`] and [`PayeeChannel::release`] must consume it.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a reservation blocks part of the channel until it is committed or released"]
-pub struct Reservation {
-    channel: ChannelId,
-    number: u64,
-    price: Amount,
-}
-
-impl Reservation {
-    /// The channel it is on.
-    #[must_use]
-    pub fn channel(&self) -> ChannelId {
-        self.channel
-    }
-
-    /// The most that can be charged, in base units.
-    #[must_use]
-    pub fn price(&self) -> Amount {
-        self.price
-    }
-}
-
-/// What one call adds to a channel; the numbers of its receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Charge {
-    /// Cumulative charge before the call.
-    pub before: Amount,
-    /// Charge for the call.
-    pub charged: Amount,
-    /// Cumulative charge after the call.
-    pub after: Amount,
-    /// Digest of the channel's receipt before this one; zero for the first.
-    pub previous: B256,
-}
-
-/// A charge that was made, and the state to store before the answer is complete (M4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "the snapshot must be durable before the answer is complete (M4)"]
-pub struct Committed {
-    /// The charge.
-    pub charge: Charge,
-    /// The channel after it.
-    pub snapshot: ChannelSnapshot,
-}
-
-/// A cooperative refund that was agreed and not yet seen on chain. The channel takes no calls
-/// until [`PayeeChannel::end_refund`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "the channel is blocked until the refund ends"]
-pub struct Refund {
-    /// The channel's terms.
-    pub config: ChannelConfig,
-    /// How much goes back to the payer, in base units.
-    pub amount: Amount,
-    /// The contract's nonce for a refund by signature.
-    pub nonce: U256,
-    /// The claim to submit with it, first, so that everything charged is safe.
-    pub claim: Option<ClaimRow>,
-}
 
 /// The payee's state machine for one channel.
 #[derive(Clone, Debug)]

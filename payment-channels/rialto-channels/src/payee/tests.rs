@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 
 use super::*;
-use crate::{SigningKey, Voucher, Withdrawal};
+use crate::{ChannelId, SigningKey, Voucher, Withdrawal};
 
 const DOMAIN: SettlementDomain = SettlementDomain {
     chain_id: 84532,
