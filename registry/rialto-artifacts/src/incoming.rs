@@ -69,17 +69,28 @@ impl Incoming {
         Ok(self.bytes)
     }
 
-    /// Adds everything that `reader` has, telling `seen` the bytes so far.
+    /// Adds everything that `reader` has, telling `seen` the bytes so far: after each MiB or so, and
+    /// at the end.
     pub(crate) fn copy(
         &mut self,
         mut reader: impl Read,
         mut seen: impl FnMut(u64),
     ) -> Result<(), PutError> {
         let mut buffer = vec![0; COPY_BYTES];
+        let mut seen_bytes = 0;
         loop {
             match reader.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(length) => seen(self.write(&buffer[..length])?),
+                Ok(0) => {
+                    seen(self.bytes);
+                    return Ok(());
+                }
+                Ok(length) => {
+                    let bytes = self.write(&buffer[..length])?;
+                    if bytes - seen_bytes >= SEEN_EVERY_BYTES {
+                        seen_bytes = bytes;
+                        seen(bytes);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
@@ -109,3 +120,4 @@ impl Incoming {
 }
 
 const COPY_BYTES: usize = 256 << 10;
+const SEEN_EVERY_BYTES: u64 = 1 << 20;

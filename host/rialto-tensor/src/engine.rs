@@ -1,0 +1,68 @@
+//! The narrow trait that every engine implements.
+//!
+//! Non-goals: any engine's own vocabulary. Sessions with bound state will be added beside
+//! [`Model::run`], not instead of it.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{Element, LoadError, RunError, Tensor};
+
+/// Turns model files into models.
+pub trait Engine: fmt::Debug + Send + Sync {
+    /// Parses and checks a model's file. Blocks. `name` is for messages only.
+    ///
+    /// # Errors
+    /// [`LoadError`] for every file that this engine cannot run, however it is malformed.
+    fn load(&self, bytes: Bytes, name: &str) -> Result<Arc<dyn Model>, LoadError>;
+}
+
+/// A loaded model, shared by all who run it.
+pub trait Model: fmt::Debug + Send + Sync {
+    /// The inputs, in the graph's order. All are needed for a run.
+    fn inputs(&self) -> &[Port];
+
+    /// The outputs, in the graph's order.
+    fn outputs(&self) -> &[Port];
+
+    /// What runs the model here.
+    fn abilities(&self) -> &Abilities;
+
+    /// Runs the graph once and returns the named outputs, in the order of `outputs`. Blocks the
+    /// calling thread, and computes on it; runs on several threads are independent.
+    ///
+    /// # Errors
+    /// [`RunError`]; its [kind](RunError::kind) says whose fault it is.
+    fn run(
+        &self,
+        inputs: Vec<(String, Tensor)>,
+        outputs: &[String],
+    ) -> Result<Vec<Tensor>, RunError>;
+}
+
+/// One named input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The name in the graph.
+    pub name: String,
+    /// The element type.
+    pub element: Element,
+    /// The extent of each axis; none where the caller chooses it (or, of an output, where it follows
+    /// from the inputs).
+    pub shape: Vec<Option<u32>>,
+}
+
+/// What runs a model, for receipts and for callers who need equal bits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abilities {
+    /// The engine and its version.
+    pub engine: String,
+    /// The device.
+    pub device: String,
+    /// Whether equal inputs give equal bits on an equal fingerprint.
+    pub deterministic: bool,
+    /// Names engine, version, model and instruction set, as 64 hex digits of BLAKE3; equal bits are
+    /// promised only within it.
+    pub fingerprint: String,
+}
