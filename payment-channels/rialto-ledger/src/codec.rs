@@ -47,3 +47,45 @@ pub(crate) fn decode<R: Row>(bytes: &[u8]) -> Result<R, Malformed> {
         Ok(_) | Err(_) => Err(Malformed(R::NAME)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_another_version_or_length_is_malformed() {
+        let row = PaymentRow {
+            receipt: [7; 32],
+            answer: Some(9),
+        };
+        let bytes = encode(&row).unwrap();
+        assert!(decode::<PaymentRow>(&bytes).is_ok());
+        let refused = |bytes: &[u8]| {
+            assert_eq!(
+                decode::<PaymentRow>(bytes).unwrap_err(),
+                Malformed("payment")
+            );
+        };
+        refused(&[]);
+        refused(&bytes[..bytes.len() - 1]);
+        refused(&[&bytes[..], &[0]].concat());
+        refused(&[&[2], &bytes[1..]].concat());
+    }
+
+    proptest! {
+        /// Whatever the disk returns, reading it is an error and never a panic.
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
+            for version in [0, 1, 2] {
+                let bytes = [&[version], bytes.as_slice()].concat();
+                let _ = decode::<ChannelRow>(&bytes);
+                let _ = decode::<ReceiptRow>(&bytes);
+                let _ = decode::<PaymentRow>(&bytes);
+                let _ = decode::<AnswerRow>(&bytes);
+                let _ = decode::<TotalsRow>(&bytes);
+            }
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! The ledger's handle: opening, queueing, waiting.
 
 use std::{
-    fs::{self, File},
     future::Future,
     path::Path,
     pin::Pin,
@@ -14,13 +13,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use redb::{Builder, Database, DatabaseError, StorageBackend};
+use redb::{Builder, Database, StorageBackend};
 use tokio::sync::oneshot;
 
 use crate::{
     Config, Entry,
     error::{CommitError, EnqueueError, OpenError},
-    tables,
+    file, tables,
     writer::{Job, Writer},
 };
 
@@ -39,14 +38,7 @@ impl Ledger {
     /// # Errors
     /// [`OpenError`]; the operator's to solve.
     pub fn open(dir: &Path, config: Config) -> Result<Self, OpenError> {
-        fs::create_dir_all(dir)?;
-        let path = dir.join(FILE_NAME);
-        let is_new = !path.exists();
-        let db = builder(&config).create(&path).map_err(open_error)?;
-        if is_new {
-            // The file's own sync does not cover its name in the folder.
-            File::open(dir)?.sync_all()?;
-        }
+        let db = file::open(dir, &builder(&config))?;
         Self::start(db, config)
     }
 
@@ -57,12 +49,12 @@ impl Ledger {
     pub fn on_backend(backend: impl StorageBackend, config: Config) -> Result<Self, OpenError> {
         let db = builder(&config)
             .create_with_backend(backend)
-            .map_err(open_error)?;
+            .map_err(file::open_error)?;
+        tables::prepare(&db)?;
         Self::start(db, config)
     }
 
     fn start(db: Database, config: Config) -> Result<Self, OpenError> {
-        tables::prepare(&db)?;
         let db = Arc::new(db);
         let poisoned = Arc::new(AtomicBool::new(false));
         let (jobs, queue) = sync_channel(config.queue_max);
@@ -174,12 +166,3 @@ fn builder(config: &Config) -> Builder {
     builder.set_cache_size(config.cache_bytes);
     builder
 }
-
-fn open_error(error: DatabaseError) -> OpenError {
-    if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
-        return OpenError::InUse;
-    }
-    OpenError::Storage(Box::new(error.into()))
-}
-
-const FILE_NAME: &str = "ledger.redb";

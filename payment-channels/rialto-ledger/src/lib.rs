@@ -16,6 +16,7 @@ mod codec;
 mod config;
 mod entry;
 mod error;
+mod file;
 mod handle;
 mod read;
 mod tables;
