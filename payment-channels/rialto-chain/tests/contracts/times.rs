@@ -27,6 +27,7 @@ async fn authorizations(chain: Chain) {
     assert!(chain.succeeds_at(start + 1, with(1, start, never)).await);
     assert!(chain.succeeds_at(start + 2, with(2, 0, start + 3)).await);
     assert!(!chain.succeeds_at(start + 3, with(3, 0, start + 3)).await);
+    assert!(!chain.succeeds_at(start + 99, with(4, 0, start + 3)).await);
 }
 
 async fn permits(chain: Chain) {
