@@ -213,6 +213,19 @@ impl PayeeChannel {
         })
     }
 
+    /// Takes the newest charge back, because its snapshot could not even be queued for storing: a
+    /// charge that nothing remembers must not stand (M3). Only under the lock of its
+    /// [`PayeeChannel::commit`]; returns whether it was still the newest.
+    pub fn take_back(&mut self, charge: &Charge) -> bool {
+        if self.state.charged != charge.after {
+            return false;
+        }
+        self.state.charged = charge.before;
+        self.state.last_receipt = charge.previous;
+        self.touch();
+        true
+    }
+
     /// Ends a call that failed (M3: nothing is charged for it).
     pub fn release(&mut self, call: Reservation) {
         if call.channel != self.state.id {

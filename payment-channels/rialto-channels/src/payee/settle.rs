@@ -23,6 +23,18 @@ impl PayeeChannel {
         })
     }
 
+    /// Whether a withdrawal under way would take money that is charged and not claimed yet: claim
+    /// at once. Charges accepted after the withdrawal was seen never are: they fit what it leaves.
+    #[must_use]
+    pub fn at_risk(&self) -> bool {
+        let left = self.state.withdrawal.map(|withdrawal| {
+            let rest = self.state.balance.checked_sub(withdrawal.amount);
+            rest.unwrap_or_default()
+        });
+        left.zip(self.claimable())
+            .is_some_and(|(left, row)| row.total_claimed > left)
+    }
+
     /// What the payer could have back now: the balance less everything charged; nothing while
     /// calls are in flight or another refund is under way.
     #[must_use]
@@ -84,14 +96,16 @@ impl PayeeChannel {
     }
 
     /// Ends a refund: confirmed at a block time, or `None` if it did not happen. Once confirmed,
-    /// the channel takes no call before the next view.
+    /// the channel takes no call before a view read since then.
     pub fn end_refund(&mut self, refund: Refund, confirmed_at: Option<ChainTime>) {
         if refund.config != self.state.config {
             return;
         }
         self.refunding = false;
         if let Some(at) = confirmed_at {
-            self.on_refunded(at);
+            // Not `on_refunded`: the last view may be of the same second and still be without it.
+            self.needs_view = true;
+            self.view_floor = self.view_floor.max(at);
         }
     }
 }

@@ -360,6 +360,41 @@ fn a_withdrawal_lowers_what_can_be_charged() {
 }
 
 #[test]
+fn only_a_withdrawal_that_takes_charged_money_is_a_risk() {
+    let mut channel = channel();
+    let _ = charge(&mut channel, 1_000, 600, 600);
+    assert!(!channel.at_risk());
+    let mut started = |amount, claimed, later| {
+        channel.on_chain_view(&OnChainView {
+            withdrawal: Some(Withdrawal {
+                amount: Amount::new(amount),
+                finalizes_at: NOW,
+            }),
+            read_at: ChainTime::new(NOW.get() + later),
+            ..view(BALANCE, claimed)
+        });
+        channel.at_risk()
+    };
+    assert!(!started(BALANCE - 600, 0, 1), "what is charged is left");
+    assert!(started(BALANCE - 599, 0, 2));
+    assert!(started(BALANCE, 0, 3));
+    assert!(!started(BALANCE, 600, 4), "claimed already");
+}
+
+#[test]
+fn a_charge_that_could_not_be_queued_is_taken_back() {
+    let mut channel = channel();
+    let first = charge(&mut channel, 1_000, 100, 100);
+    let second = charge(&mut channel, 1_000, 200, 200);
+    assert!(!channel.take_back(&first.charge), "not the newest");
+    assert!(channel.take_back(&second.charge));
+    assert_eq!(channel.state().charged, Amount::new(100));
+    assert_eq!(channel.state().last_receipt, second.charge.previous);
+    assert!(channel.state().version > second.snapshot.version);
+    assert!(channel.in_flight().is_zero());
+}
+
+#[test]
 fn claims_cover_charges_and_nothing_in_flight() {
     let mut channel = channel();
     assert_eq!(channel.claimable(), None);
