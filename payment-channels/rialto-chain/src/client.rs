@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod read;
 mod send;
+mod transfer;
 mod types;
 mod write;
 
@@ -25,6 +26,7 @@ use rialto_channels::SettlementDomain;
 
 pub use error::{ChainError, ConnectError};
 pub use events::{ChannelEvent, Event};
+pub use transfer::TransferFate;
 pub use types::{
     Claimed, DepositAuthorization, Deposited, DroppedRow, Refunded, Settled, Withdrawn,
 };

@@ -128,7 +128,7 @@ pub(super) fn from_rpc(error: TransportError) -> ChainError {
                 ChainError::Refused { code, message }
             }
         }
-        RpcError::Transport(_) => ChainError::Unreachable(error),
+        RpcError::Transport(kind) => ChainError::Unreachable(RpcError::Transport(nameless(kind))),
         RpcError::NullResp => ChainError::BadAnswer("null".to_owned()),
         RpcError::DeserError { err, .. } => ChainError::BadAnswer(err.to_string()),
         RpcError::SerError(error) => ChainError::BadAnswer(error.to_string()),
@@ -137,6 +137,17 @@ pub(super) fn from_rpc(error: TransportError) -> ChainError {
         }
         RpcError::LocalUsageError(error) => ChainError::BadAnswer(error.to_string()),
     }
+}
+
+/// Without the endpoint's URL, which may carry an access token (M7).
+fn nameless(kind: TransportErrorKind) -> TransportErrorKind {
+    let TransportErrorKind::Custom(cause) = kind else {
+        return kind;
+    };
+    TransportErrorKind::Custom(match cause.downcast::<reqwest::Error>() {
+        Ok(error) => Box::new(error.without_url()),
+        Err(cause) => cause,
+    })
 }
 
 /// Whether the request certainly never reached the endpoint.
@@ -176,6 +187,17 @@ mod tests {
 
     use super::*;
     use crate::contracts::IBatchSettlement;
+
+    #[tokio::test]
+    async fn an_unreachable_endpoint_is_not_named() {
+        let url = "http://127.0.0.1:1/secret-token";
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let error = http.get(url).send().await.unwrap_err();
+        assert!(format!("{error:?}").contains("secret-token"));
+        let error = from_rpc(TransportErrorKind::custom(error));
+        assert!(matches!(error, ChainError::Unreachable(_)));
+        assert!(!format!("{error:?}").contains("secret-token"), "{error:?}");
+    }
 
     #[test]
     fn revert_data_gets_its_name() {

@@ -146,7 +146,10 @@ impl ChainClient {
                 Ok(Some(receipt)) => return Ok(receipt),
                 Ok(None) => {}
                 // It was sent: an endpoint that is away for a moment is no reason to forget it.
-                Err(error) => tracing::debug!(%error, %hash, "looking for a transaction"),
+                Err(error) => {
+                    let error = from_rpc(error);
+                    tracing::debug!(%error, %hash, "looking for a transaction");
+                }
             }
             if Instant::now() >= deadline {
                 return Err(ChainError::Dropped {

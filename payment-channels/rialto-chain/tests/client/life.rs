@@ -1,7 +1,7 @@
 //! A channel's whole life, to the base unit.
 
 use alloy::primitives::Address;
-use rialto_chain::client::{ChainClient, ChainError, ChannelEvent};
+use rialto_chain::client::{ChainClient, ChainError, ChannelEvent, TransferFate};
 use rialto_channels::{Amount, ChannelId, TransferAuthorization, digest};
 
 use crate::chain::Chain;
@@ -220,13 +220,23 @@ async fn exact_transfers(chain: Chain) {
         host.authorization_used(address(PAYER), nonce).await
     };
     assert!(!used().await.unwrap());
+    let fate = async |transfer| host.transfer_fate(&transfer).await.unwrap();
+    assert_eq!(fate(authorization).await, TransferFate::Open);
     host.simulate_transfer(&authorization, &signature)
         .await
         .unwrap();
-    host.transfer_with_authorization(&authorization, &signature)
+    let made = host
+        .transfer_with_authorization(&authorization, &signature)
         .await
         .unwrap();
     assert!(used().await.unwrap());
+    assert_eq!(fate(authorization).await, TransferFate::Made(made));
+    let other = TransferAuthorization {
+        value: Amount::new(251),
+        ..authorization
+    };
+    // A used nonce does not prove that this very transfer was made.
+    assert_eq!(fate(other).await, TransferFate::Spent);
     let received = host.token_balance(address(RECEIVER)).await.unwrap();
     assert_eq!(received.get(), USDC_1M + 250);
     let error = host
