@@ -217,7 +217,7 @@ pub struct Collected {
 pub struct ChainInfo {
     /// The chain's id.
     pub chain_id: u64,
-    /// An RPC endpoint that clients may use.
+    /// An RPC endpoint that clients may use; empty if the operator's own is nobody else's.
     pub rpc_url: String,
     /// The settlement contract.
     pub settlement: Address,

@@ -114,6 +114,24 @@ impl Book {
     }
 }
 
+impl Book {
+    /// Forgets a channel that was entered for a deposit which then failed: junk deposits must not
+    /// fill the memory. Kept if it holds money, was ever changed, or if anyone else works on it:
+    /// two slots of one channel would each accept its whole balance.
+    pub(crate) fn forget_unfunded(&self, slot: &Arc<Slot>) {
+        let mut channels = self
+            .channels
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The book's handle and the caller's: nobody gets another while the book is locked.
+        let alone = Arc::strong_count(slot) <= 2;
+        let state = slot.lock().snapshot();
+        if alone && state.balance.is_zero() && state.version == ENTERED_VERSION {
+            channels.remove(&slot.id);
+        }
+    }
+}
+
 impl Slot {
     fn new(id: ChannelId, channel: PayeeChannel) -> Arc<Self> {
         Arc::new(Self {
@@ -149,5 +167,67 @@ pub(crate) fn view(channel: &PayeeChannel) -> ChannelView {
             .map(|best| (best.voucher.ceiling, best.signature)),
         withdrawal_finalizes_at: state.withdrawal.map(|withdrawal| withdrawal.finalizes_at),
         refund_nonce: state.refund_nonce,
+    }
+}
+
+/// The version of a channel that was entered and never changed.
+const ENTERED_VERSION: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256, U256};
+    use rialto_channels::{Amount, ChainTime};
+
+    use super::*;
+
+    fn book() -> Book {
+        let domain = SettlementDomain {
+            chain_id: 84_532,
+            contract: Address::repeat_byte(1),
+        };
+        let terms = Terms {
+            receiver: Address::repeat_byte(2),
+            receiver_authorizer: Address::repeat_byte(3),
+            token: Address::repeat_byte(4),
+            withdraw_delay: 900,
+            in_flight_max: 4,
+        };
+        Book::restore(domain, terms, Vec::new()).unwrap()
+    }
+
+    fn enter(book: &Book, salt: u8, balance: u128) -> Arc<Slot> {
+        let config = ChannelConfig {
+            payer: Address::repeat_byte(5),
+            payer_authorizer: Address::repeat_byte(6),
+            receiver: book.terms.receiver,
+            receiver_authorizer: book.terms.receiver_authorizer,
+            token: book.terms.token,
+            withdraw_delay: book.terms.withdraw_delay,
+            salt: B256::with_last_byte(salt),
+        };
+        let view = OnChainView {
+            balance: Amount::new(balance),
+            claimed: Amount::ZERO,
+            refund_nonce: U256::ZERO,
+            withdrawal: None,
+            read_at: ChainTime::new(1),
+        };
+        book.enter(config, &view).unwrap()
+    }
+
+    #[test]
+    fn only_an_unfunded_channel_that_nobody_works_on_is_forgotten() {
+        let book = book();
+        let funded = enter(&book, 1, 1);
+        book.forget_unfunded(&funded);
+        assert!(book.get(funded.id).is_some());
+
+        let empty = enter(&book, 2, 0);
+        let other = enter(&book, 2, 0);
+        book.forget_unfunded(&empty);
+        assert!(book.get(empty.id).is_some(), "someone else works on it");
+        drop(other);
+        book.forget_unfunded(&empty);
+        assert!(book.get(empty.id).is_none());
     }
 }

@@ -14,6 +14,7 @@ use rialto_channels::receipt::{Receipt, SignedReceipt};
 use rialto_channels::{Amount, VerifiedVoucher};
 use rialto_host::{CallContext, Outcome, Prepared};
 use rialto_ledger::{Entry, PaymentRecord, StoredAnswer};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Node;
 use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, PaymentError};
@@ -22,6 +23,7 @@ use crate::catalog::Loaded;
 use crate::digest;
 use crate::receipts::{Facts, Paid};
 use crate::reject::{bad_signature, invalid, refused_on, unavailable};
+use crate::turns::Turn;
 
 /// A call whose arguments and price are settled.
 pub(crate) struct Job {
@@ -34,6 +36,10 @@ pub(crate) struct Job {
     /// The receipt's id.
     pub(crate) id: B256,
 }
+
+/// What a call holds until its payment is settled, whether or not its caller still waits: the
+/// payment's turn, without which a retry would run and be charged again, and a place in the node.
+pub(crate) type Stay = (Turn, OwnedSemaphorePermit);
 
 impl Node {
     /// Runs one call and charges for it.
@@ -56,12 +62,12 @@ impl Node {
             prepared,
             price,
         };
-        let _permit = self.admit()?;
+        let permit = self.admit()?;
         match request.payment {
             Payment::None if job.price.is_zero() => self.call_free(job).await,
             Payment::None => Err(PaymentError::Required.into()),
-            Payment::Channel(payment) => self.call_on_channel(job, *payment).await,
-            Payment::Exact(payment) => self.call_exact(job, *payment).await,
+            Payment::Channel(payment) => self.call_on_channel(job, *payment, permit).await,
+            Payment::Exact(payment) => self.call_exact(job, *payment, permit).await,
         }
     }
 
@@ -83,6 +89,7 @@ impl Node {
         &self,
         job: Job,
         payment: ChannelPayment,
+        permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
         self.book().check(&payment.config, payment.channel)?;
         let voucher = payment
@@ -97,7 +104,7 @@ impl Node {
             .into());
         }
         let key = digest::payment_key(&payment, &job.request);
-        let _turn = self.turns().take(key).await;
+        let turn = self.turns().take(key).await;
         if let Some(record) = self
             .ledger()
             .payment(&key)
@@ -112,8 +119,17 @@ impl Node {
         let (slot, deposited) = self.funded(&payment, &voucher, job.price).await?;
         let hold = Hold::reserve(&slot, &voucher, job.price, self.now())?;
         let (facts, outcome) = self.execute(job).await?;
-        self.charge_channel(hold, facts, outcome, key, deposited)
+        // A task of its own: a caller that goes away while the charge is being stored must not
+        // free the turn, or its retry would find nothing stored yet and be charged again.
+        let (node, stay): (Self, Stay) = (self.clone(), (turn, permit));
+        let charged = tokio::spawn(async move {
+            let _stay = stay;
+            node.charge_channel(hold, facts, outcome, key, deposited)
+                .await
+        });
+        charged
             .await
+            .map_err(|error| unavailable("the charge", error))?
     }
 
     /// Charges, signs the receipt and waits until both are durable (M4).
@@ -146,10 +162,12 @@ impl Node {
                 payment: record(key, &receipt, &outcome.body),
             };
             // Queued under the channel's lock, so that the ledger sees charges in their order.
-            let durable = self
-                .ledger()
-                .enqueue(entry)
-                .map_err(|error| unavailable("the ledger", error))?;
+            let queued = self.ledger().enqueue(entry);
+            if queued.is_err() {
+                // Nothing will remember this charge, so it must not stand.
+                channel.take_back(&committed.charge);
+            }
+            let durable = queued.map_err(|error| unavailable("the ledger", error))?;
             (receipt, book::view(&channel), durable)
         };
         durable

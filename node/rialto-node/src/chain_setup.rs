@@ -104,8 +104,14 @@ impl Chain {
         self.chain_id
     }
 
-    pub(crate) fn rpc_url(&self) -> &str {
-        &self.rpc_url
+    /// The endpoint that clients may be told of, or nothing: an operator's own endpoint often
+    /// carries its access token in the URL (M7).
+    pub(crate) fn public_rpc_url(&self) -> String {
+        if self.dev.is_some() || is_bare(&self.rpc_url) {
+            self.rpc_url.clone()
+        } else {
+            String::new()
+        }
     }
 
     pub(crate) fn dev_accounts(&self) -> Vec<(Address, [u8; 32])> {
@@ -127,6 +133,13 @@ impl Chain {
             tracing::warn!(%error, "the development chain did not stop cleanly");
         }
     }
+}
+
+/// Whether a URL is only a scheme, a host and perhaps a port.
+fn is_bare(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    !authority.contains(['/', '@', '?', '#'])
 }
 
 async fn client(
@@ -203,5 +216,25 @@ pub(crate) fn token(
             "2",
         )),
         _ => Err(ChainStartError::NoToken { chain_id }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_urls_without_room_for_a_secret_are_published() {
+        for bare in ["https://mainnet.base.org", "http://127.0.0.1:8545/"] {
+            assert!(is_bare(bare), "{bare}");
+        }
+        for secret in [
+            "https://rpc.example/v2/token",
+            "https://user:token@rpc.example",
+            "https://rpc.example/?key=token",
+            "https://rpc.example?key=token",
+        ] {
+            assert!(!is_bare(secret), "{secret}");
+        }
     }
 }

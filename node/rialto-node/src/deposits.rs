@@ -4,11 +4,12 @@
 //! leave it unpaid.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use rialto_chain::client::DepositAuthorization;
 use rialto_channels::digest::deposit_nonce;
-use rialto_channels::payee::WireCode;
+use rialto_channels::payee::{Reject, WireCode};
 use rialto_channels::{Amount, ChannelConfig, OnChainView, VerifiedVoucher};
 use rialto_ledger::Entry;
 
@@ -16,7 +17,7 @@ use crate::Node;
 use crate::api::{CallError, ChannelPayment, Deposit, PaymentError};
 use crate::book::Slot;
 use crate::catalog::chain;
-use crate::reject::{invalid, unavailable};
+use crate::reject::{invalid, refused_on, unavailable};
 
 /// A channel that may be drawn on, and the deposit made for it now.
 type Funded = (Arc<Slot>, Option<(B256, Amount)>);
@@ -29,27 +30,53 @@ impl Node {
         voucher: &VerifiedVoucher,
         price: Amount,
     ) -> Result<Funded, CallError> {
-        let slot = match self.book().get(payment.channel) {
-            Some(slot) => slot,
-            None => self.enter(payment).await?,
-        };
-        let Some(deposit) = &payment.deposit else {
-            if slot.lock().needs_view(self.now()) {
-                self.refresh(&slot).await?;
-            }
+        let known = self.book().get(payment.channel);
+        let Some(deposit) = payment.deposit.clone() else {
+            let slot = match known {
+                Some(slot) => slot,
+                None => {
+                    let _place = self.newcomer()?;
+                    self.enter(payment).await?
+                }
+            };
+            self.freshen(&slot).await?;
             return Ok((slot, None));
         };
+        if known.is_none() {
+            // Costs nothing to check, unlike the chain, which strangers must not keep busy.
+            self.check_authorization(&deposit)?;
+        }
         // A task of its own: a caller that goes away must not leave a deposit unaccounted for.
-        let (node, task_slot) = (self.clone(), Arc::clone(&slot));
-        let (config, deposit, ceiling) = (payment.config, deposit.clone(), voucher.ceiling());
+        let (node, place) = (self.clone(), self.newcomer()?);
+        let (payment, ceiling) = (payment.clone(), voucher.ceiling());
         let made = tokio::spawn(async move {
-            node.deposit(&task_slot, &config, &deposit, ceiling, price)
-                .await
+            let _place = place;
+            let slot = match known {
+                Some(slot) => slot,
+                None => node.enter(&payment).await?,
+            };
+            let made = node
+                .deposit(&slot, &payment.config, &deposit, ceiling, price)
+                .await;
+            if made.is_err() {
+                node.book().forget_unfunded(&slot);
+            }
+            Ok((slot, made?))
         });
-        let deposited = made
-            .await
-            .map_err(|error| unavailable("the deposit", error))??;
-        Ok((slot, deposited))
+        made.await
+            .map_err(|error| unavailable("the deposit", error))?
+    }
+
+    /// Reads the channel from the chain if its last view is too old, once for all calls that wait.
+    async fn freshen(&self, slot: &Slot) -> Result<(), CallError> {
+        if !slot.lock().needs_view(self.now()) {
+            return Ok(());
+        }
+        let _order = slot.on_chain.lock().await;
+        if slot.lock().needs_view(self.now()) {
+            self.refresh_in_order(slot).await?;
+        }
+        Ok(())
     }
 
     /// Reads the channel from the chain and takes note of it, durably if anything changed.
@@ -144,7 +171,14 @@ impl Node {
                     unavailable("the chain", error)
                 }
             })?;
-        self.refresh_in_order(slot).await?;
+        for _ in 0..LAGS_MAX {
+            self.refresh_in_order(slot).await?;
+            if slot.lock().state().balance >= deposited.balance {
+                break;
+            }
+            // The endpoint that answered is behind the one that confirmed.
+            tokio::time::sleep(LAG).await;
+        }
         Ok(Some((deposited.transaction, deposit.amount)))
     }
 
@@ -156,6 +190,12 @@ impl Node {
         ceiling: Amount,
         price: Amount,
     ) -> Result<(), PaymentError> {
+        self.check_count(slot, deposit, ceiling, price)?;
+        self.check_authorization(deposit)
+    }
+
+    /// What can be known of a deposit without its channel.
+    fn check_authorization(&self, deposit: &Deposit) -> Result<(), PaymentError> {
         let minimum = self.config().payments.deposit_min;
         if deposit.amount < minimum {
             return Err(invalid(
@@ -179,10 +219,36 @@ impl Node {
                 "the deposit's authorization expires too soon",
             ));
         }
+        Ok(())
+    }
+
+    /// The voucher must fit what the channel will hold. A payer that lost its count is told ours
+    /// before it deposits once more into a channel that has money.
+    fn check_count(
+        &self,
+        slot: &Slot,
+        deposit: &Deposit,
+        ceiling: Amount,
+        price: Amount,
+    ) -> Result<(), PaymentError> {
         let channel = slot.lock();
-        let state = channel.state();
+        let (charged, in_flight) = (channel.state().charged, channel.in_flight());
         let overflow = |_| invalid(WireCode::CumulativeExceedsBalance, "the amounts overflow");
-        let balance = state
+        let promised = charged
+            .checked_add(in_flight)
+            .and_then(|sum| sum.checked_add(price))
+            .map_err(overflow)?;
+        if ceiling < promised {
+            let reject = Reject::CumulativeMismatch {
+                charged,
+                in_flight,
+                price,
+                ceiling,
+            };
+            return Err(refused_on(&channel, &reject));
+        }
+        let balance = channel
+            .state()
             .balance
             .checked_add(deposit.amount)
             .map_err(overflow)?;
@@ -194,20 +260,12 @@ impl Node {
                 ),
             ));
         }
-        let promised = state
-            .charged
-            .checked_add(channel.in_flight())
-            .and_then(|sum| sum.checked_add(price))
-            .map_err(overflow)?;
-        if ceiling < promised {
-            return Err(invalid(
-                WireCode::CumulativeAmountMismatch,
-                format!("a ceiling of {ceiling} does not cover {promised}"),
-            ));
-        }
         Ok(())
     }
 }
 
+/// How often a confirmed deposit is looked for in a view, and the pause between two looks.
+const LAGS_MAX: u32 = 5;
+const LAG: Duration = Duration::from_millis(500);
 /// A transaction takes this long to be included on a slow day.
 const DEPOSIT_SECONDS: u64 = 6;

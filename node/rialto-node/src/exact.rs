@@ -2,15 +2,18 @@
 //!
 //! Order: verify, run, make the answer durable, transfer, hand the answer out. A crash before the
 //! transfer charges nothing; one after it leaves the stored answer, which the same payment fetches.
+//! An answer goes out only for a transfer that was made: a used nonce is no proof of it.
 
 use alloy_primitives::B256;
+use rialto_chain::client::{ChainError, TransferFate};
 use rialto_channels::digest::transfer_authorization;
 use rialto_channels::{Amount, Signature, TokenDomain, recover};
-use rialto_ledger::Entry;
+use rialto_ledger::{Entry, PaymentRecord};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Node;
 use crate::api::{CallError, CallOutcome, ExactPayment, PaymentError};
-use crate::calls::{Job, record};
+use crate::calls::{Job, Stay, record};
 use crate::catalog::chain;
 use crate::digest;
 use crate::receipts::Paid;
@@ -21,32 +24,27 @@ impl Node {
         &self,
         job: Job,
         payment: ExactPayment,
+        permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
         self.check_exact(&payment, job.price)?;
         let key = digest::exact_key(&payment);
-        let _turn = self.turns().take(key).await;
+        let turn = self.turns().take(key).await;
+        let stay: Stay = (turn, permit);
         if let Some(stored) = self
             .ledger()
             .payment(&key)
             .map_err(|error| unavailable("the ledger", error))?
         {
             let mut outcome = self.replay(&stored, &job.request, None)?;
-            outcome.transaction = self.transfer(&payment).await?;
+            outcome.transaction = self.settle_exact(None, payment, stay).await?;
             return Ok(outcome);
         }
         self.check_on_chain(&payment).await?;
         let (facts, outcome) = self.execute(job).await?;
         let paid = Paid::once(payment.authorization.from, facts.price);
         let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
-        let entry = Entry::Charge {
-            snapshot: None,
-            payment: record(key, &receipt, &outcome.body),
-        };
-        self.ledger()
-            .commit(entry)
-            .await
-            .map_err(|error| unavailable("the ledger", error))?;
-        let transaction = self.transfer(&payment).await?;
+        let answered = record(key, &receipt, &outcome.body);
+        let transaction = self.settle_exact(Some(answered), payment, stay).await?;
         Ok(CallOutcome {
             body: outcome.body,
             charged: paid.charged,
@@ -58,40 +56,60 @@ impl Node {
         })
     }
 
-    /// Submits the transfer unless the chain has it already; carried through even if the caller
-    /// goes away.
-    async fn transfer(&self, payment: &ExactPayment) -> Result<Option<(B256, Amount)>, CallError> {
-        let (node, payment) = (self.clone(), payment.clone());
+    /// Stores the answer if it is a new one, then makes the transfer. A task of its own, which
+    /// keeps the payment's turn: carried through even if the caller goes away.
+    async fn settle_exact(
+        &self,
+        answered: Option<PaymentRecord>,
+        payment: ExactPayment,
+        stay: Stay,
+    ) -> Result<Option<(B256, Amount)>, CallError> {
+        let node = self.clone();
         let task = tokio::spawn(async move {
-            let client = node.chain_client();
-            let authorization = &payment.authorization;
-            let failed = |error: rialto_chain::client::ChainError| -> CallError {
-                if error.revert().is_some() {
-                    let code = "invalid_exact_evm_transaction_failed";
-                    PaymentError::Settlement {
-                        code,
-                        message: chain(&error),
-                    }
-                    .into()
-                } else {
-                    unavailable("the chain", error)
-                }
-            };
-            if client
-                .authorization_used(authorization.from, authorization.nonce)
-                .await
-                .map_err(failed)?
-            {
-                return Ok(None);
+            let _stay = stay;
+            if let Some(payment) = answered {
+                let entry = Entry::Charge {
+                    snapshot: None,
+                    payment,
+                };
+                let stored = node.ledger().commit(entry).await;
+                stored.map_err(|error| unavailable("the ledger", error))?;
             }
-            let tx = client
-                .transfer_with_authorization(authorization, &payment.signature)
-                .await
-                .map_err(failed)?;
-            Ok(Some((tx, authorization.value)))
+            node.transfer(&payment).await.map(Some)
         });
         task.await
             .map_err(|error| unavailable("the transfer", error))?
+    }
+
+    /// Submits the transfer unless the chain has it already.
+    async fn transfer(&self, payment: &ExactPayment) -> Result<(B256, Amount), CallError> {
+        let refused =
+            |code, message| -> CallError { PaymentError::Settlement { code, message }.into() };
+        let failed = |error: ChainError| {
+            if error.revert().is_some() {
+                refused("invalid_exact_evm_transaction_failed", chain(&error))
+            } else {
+                unavailable("the chain", error)
+            }
+        };
+        let client = self.chain_client();
+        let authorization = &payment.authorization;
+        let transaction = match client.transfer_fate(authorization).await.map_err(failed)? {
+            TransferFate::Open => client
+                .transfer_with_authorization(authorization, &payment.signature)
+                .await
+                .map_err(failed)?,
+            TransferFate::Made(transaction) => transaction,
+            // Otherwise a payer could cancel the transfer and fetch the answer for nothing.
+            TransferFate::Spent => {
+                let message = "the transfer was cancelled, or its nonce used for another";
+                return Err(refused(
+                    "invalid_exact_evm_nonce_already_used",
+                    message.to_owned(),
+                ));
+            }
+        };
+        Ok((transaction, authorization.value))
     }
 
     fn check_exact(&self, payment: &ExactPayment, price: Amount) -> Result<(), PaymentError> {

@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) turns: Turns,
     pub(crate) permits: Arc<Semaphore>,
+    pub(crate) newcomers: Arc<Semaphore>,
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) tasks: tokio::sync::Mutex<JoinSet<()>>,
@@ -171,12 +172,28 @@ impl Node {
         self.0.chain.shutdown().await;
     }
 
-    /// Resolves when the ledger can no longer be written: what is durable is unknown from then on,
-    /// so the process should end and start again from the disk.
+    /// Resolves when the ledger can no longer be written (what is durable is unknown from then on)
+    /// or when a task has crashed (withdrawals would go unanswered): the process should end and
+    /// start again from the disk.
     pub async fn failed(&self) {
         let mut ticks = tokio::time::interval(LEDGER_CHECK);
-        while !self.0.ledger.is_poisoned() {
+        while !self.0.ledger.is_poisoned() && !self.task_crashed() {
             ticks.tick().await;
+        }
+    }
+
+    fn task_crashed(&self) -> bool {
+        // Locked by the start and the shutdown alone.
+        let ended = match self.0.tasks.try_lock() {
+            Ok(mut tasks) => tasks.try_join_next(),
+            Err(_) => None,
+        };
+        match ended {
+            Some(Err(error)) => {
+                tracing::error!(%error, "a task of the node crashed");
+                true
+            }
+            Some(Ok(())) | None => false,
         }
     }
 
@@ -199,6 +216,17 @@ impl Node {
     pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, CallError> {
         let permits = Arc::clone(&self.0.permits);
         permits
+            .try_acquire_owned()
+            .map_err(|_| CallError::Overloaded {
+                retry_after_seconds: 1,
+            })
+    }
+
+    /// A place for work on the chain that somebody asks for who may have paid nothing: unknown
+    /// channels, deposits, refunds. Few, so that junk keeps neither the chain nor payers busy.
+    pub(crate) fn newcomer(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        let places = Arc::clone(&self.0.newcomers);
+        places
             .try_acquire_owned()
             .map_err(|_| CallError::Overloaded {
                 retry_after_seconds: 1,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
-use rialto_channels::Amount;
+use rialto_chain::client::{ChainError, Refunded};
 use rialto_channels::payee::{Refund, WireCode};
+use rialto_channels::{Amount, ClaimRow, VerifiedVoucher};
 use rialto_ledger::Entry;
 
 use crate::Node;
@@ -25,9 +25,16 @@ impl Node {
             .book()
             .get(request.channel)
             .ok_or_else(|| invalid(WireCode::MissingChannel, "no such channel is known here"))?;
+        let voucher = request
+            .voucher
+            .verify(self.book().domain(), request.config.payer_authorizer)
+            .map_err(|error| bad_signature(&error))?;
         // A task of its own: once begun, it is carried through whether or not the caller waits.
-        let node = self.clone();
-        let task = tokio::spawn(async move { node.refund_in_order(slot, request).await });
+        let (node, place) = (self.clone(), self.newcomer()?);
+        let task = tokio::spawn(async move {
+            let _place = place;
+            node.refund_in_order(slot, voucher, request.amount).await
+        });
         task.await
             .map_err(|error| unavailable("the refund", error))?
     }
@@ -35,25 +42,39 @@ impl Node {
     async fn refund_in_order(
         &self,
         slot: Arc<Slot>,
-        request: RefundRequest,
+        voucher: VerifiedVoucher,
+        asked: Option<Amount>,
     ) -> Result<RefundOutcome, CallError> {
-        let voucher = request
-            .voucher
-            .verify(self.book().domain(), request.config.payer_authorizer)
-            .map_err(|error| bad_signature(&error))?;
         let _order = slot.on_chain.lock().await;
         self.refresh_in_order(&slot).await?;
         let refund = {
             let mut channel = slot.lock();
             channel
-                .begin_refund(&voucher, request.amount, self.now())
+                .begin_refund(&voucher, asked, self.now())
                 .map_err(|reject| refused_on(&channel, &reject))?
         };
-        let amount = refund.amount;
-        let paid = self.pay_refund(&refund).await;
+        let paid = self.pay_refund(&slot, &refund).await;
         let confirmed_at = paid.is_ok().then(|| self.now());
-        slot.lock().end_refund(refund, confirmed_at);
-        let transaction = paid?;
+        let refunded = match paid {
+            Err(Unpaid::Unknown(error)) => {
+                // It may be mined yet and take what later calls would be charged: the channel
+                // takes no more until the node starts again and reads the chain.
+                tracing::error!(channel = %slot.id, error = %chain(&error), "a refund was not confirmed; its channel stays closed");
+                return Err(error);
+            }
+            Err(Unpaid::Refused(error)) => {
+                slot.lock().end_refund(refund, None);
+                return Err(error);
+            }
+            Ok(refunded) => {
+                slot.lock().end_refund(refund, confirmed_at);
+                refunded
+            }
+        };
+        let Refunded {
+            transaction,
+            amount,
+        } = refunded;
         self.record(Entry::Refunded, transaction, amount).await?;
         self.refresh_in_order(&slot).await?;
         Ok(RefundOutcome {
@@ -64,42 +85,37 @@ impl Node {
     }
 
     /// Claims first, so that the refund cannot take what is owed.
-    async fn pay_refund(&self, refund: &Refund) -> Result<B256, CallError> {
-        let client = self.chain_client();
-        let failed = |error: rialto_chain::client::ChainError| -> CallError {
-            if error.revert().is_some() {
-                let code = WireCode::RefundTransactionFailed.as_str();
-                PaymentError::Settlement {
-                    code,
-                    message: chain(&error),
-                }
-                .into()
-            } else {
-                unavailable("the chain", error)
-            }
-        };
+    async fn pay_refund(&self, slot: &Slot, refund: &Refund) -> Result<Refunded, Unpaid> {
         if let Some(row) = &refund.claim {
-            let before = self
-                .book()
-                .get(row.voucher.voucher.channel)
-                .map(|slot| slot.lock().state().claimed);
-            let claimed = client
-                .claim(std::slice::from_ref(row))
+            self.claim_before_refund(slot, row)
                 .await
-                .map_err(failed)?;
-            let amount = row
-                .total_claimed
-                .checked_sub(before.unwrap_or_default())
-                .unwrap_or_default();
-            if let Some(transaction) = claimed.transactions.first() {
-                self.record(Entry::Claimed, *transaction, amount).await?;
-            }
+                .map_err(Unpaid::Refused)?;
         }
-        let refunded = client
-            .refund(&refund.config, refund.amount)
-            .await
-            .map_err(failed)?;
-        Ok(refunded.transaction)
+        let client = self.chain_client();
+        let refunded = client.refund(&refund.config, refund.amount).await;
+        refunded.map_err(|error| {
+            if matches!(error, ChainError::Dropped { .. }) {
+                Unpaid::Unknown(unavailable("the chain", error))
+            } else {
+                Unpaid::Refused(failed(error))
+            }
+        })
+    }
+
+    async fn claim_before_refund(&self, slot: &Slot, row: &ClaimRow) -> Result<(), CallError> {
+        let before = slot.lock().state().claimed;
+        let client = self.chain_client();
+        let claimed = client.claim(std::slice::from_ref(row)).await;
+        let claimed = claimed.map_err(failed)?;
+        if let Some(dropped) = claimed.dropped.first() {
+            let message = format!("what is owed cannot be claimed: {}", dropped.reason);
+            return Err(refused(message));
+        }
+        let amount = row.total_claimed.checked_sub(before).unwrap_or_default();
+        match claimed.transactions.first() {
+            Some(transaction) => self.record(Entry::Claimed, *transaction, amount).await,
+            None => Ok(()),
+        }
     }
 
     /// The amount that a refund could pay now.
@@ -108,4 +124,25 @@ impl Node {
             .get(channel)
             .map(|slot| slot.lock().refundable())
     }
+}
+
+/// Why a refund is not known to be paid.
+enum Unpaid {
+    /// Certainly not paid.
+    Refused(CallError),
+    /// Sent, and perhaps paid later.
+    Unknown(CallError),
+}
+
+fn failed(error: ChainError) -> CallError {
+    if error.revert().is_some() {
+        refused(chain(&error))
+    } else {
+        unavailable("the chain", error)
+    }
+}
+
+fn refused(message: String) -> CallError {
+    let code = WireCode::RefundTransactionFailed.as_str();
+    PaymentError::Settlement { code, message }.into()
 }

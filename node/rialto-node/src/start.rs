@@ -77,6 +77,7 @@ impl Node {
             clock,
             turns: Turns::default(),
             permits: Arc::new(Semaphore::new(calls_max)),
+            newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
             collecting: tokio::sync::Mutex::default(),
             stop: watch::Sender::new(false),
             tasks: tokio::sync::Mutex::new(JoinSet::new()),
@@ -173,7 +174,7 @@ fn payee_terms(
 fn chain_info(chain: &Chain, payee: &PayeeTerms) -> ChainInfo {
     ChainInfo {
         chain_id: payee.chain_id,
-        rpc_url: chain.rpc_url().to_owned(),
+        rpc_url: chain.public_rpc_url(),
         settlement: payee.settlement,
         collector: contracts::ERC3009_DEPOSIT_COLLECTOR,
         token: payee.token,
@@ -184,6 +185,8 @@ fn chain_info(chain: &Chain, payee: &PayeeTerms) -> ChainInfo {
 
 /// More are refused with 503.
 const CALLS_WAITING_MAX: usize = 1_024;
+/// Strangers' work on the chain at once; more is refused with 503.
+const NEWCOMERS_MAX: usize = 256;
 
 /// Why a node did not start. The operator acts.
 #[derive(Debug, thiserror::Error)]
