@@ -164,6 +164,14 @@ impl models::HostModel for CallState {
     ) -> wasmtime::Result<Result<Vec<Resource<HostTensor>>, types::Error>> {
         self.charge_host_call(0)?;
         let model = Arc::clone(&self.table.get(&this)?.0);
+        // Every output asked for is copied: one named a million times must not fill the host.
+        let outputs_max = model.outputs().len();
+        if outputs.len() > outputs_max {
+            return Ok(Err(types::Error::InvalidArgument(format!(
+                "{} outputs are asked for; the model has {outputs_max}",
+                outputs.len()
+            ))));
+        }
         let mut given = Vec::with_capacity(inputs.len());
         for (name, tensor) in inputs {
             given.push((name, self.table.get(&tensor)?.0.clone()));
