@@ -182,6 +182,17 @@ impl Node {
             // One that cannot be read must not keep the others from being claimed.
             noted = self.refresh(&slot).await.and(noted);
         }
+        if unseen.is_empty() {
+            // An endpoint that lags may have hidden an event: owed money is looked after anyway.
+            let now = self.now();
+            unseen.extend(self.book().all());
+            unseen.retain(|slot| {
+                let channel = slot.lock();
+                let age = now.secs_since(channel.state().synced_at);
+                let age_max = channel.state().config.withdraw_delay / WATCHES_PER_DELAY;
+                age > age_max && channel.claimable().is_some()
+            });
+        }
         while noted.is_ok()
             && let Some(slot) = unseen.last()
         {
@@ -196,6 +207,9 @@ impl Node {
         noted.map(|()| next_block)
     }
 }
+
+/// How often an owing channel is read within its withdrawal delay, whatever the events say.
+const WATCHES_PER_DELAY: u64 = 3;
 
 fn note(collected: &mut Collected, claimed: Claimed, amount: Amount) -> Result<(), CallError> {
     collected.claimed = collected

@@ -63,7 +63,17 @@ pub fn store(path: &Path, key: &[u8; 32]) -> Result<(), KeyError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(fail)?;
     file.write_all(hex::encode(key).as_bytes()).map_err(fail)?;
-    file.sync_all().map_err(fail)
+    file.sync_all().map_err(fail)?;
+    // The file's own sync does not cover its name in the folder.
+    match path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        Some(folder) => std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(fail),
+        None => Ok(()),
+    }
 }
 
 #[cfg(unix)]

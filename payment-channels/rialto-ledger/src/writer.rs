@@ -51,6 +51,7 @@ impl Writer {
 
     /// Runs until every sender is gone and the queue is empty.
     pub(crate) fn run(mut self) {
+        let _noticed = PoisonOnPanic(Arc::clone(&self.poisoned));
         while let Ok(first) = self.queue.recv() {
             let group = self.collect(first);
             if self.poisoned.load(Ordering::Acquire) {
@@ -106,6 +107,17 @@ impl Writer {
         let error = Arc::new(error);
         for waiter in waiters {
             let _ = waiter.send(Err(CommitError::Storage(Arc::clone(&error))));
+        }
+    }
+}
+
+/// A writer that panicked writes nothing more, like one that failed: whoever watches must know.
+struct PoisonOnPanic(Arc<AtomicBool>);
+
+impl Drop for PoisonOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Release);
         }
     }
 }
