@@ -64,7 +64,7 @@ pub struct PayerChannel {
     limits: Limits,
     in_flight: BTreeMap<u64, Amount>,
     next_number: u64,
-    /// Counts resynchronisations: answers to older calls are already in the adopted state.
+    /// Counts adoptions of a foreign count: the charges of older calls may be part of it.
     epoch: u64,
     deposit_pending: bool,
 }
@@ -213,9 +213,14 @@ impl PayerChannel {
             .unwrap_or(Amount::MAX);
         match cumulative {
             // The adopted state may hold this charge already; the payee's count decides.
-            Some(count) if before_resync => self.state.charged = self.state.charged.max(count),
+            Some(count) if before_resync => self.raise_charged(count),
+            // ... and without a count, nobody knows yet.
+            None if before_resync => {
+                self.state.uncertain = fits(self.state.uncertain.checked_add(charged));
+            }
             // Nothing is open: both counts must agree, and the payee's also knows the lost calls.
-            Some(count) if self.in_flight.is_empty() && count >= self.state.claimed => {
+            // A lower count is an old one: answers may overtake each other on the way.
+            Some(count) if self.in_flight.is_empty() && count >= sum => {
                 return Ok(self.adopt(sum, count));
             }
             Some(_) | None => self.state.charged = sum,
@@ -245,6 +250,15 @@ impl PayerChannel {
         }
         let open = self.in_flight()?.checked_add(self.state.uncertain)?;
         Ok(self.state.charged.checked_add(open)?.checked_add(amount)?)
+    }
+
+    /// Learns of charges from elsewhere than their own answers. What is open may be among them,
+    /// so its answers are no longer added up.
+    fn raise_charged(&mut self, count: Amount) {
+        if count > self.state.charged {
+            self.state.charged = count;
+            self.epoch = self.epoch.saturating_add(1);
+        }
     }
 
     fn adopt(&mut self, sum: Amount, count: Amount) -> Amount {

@@ -4,11 +4,11 @@ use super::{PayError, PayerChannel};
 use crate::{Amount, OnChainView, SignedVoucher, SigningKey, Voucher, Withdrawal};
 
 impl PayerChannel {
-    /// Adopts the contract's state.
+    /// Adopts the contract's state. Claims above our count are charges whose answers did not come.
     pub fn on_chain_view(&mut self, view: &OnChainView) {
         self.state.balance = view.balance;
         self.state.claimed = view.claimed;
-        self.state.charged = self.state.charged.max(view.claimed);
+        self.raise_charged(view.claimed);
         self.state.withdrawal = view.withdrawal;
     }
 

@@ -265,6 +265,38 @@ fn an_answer_from_before_a_resync_is_not_counted_twice() {
 }
 
 #[test]
+fn an_old_count_does_not_take_back_a_charge() {
+    let mut channel = funded(10_000);
+    let (first, _) = call(&mut channel, 1000);
+    let (second, _) = call(&mut channel, 1000);
+    let charge = Amount::new(100);
+    // The second answer overtakes the first, whose count is from before it.
+    assert_eq!(
+        channel.on_charged(second, charge, Some(Amount::new(200))),
+        Ok(Amount::ZERO)
+    );
+    assert_eq!(
+        channel.on_charged(first, charge, Some(charge)),
+        Ok(Amount::ZERO)
+    );
+    assert_eq!(channel.state().charged, Amount::new(200));
+}
+
+/// Found by the pair's schedules: the claim was seen before the answer of the call it claims.
+#[test]
+fn a_charge_that_was_claimed_first_is_not_counted_twice() {
+    let mut channel = funded(10_000);
+    let (first, _) = call(&mut channel, 1000);
+    channel.on_chain_view(&view(10_000, 100));
+    channel.on_charged(first, Amount::new(100), None).unwrap();
+    let (second, _) = call(&mut channel, 1000);
+    let count = Some(Amount::new(150));
+    channel.on_charged(second, Amount::new(50), count).unwrap();
+    assert_eq!(channel.state().charged, Amount::new(150));
+    assert_eq!(channel.state().uncertain, Amount::ZERO);
+}
+
+#[test]
 fn refunds_wait_for_open_calls() {
     let mut channel = funded(10_000);
     let (open, _) = call(&mut channel, 1000);
