@@ -270,8 +270,9 @@ pub enum CallError {
         /// A hint for the caller.
         retry_after_seconds: u64,
     },
-    /// Operator's fault: chain or store cannot be reached.
-    #[error("{what} is unavailable; nothing was charged")]
+    /// Operator's fault: chain or store cannot be reached, perhaps after the payment was sent on.
+    /// The same payment sent again is safe: it is executed and charged once (M5).
+    #[error("{what} is unavailable; send the same payment again later: it is charged once at most")]
     Unavailable {
         /// Which part.
         what: &'static str,
