@@ -1,2 +1,83 @@
-//! Benchmarks: the mesh against its peers and limits in one run.
-fn main() {}
+//! Benchmarks: the mesh against its peers and limits, in one run on one machine.
+//!
+//! `cargo xtask bench` builds everything and starts this program. Rounds of all candidates are
+//! interleaved, so that what else the machine does hits them alike; figures are medians over rounds
+//! with the least and the most. What is judged are ratios within one run, never figures of two machines.
+//!
+//! Not here: anything about a network, other machines, or many cores.
+
+mod cpu;
+mod exchange;
+mod instance;
+mod load;
+mod machine;
+mod models;
+mod parts;
+mod payer;
+mod peers;
+mod places;
+mod record;
+mod report;
+mod spread;
+mod table;
+mod throughput;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::places::Places;
+use crate::report::Report;
+
+/// Measures the mesh against its peers and limits on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "rialto-bench")]
+pub(crate) struct Options {
+    /// Rounds of everything; medians are over them.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds that each candidate is loaded in each round.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Connections to measure at.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_usize, 8, 64])]
+    connections: Vec<usize>,
+    /// Where the figures go as JSON.
+    #[arg(long, default_value = "bench/results/latest.json")]
+    out: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(measure(&options))?;
+    table::print(&report);
+    if let Some(folder) = options.out.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let json = serde_json::to_string_pretty(&report)? + "\n";
+    std::fs::write(&options.out, json)
+        .with_context(|| format!("cannot write {}", options.out.display()))?;
+    table::say(&format!("\nas JSON: {}", options.out.display()));
+    Ok(())
+}
+
+async fn measure(options: &Options) -> Result<Report> {
+    let places = Places::from_env()?;
+    let scratch = tempfile::tempdir()?;
+    table::say("starting the mesh …");
+    let mesh = peers::start_mesh(&places, scratch.path())?;
+    table::say("fresh instances …");
+    let cycles = instance::measure(&places, scratch.path(), options.rounds).await?;
+    table::say("parts of a paid call …");
+    let parts = parts::measure(&mesh, scratch.path(), options.rounds).await?;
+    table::say("models …");
+    let models = models::measure(&places, scratch.path(), &mesh, options.rounds).await?;
+    table::say("calls a second …");
+    let throughput = throughput::measure(options, &places, &mesh).await?;
+    mesh.stop()?;
+    Ok(Report::new(options, &cycles, &parts, &throughput, &models))
+}

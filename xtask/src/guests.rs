@@ -26,23 +26,51 @@ pub(crate) fn build(paths: &Paths, install: InstallTarget) -> Result<()> {
     progress::heading("build assets");
     assets::fetch(paths)?;
     progress::heading("services");
+    compile(paths, &toolchain, &paths.services_source())?;
+    let services = discover(paths)?;
+    lay_out(&services, &paths.guest_target(), &paths.services())
+}
+
+/// Builds what `cargo xtask bench` measures and puts it in [`Paths::bench_guests`].
+///
+/// # Errors
+/// There is no compiler, or a component does not build.
+pub(crate) fn build_bench(paths: &Paths, install: InstallTarget) -> Result<()> {
+    let toolchain = Toolchain::ensure(paths, install)?;
+    progress::heading("components to measure");
+    compile(paths, &toolchain, &paths.root.join("bench/guests"))?;
+    let built = paths.guest_target().join(TARGET).join("release");
+    for name in BENCH_GUESTS {
+        let folder = paths.bench_guests().join(name);
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let artifact = format!("bench_{}.wasm", name.replace('-', "_"));
+        replace(&built.join(artifact), &folder.join("component.wasm"))?;
+        let manifest = paths
+            .root
+            .join("bench/guests")
+            .join(name)
+            .join("service.toml");
+        if manifest.is_file() {
+            replace(&manifest, &folder.join("service.toml"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The packages of `bench/guests`.
+const BENCH_GUESTS: [&str; 2] = ["hello", "hello-http"];
+
+/// Builds every component of a guests' workspace.
+fn compile(paths: &Paths, toolchain: &Toolchain, workspace: &Path) -> Result<()> {
     let mut command = process::cargo(paths);
     command
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--workspace",
-            "--target",
-            TARGET,
-        ])
-        .current_dir(paths.services_source())
+        .args(["build", "--release", "--locked", "--workspace"])
+        .args(["--target", TARGET])
+        .current_dir(workspace)
         .env("CARGO_TARGET_DIR", paths.guest_target())
         .env("RIALTO_ASSETS", paths.assets());
     toolchain.apply(paths, &mut command);
-    process::run(&mut command)?;
-    let services = discover(paths)?;
-    lay_out(&services, &paths.guest_target(), &paths.services())
+    process::run(&mut command)
 }
 
 /// One service of the guests' workspace.

@@ -78,6 +78,11 @@ impl Paths {
         self.cache.join("tools")
     }
 
+    /// Components that only benchmarks run, laid out as services are.
+    pub(crate) fn bench_guests(&self) -> PathBuf {
+        self.cache.join("bench-guests")
+    }
+
     /// Output of the commands that ran behind a progress bar.
     pub(crate) fn logs(&self) -> PathBuf {
         self.cache.join("logs")

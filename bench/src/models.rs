@@ -1,0 +1,183 @@
+//! What a model costs in the mesh: the engine alone on the very inputs that the service prepares, the
+//! service in a fresh instance in this process, and a paid call over HTTP. One after the other, again
+//! and again, so that all three meet the same machine.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rialto_host::{
+    Arguments, CallContext, Config, Grants, Host, Limits, Service, ServiceSpec, WasiGroup,
+};
+use rialto_testkit::mesh::Mesh;
+
+use crate::exchange::{Call, Connection, address};
+use crate::payer::{Channel, Payer};
+use crate::places::Places;
+use crate::record::{Recording, Run};
+use crate::spread::percentile;
+
+/// One model's medians, in microseconds, round by round.
+#[derive(Debug)]
+pub(crate) struct Model {
+    /// The model and its input.
+    pub(crate) name: &'static str,
+    /// The engine alone.
+    pub(crate) direct: Vec<f64>,
+    /// The service in a fresh instance, in this process.
+    pub(crate) host: Vec<f64>,
+    /// A paid call over HTTP.
+    pub(crate) paid: Vec<f64>,
+}
+
+/// Measures each model.
+///
+/// # Errors
+/// A service or a model is missing, or a call fails.
+pub(crate) async fn measure(
+    places: &Places,
+    scratch: &Path,
+    mesh: &Mesh,
+    rounds: u32,
+) -> Result<Vec<Model>> {
+    let host = Host::new(Config::new(scratch.join("models-cache")))?;
+    let mut models = Vec::new();
+    for case in [&FILETYPE, &EMBED] {
+        let mut bench = Bench::new(case, places, &host, mesh).await?;
+        let mut model = Model {
+            name: case.name,
+            direct: Vec::new(),
+            host: Vec::new(),
+            paid: Vec::new(),
+        };
+        bench.round().await?;
+        for _ in 0..rounds {
+            let [direct, host, paid] = bench.round().await?;
+            model.direct.push(direct);
+            model.host.push(host);
+            model.paid.push(paid);
+        }
+        models.push(model);
+    }
+    Ok(models)
+}
+
+struct Case {
+    name: &'static str,
+    service: &'static str,
+    method: &'static str,
+    media_type: &'static str,
+    body: &'static [u8],
+    /// Tells the case's channel from all others.
+    salt: u64,
+}
+
+struct Bench {
+    case: &'static Case,
+    direct: Run,
+    service: Service,
+    connection: Connection,
+    call: Call,
+    channel: Channel,
+}
+
+impl Bench {
+    async fn new(case: &'static Case, places: &Places, host: &Host, mesh: &Mesh) -> Result<Self> {
+        let folder = places.services.join(case.service);
+        let recording = Recording::load(&folder.join("service.toml"), &places.artifacts)?;
+        let last = recording.last();
+        let spec = ServiceSpec {
+            name: case.service.to_owned(),
+            version: "0.1.0".to_owned(),
+            grants: Grants {
+                tensor: true,
+                wasi: WasiGroup::ALL.into(),
+                ..Grants::default()
+            },
+            models: recording.names(),
+            limits: Limits::default(),
+        };
+        let component = std::fs::read(folder.join("component.wasm"))?;
+        let service = host.load(&component, spec, Arc::new(recording))?;
+        in_process(case, &service).await?;
+        let run = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let call = Call {
+            path: format!("/services/{}/{}", case.service, case.method),
+            media_type: case.media_type,
+            body: case.body.into(),
+        };
+        let mut connection = Connection::open(address(mesh.gateway())?).await?;
+        let payer = Payer::new(mesh, &call).await?;
+        let channel = payer
+            .open(&mut connection, &call, case.salt, 100_000)
+            .await?;
+        Ok(Self {
+            case,
+            direct: run.context("the service ran no model")?,
+            service,
+            connection,
+            call,
+            channel,
+        })
+    }
+
+    /// Medians of the engine alone, the service in this process, and the paid call.
+    async fn round(&mut self) -> Result<[f64; 3]> {
+        let mut times = [const { Vec::new() }; 3];
+        self.channel.stock_up(REPEATS)?;
+        for _ in 0..REPEATS {
+            let start = Instant::now();
+            self.direct.again()?;
+            times[0].push(start.elapsed());
+            times[1].push(in_process(self.case, &self.service).await?);
+            let request = self.call.request(Some(self.channel.next()?))?;
+            let start = Instant::now();
+            self.connection.send(request).await?.success()?;
+            times[2].push(start.elapsed());
+        }
+        Ok(times.map(median_us))
+    }
+}
+
+async fn in_process(case: &Case, service: &Service) -> Result<Duration> {
+    let context = CallContext {
+        call_id: "bench".to_owned(),
+        deadline: Instant::now() + Duration::from_secs(30),
+    };
+    let body = bytes::Bytes::from_static(case.body);
+    let arguments = match case.media_type {
+        "application/json" => Arguments::Json(body),
+        _ => Arguments::Raw(body),
+    };
+    let start = Instant::now();
+    let prepared = service.prepare(case.method, arguments)?;
+    service.call(prepared, context).await?;
+    Ok(start.elapsed())
+}
+
+fn median_us(times: Vec<Duration>) -> f64 {
+    let mut micros: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e6).collect();
+    micros.sort_by(f64::total_cmp);
+    percentile(&micros, 50)
+}
+
+static FILETYPE: Case = Case {
+    name: "magika, a licence of 11 KiB",
+    service: "filetype",
+    method: "identify",
+    media_type: "application/octet-stream",
+    body: include_bytes!("../../LICENSE"),
+    salt: 1 << 32,
+};
+
+static EMBED: Case = Case {
+    name: "MiniLM, a sentence",
+    service: "embed",
+    method: "embed",
+    media_type: "application/json",
+    body: br#"{"texts":["A paid call of a real model, from two commands on one machine."]}"#,
+    salt: 1 << 33,
+};
+
+const REPEATS: usize = 25;

@@ -1,0 +1,87 @@
+//! Where the programs and components under measurement lie: `cargo xtask bench` says so by
+//! environment variables.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The programs and components under measurement.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Built services, one folder each.
+    pub(crate) services: PathBuf,
+    /// Models by digest.
+    pub(crate) artifacts: PathBuf,
+    /// The `rialto` program.
+    pub(crate) rialto: PathBuf,
+    /// The `wasmtime` program.
+    pub(crate) wasmtime: PathBuf,
+    /// The components of `bench/guests`, one folder each.
+    pub(crate) guests: PathBuf,
+}
+
+impl Places {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub(crate) fn from_env() -> Result<Self> {
+        let path = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .with_context(|| format!("{name} is not set: run `cargo xtask bench`"))
+        };
+        Ok(Self {
+            services: path("RIALTO_SERVICES")?,
+            artifacts: path("RIALTO_ARTIFACTS")?,
+            rialto: path("RIALTO_BIN")?,
+            wasmtime: path("RIALTO_WASMTIME")?,
+            guests: path("RIALTO_BENCH_GUESTS")?,
+        })
+    }
+
+    /// The greeting as a service of the mesh.
+    pub(crate) fn hello(&self) -> PathBuf {
+        self.guests.join("hello/component.wasm")
+    }
+
+    /// The greeting as a handler of `wasi:http`.
+    pub(crate) fn hello_http(&self) -> PathBuf {
+        self.guests.join("hello-http/component.wasm")
+    }
+
+    /// Puts together what the mesh runs: the real services, the greeting for nothing, and the same
+    /// greeting for [`PRICE`].
+    ///
+    /// # Errors
+    /// Something is not built, or the disk is full.
+    pub(crate) fn lay_out(&self, folder: &Path) -> Result<()> {
+        for service in ["filetype", "embed"] {
+            let from = self.services.join(service);
+            place(&from.join("component.wasm"), &folder.join(service), None)?;
+            let manifest = fs::read_to_string(from.join("service.toml"))
+                .with_context(|| format!("service {service} is not built"))?;
+            fs::write(folder.join(service).join("service.toml"), manifest)?;
+        }
+        let manifest = fs::read_to_string(self.guests.join("hello/service.toml"))
+            .context("bench/guests is not built")?;
+        place(&self.hello(), &folder.join("hello"), Some(&manifest))?;
+        let paid = manifest.replacen("name = \"hello\"", "name = \"hello-paid\"", 1)
+            + &format!("\n[prices.hello]\ncall = \"{PRICE}\"\n");
+        place(&self.hello(), &folder.join("hello-paid"), Some(&paid))
+    }
+}
+
+fn place(component: &Path, folder: &Path, manifest: Option<&str>) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::copy(component, folder.join("component.wasm"))
+        .with_context(|| format!("cannot copy {}", component.display()))?;
+    if let Some(manifest) = manifest {
+        fs::write(folder.join("service.toml"), manifest)?;
+    }
+    Ok(())
+}
+
+/// What the paid greeting costs, in base units.
+const PRICE: u32 = 100;
