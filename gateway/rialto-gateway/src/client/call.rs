@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::channel::Channel;
 use super::quote::Offer;
-use super::reading::{self, Correction, amount, receipt, settlement};
+use super::reading::{self, Correction, amount, cumulative, receipt, settlement};
 use super::receipts::Expected;
 use super::send::{Reply, Sent};
 use super::ticket::Ticket;
@@ -87,7 +87,11 @@ impl PayingClient {
                     resyncs += 1;
                     self.resync(channel, offer, state.as_ref(), &seen).await?;
                 }
-                Correction::Resync(..) => {
+                Correction::Reread if resyncs < RESYNCS_MAX => {
+                    resyncs += 1;
+                    channel.mark_stale();
+                }
+                Correction::Resync(..) | Correction::Reread => {
                     return Err(ClientError::Payment {
                         code: "resync".to_owned(),
                         message: "the host's count keeps changing".to_owned(),
@@ -140,12 +144,8 @@ impl PayingClient {
         })?;
         let extra = settlement.extra.unwrap_or_default();
         let charged = amount(extra.charged_amount.as_deref().unwrap_or("0"))?;
-        let state = extra.channel_state;
-        let cumulative = state.and_then(|s| s.charged_cumulative_amount);
-        let cumulative = cumulative.as_deref().map(amount).transpose()?;
         let transaction = settlement.transaction.parse().ok();
         let deposit = ticket.deposited()?.map(|amount| (amount, transaction));
-        ticket.charged(charged, cumulative)?;
         let replayed = reply.headers.contains_key(header::RIALTO_REPLAYED);
         let expected = Expected {
             host: offer.config.receiver_authorizer,
@@ -157,13 +157,23 @@ impl PayingClient {
             response: &reply.body,
             charged,
         };
-        let (receipt, receipt_fault) = match receipt(&reply) {
-            Ok(receipt) => {
-                let checked = channel.check_receipt(&expected, &receipt, replayed);
-                (Some(receipt), checked.err())
-            }
-            Err(fault) => (None, Some(fault)),
+        let receipt = receipt(&reply);
+        let checked = match &receipt {
+            Ok(receipt) => expected.check(receipt),
+            Err(fault) => Err(fault.clone()),
         };
+        // The host signed the channel's count in the receipt; what the header says is not signed.
+        let cumulative = match (&receipt, &checked) {
+            (Ok(receipt), Ok(())) => Some(receipt.receipt.after),
+            _ => cumulative(extra.channel_state.as_ref())?,
+        };
+        let receipt = receipt.ok();
+        let fresh = receipt
+            .as_ref()
+            .filter(|_| checked.is_ok() && !replayed)
+            .map(|signed| &signed.receipt);
+        let unlinked = ticket.charged(charged, cumulative, fresh)?;
+        let receipt_fault = checked.err().or(unlinked);
         Ok(Answer {
             body: reply.body,
             charged,

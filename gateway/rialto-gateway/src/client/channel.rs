@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use alloy_primitives::Bytes;
 use rand::RngCore as _;
-use rialto_channels::payer::{Corrective, PayError, PayerChannel, PayerSnapshot};
-use rialto_channels::receipt::SignedReceipt;
+use rialto_channels::payer::{Call, Corrective, PayError, PayerChannel, PayerSnapshot};
+use rialto_channels::receipt::Receipt;
 use rialto_channels::{
     Amount, B256, ChannelId, OnChainView, SettlementDomain, SignedVoucher, SigningKey, Voucher,
 };
@@ -15,7 +15,7 @@ use rialto_node::Deposit;
 use tokio::sync::Notify;
 
 use super::quote::Offer;
-use super::receipts::{Expected, Links};
+use super::receipts::Links;
 use super::store::{ChannelFile, StoredChannel};
 use super::ticket::{SignedDeposit, Ticket};
 use super::{ClientError, Config, ReceiptFault, StoreError};
@@ -213,21 +213,29 @@ impl Channel {
         Ok(())
     }
 
-    /// Checks a receipt by itself and against the channel's others.
-    pub(super) fn check_receipt(
+    /// A call was charged, and this is its receipt, unless it is a replayed one, which has its
+    /// place already. Both at once, because the receipt's place depends on which calls are open.
+    pub(super) fn charge(
         &self,
-        expected: &Expected<'_>,
-        signed: &SignedReceipt,
-        replayed: bool,
-    ) -> Result<(), ReceiptFault> {
-        expected.check(signed)?;
-        if replayed {
-            return Ok(()); // Its place in the chain was checked, or lost with the first answer.
+        call: Call,
+        charged: Amount,
+        cumulative: Option<Amount>,
+        receipt: Option<&Receipt>,
+    ) -> Result<Option<ReceiptFault>, ClientError> {
+        let (unexplained, fault) = {
+            let mut machine = self.lock();
+            machine.version += 1;
+            let unexplained = machine.payer.on_charged(call, charged, cumulative);
+            let alone = machine.payer.in_flight().is_ok_and(|sum| sum.is_zero());
+            let fault = receipt.and_then(|receipt| machine.links.add(receipt, alone).err());
+            (unexplained, fault)
+        };
+        self.changed.notify_waiters();
+        let unexplained = unexplained?;
+        if !unexplained.is_zero() {
+            tracing::info!(%unexplained, "another client of this wallet was charged meanwhile");
         }
-        let mut machine = self.lock();
-        let alone = machine.payer.in_flight().is_ok_and(|sum| sum.is_zero());
-        machine.version += 1;
-        machine.links.add(&signed.receipt, alone)
+        Ok(fault)
     }
 
     /// Writes the state to disk, unless a newer one is there already. Calls that overlap share

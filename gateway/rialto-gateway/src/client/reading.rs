@@ -18,6 +18,8 @@ use crate::x402::settlement::{ChannelState, Settlement, VoucherState};
 pub(super) enum Correction {
     /// Behind: the host's count, perhaps with our own signature as proof.
     Resync(Option<Corrective>, ChannelState),
+    /// The contract holds less than we thought: read the chain.
+    Reread,
     /// Refused for good.
     Refused(ClientError),
 }
@@ -35,6 +37,9 @@ pub(super) fn correction(reply: &Reply) -> Result<Correction, ClientError> {
         None => return Ok(Correction::Refused(reply.refusal())),
     };
     let code = required.error.clone().unwrap_or_default();
+    if code == CODE_EXCEEDS_BALANCE {
+        return Ok(Correction::Reread);
+    }
     let offer = required.offer(Scheme::BatchSettlement);
     let state = offer.and_then(|offer| offer.extra("channelState").cloned());
     let (true, Some(offer), Some(state)) = (CODES_RESYNC.contains(&code.as_str()), offer, state)
@@ -101,11 +106,20 @@ pub(super) fn receipt(reply: &Reply) -> Result<SignedReceipt, ReceiptFault> {
     SignedReceipt::try_from(record).map_err(|error| ReceiptFault::Unreadable(error.to_string()))
 }
 
+/// The host's count of all charges, if it sent one.
+pub(super) fn cumulative(state: Option<&ChannelState>) -> Result<Option<Amount>, ClientError> {
+    let count = state.and_then(|state| state.charged_cumulative_amount.as_deref());
+    count.map(amount).transpose()
+}
+
 /// An amount on the wire.
 pub(super) fn amount(text: &str) -> Result<Amount, ClientError> {
     text.parse()
         .map_err(|_| ClientError::Protocol("an amount is no number".to_owned()))
 }
+
+/// Another client of ours, or a withdrawal, took money out of the channel.
+const CODE_EXCEEDS_BALANCE: &str = "invalid_batch_settlement_evm_cumulative_exceeds_balance";
 
 /// The codes of a 402 that lets a payer catch up.
 const CODES_RESYNC: [&str; 2] = [

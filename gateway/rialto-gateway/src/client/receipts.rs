@@ -74,18 +74,10 @@ impl Links {
     /// Takes the next receipt to arrive. With nothing else in flight no earlier one can still
     /// come, so a gap is another client's calls and the chain starts anew.
     pub(super) fn add(&mut self, receipt: &Receipt, alone: bool) -> Result<(), ReceiptFault> {
-        let link = (receipt.after, receipt.digest(), receipt.previous);
-        let Some((after, _)) = self.last else {
-            if alone {
-                self.last = Some((link.0, link.1));
-            } else {
-                self.keep_early(receipt.before, link);
-            }
-            return Ok(());
-        };
-        if receipt.before < after {
+        if self.last.is_some_and(|(after, _)| receipt.before < after) {
             return Err(ReceiptFault::Unlinked);
         }
+        let link = (receipt.after, receipt.digest(), receipt.previous);
         self.keep_early(receipt.before, link);
         let linked = self.link();
         if alone && !self.early.is_empty() {
@@ -193,6 +185,16 @@ mod tests {
         assert_eq!(links.add(&fork, true), Err(ReceiptFault::Unlinked));
 
         let mut links = Links::new(Some((b.after, b.digest())));
+        assert_eq!(links.add(&a, true), Err(ReceiptFault::Unlinked));
+    }
+
+    #[test]
+    fn a_client_may_begin_in_the_middle() {
+        let [a, b, c] = chain();
+        let mut links = Links::default();
+        links.add(&c, false).unwrap();
+        links.add(&b, true).unwrap();
+        assert_eq!(links.last(), Some((c.after, c.digest())));
         assert_eq!(links.add(&a, true), Err(ReceiptFault::Unlinked));
     }
 

@@ -45,7 +45,7 @@ impl PayingClient {
                     resyncs += 1;
                     self.resync(&channel, offer, state.as_ref(), &seen).await?;
                 }
-                Correction::Resync(..) => return Err(reply.refusal()),
+                Correction::Resync(..) | Correction::Reread => return Err(reply.refusal()),
                 Correction::Refused(error) => return Err(error),
             }
         };

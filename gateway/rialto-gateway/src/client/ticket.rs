@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use rialto_channels::payer::{Call, DepositPlan};
+use rialto_channels::receipt::Receipt;
 use rialto_channels::{Amount, SignedVoucher};
 use rialto_node::Deposit;
 
-use super::ClientError;
 use super::channel::Channel;
+use super::{ClientError, ReceiptFault};
 
 /// What was signed for one call.
 #[derive(Debug)]
@@ -61,21 +62,17 @@ impl Ticket {
         Ok(Some(deposit.plan.amount))
     }
 
-    /// The call was charged.
+    /// The call was charged; see [`Channel::charge`].
     pub(super) fn charged(
         mut self,
         charged: Amount,
         cumulative: Option<Amount>,
-    ) -> Result<(), ClientError> {
-        if let Some(call) = self.call.take() {
-            let unexplained = self
-                .channel
-                .change(|payer| payer.on_charged(call, charged, cumulative))?;
-            if !unexplained.is_zero() {
-                tracing::warn!(%unexplained, "the host counts more than this payer knows of");
-            }
+        receipt: Option<&Receipt>,
+    ) -> Result<Option<ReceiptFault>, ClientError> {
+        match self.call.take() {
+            Some(call) => self.channel.charge(call, charged, cumulative, receipt),
+            None => Ok(None), // A ticket is used once: every use consumes it.
         }
-        Ok(())
     }
 
     /// Nothing was charged.

@@ -129,9 +129,16 @@ async fn a_long_description_does_not_make_the_header_too_long() {
 }
 
 #[test]
-fn other_calls_in_flight_hide_the_cumulative_charge() {
+fn calls_that_overlap_hide_the_cumulative_charge() {
+    let of_call = |view: &ChannelView, known: u128| {
+        ChannelState::of_call(view, Amount::new(100), Amount::new(known)).charged_cumulative_amount
+    };
     let mut view = view();
+    assert_eq!(of_call(&view, 600).as_deref(), Some("700"));
+    // A payer that counts lost calls as charged learns the truth.
+    assert_eq!(of_call(&view, 601).as_deref(), Some("700"));
+    assert_eq!(of_call(&view, 599), None, "signed before another charge");
     view.in_flight = Amount::new(100);
-    assert_eq!(ChannelState::of_call(&view).charged_cumulative_amount, None);
+    assert_eq!(of_call(&view, 600), None, "another call is in flight");
     assert!(ChannelState::new(&view).charged_cumulative_amount.is_some());
 }

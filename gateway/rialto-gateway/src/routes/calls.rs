@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header as http_header};
+use rialto_channels::Amount;
 use rialto_node::{
     CallError, CallOutcome, CallRequest, ChannelPayment, Payment, RefundRequest, Terms,
 };
@@ -265,6 +266,7 @@ impl<'a> Route<'a> {
             }
         };
         let deposit = deposit_of(&payment);
+        let known = known_to_payer(&payment, terms);
         let request = CallRequest {
             service: self.service.to_owned(),
             method: self.method.to_owned(),
@@ -274,24 +276,26 @@ impl<'a> Route<'a> {
             payment,
         };
         match self.gateway.node.call(request).await {
-            Ok(outcome) => Ok(self.result(&outcome)),
+            Ok(outcome) => Ok(self.result(&outcome, known)),
             Err(CallError::Payment(error)) => Err(self
                 .demand(terms)
                 .refused(error, self.gateway.network())
                 .into()),
-            Err(CallError::Service(error)) => Err(self.failed(error.into(), deposit)),
+            Err(CallError::Service(error)) => Err(self.failed(error.into(), deposit, known)),
             Err(error) => Err(problem(error).into()),
         }
     }
 
     /// A service that failed: if a deposit came with the call it was made first, and its payer
     /// must hear of it.
-    fn failed(&self, problem: Problem, deposit: Option<ChannelPayment>) -> Refusal {
+    fn failed(&self, problem: Problem, deposit: Option<ChannelPayment>, known: Amount) -> Refusal {
         let settled = deposit.and_then(|payment| {
             let channel = self.gateway.node.channel(payment.channel)?;
             let amount = payment.deposit?.amount;
             let network = self.gateway.network();
-            Some(Settlement::of_deposit_alone(&channel, amount, network))
+            Some(Settlement::of_deposit_alone(
+                &channel, amount, known, network,
+            ))
         });
         match settled {
             Some(settlement) => Refusal::Deposited(problem, Box::new(settlement)),
@@ -299,7 +303,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    fn result(&self, outcome: &CallOutcome) -> Response {
+    fn result(&self, outcome: &CallOutcome, known: Amount) -> Response {
         let mut response = (StatusCode::OK, outcome.body.clone()).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -311,7 +315,7 @@ impl<'a> Route<'a> {
             HeaderValue::from_static("private, no-store"),
         );
         if outcome.payer.is_some() {
-            let settlement = Settlement::of_call(outcome, self.gateway.network());
+            let settlement = Settlement::of_call(outcome, known, self.gateway.network());
             demand::insert(headers, PAYMENT_RESPONSE, &settlement);
         }
         let receipt = ReceiptRecord::from(&outcome.receipt);
@@ -380,6 +384,19 @@ fn deposit_of(payment: &Payment) -> Option<ChannelPayment> {
     match payment {
         Payment::Channel(payment) if payment.deposit.is_some() => Some((**payment).clone()),
         Payment::Channel(_) | Payment::Exact(_) | Payment::None => None,
+    }
+}
+
+/// What the payer knew to be charged when it signed: clients sign for that and the offered amount.
+fn known_to_payer(payment: &Payment, terms: &Terms) -> Amount {
+    match payment {
+        Payment::Channel(payment) => payment
+            .voucher
+            .voucher
+            .ceiling
+            .checked_sub(terms.ceiling)
+            .unwrap_or_default(),
+        Payment::Exact(_) | Payment::None => Amount::ZERO,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What came of a payment: `PAYMENT-RESPONSE`, and the states that let a payer catch up.
 //!
 //! A payer counts its own charges: it adds `chargedAmount` to what it knew, and ignores the answer
-//! when `chargedCumulativeAmount` disagrees. With several calls in flight the order of answers is
-//! not the order of charges, so the cumulative figure is left out then.
+//! when `chargedCumulativeAmount` disagrees, so that a payer behind once would fall further behind
+//! with every answer. The cumulative figure is left out whenever calls overlap: while others are
+//! in flight, and when the payer signed before it knew of all earlier charges.
 
 use rialto_channels::Amount;
 use rialto_node::{CallOutcome, ChannelView, RefundOutcome};
@@ -68,7 +69,7 @@ pub struct ChannelState {
     pub withdraw_requested_at: u64,
     /// The next refund's nonce.
     pub refund_nonce: String,
-    /// Charged so far; absent while other calls are in flight.
+    /// Charged so far; absent while calls overlap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charged_cumulative_amount: Option<String>,
 }
@@ -84,16 +85,17 @@ pub struct VoucherState {
 }
 
 impl Settlement {
-    /// The settlement of an answered call.
+    /// The settlement of an answered call. `known` is what the payer knew to be charged when it
+    /// signed, in token base units.
     #[must_use]
-    pub fn of_call(outcome: &CallOutcome, network: Network) -> Self {
+    pub fn of_call(outcome: &CallOutcome, known: Amount, network: Network) -> Self {
         let (transaction, amount) = match &outcome.transaction {
             Some((hash, amount)) => (hash.to_string(), amount.to_string()),
             None => (String::new(), String::new()),
         };
         let extra = outcome.channel.as_ref().map(|channel| SettlementExtra {
             charged_amount: Some(outcome.charged.to_string()),
-            channel_state: Some(ChannelState::of_call(channel)),
+            channel_state: Some(ChannelState::of_call(channel, outcome.charged, known)),
             other: Map::new(),
         });
         Self {
@@ -109,9 +111,14 @@ impl Settlement {
     }
 
     /// The settlement of a call that failed after its deposit was confirmed: the deposit counts,
-    /// the call costs nothing (M3).
+    /// the call costs nothing (M3). `known` is as in [`of_call`](Self::of_call).
     #[must_use]
-    pub fn of_deposit_alone(channel: &ChannelView, deposited: Amount, network: Network) -> Self {
+    pub fn of_deposit_alone(
+        channel: &ChannelView,
+        deposited: Amount,
+        known: Amount,
+        network: Network,
+    ) -> Self {
         Self {
             success: true,
             error_reason: None,
@@ -122,7 +129,7 @@ impl Settlement {
             amount: Some(deposited.to_string()),
             extra: Some(SettlementExtra {
                 charged_amount: Some(Amount::ZERO.to_string()),
-                channel_state: Some(ChannelState::of_call(channel)),
+                channel_state: Some(ChannelState::of_call(channel, Amount::ZERO, known)),
                 other: Map::new(),
             }),
         }
@@ -180,11 +187,15 @@ impl ChannelState {
         }
     }
 
-    /// The state after a call, without the cumulative charge while others are in flight.
+    /// The state after a call that cost `charged`, for a payer that knew of `known` when it
+    /// signed; without the cumulative charge if other calls overlapped with this one.
     #[must_use]
-    pub fn of_call(channel: &ChannelView) -> Self {
+    pub fn of_call(channel: &ChannelView, charged: Amount, known: Amount) -> Self {
         let mut state = Self::new(channel);
-        if !channel.in_flight.is_zero() {
+        let knew_all = known
+            .checked_add(charged)
+            .is_ok_and(|sum| sum >= channel.charged);
+        if !channel.in_flight.is_zero() || !knew_all {
             state.charged_cumulative_amount = None;
         }
         state

@@ -58,7 +58,9 @@ fn a_corrective_402_carries_its_proof() {
             assert_eq!(view.balance, Amount::new(10_000));
             assert_eq!(view.claimed, Amount::new(100));
         }
-        other @ (Correction::Resync(..) | Correction::Refused(_)) => panic!("{other:?}"),
+        other @ (Correction::Resync(..) | Correction::Reread | Correction::Refused(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -68,12 +70,16 @@ fn other_codes_and_failed_settlements_are_final() {
         Correction::Refused(ClientError::Payment { code, message }) => {
             assert_eq!(format!("{code}: {message}"), expected);
         }
-        other @ (Correction::Resync(..) | Correction::Refused(_)) => panic!("{other:?}"),
+        other @ (Correction::Resync(..) | Correction::Reread | Correction::Refused(_)) => {
+            panic!("{other:?}")
+        }
     };
     check(
         &reply(&required("invalid_network")),
         "invalid_network: because",
     );
+    let balance = reply(&required(CODE_EXCEEDS_BALANCE));
+    assert!(matches!(correction(&balance).unwrap(), Correction::Reread));
     let mut settled = reply(&required(CODES_RESYNC[0]));
     let failed = Settlement::refused("reverted", "no money", crate::x402::Network(1));
     let failed = header::encode(&failed).unwrap();

@@ -1,0 +1,14 @@
+//! The gateway on a whole node: real chain, real components, real sockets.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside test functions; a failure is a failed test"
+)]
+
+mod calls;
+mod documents;
+mod doors;
+mod failures;
+mod forged;
+mod lost;
+mod mesh;
+mod money;
