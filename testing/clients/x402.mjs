@@ -38,27 +38,32 @@ const seen = {
   charged: 0n,
   deposited: 0n,
   deposits: 0,
+  deposits_unsure: 0n,
   paid_at_once: 0n,
   refunded: 0n,
   corrections: 0,
   in_flight_max: 0,
 };
 
-// Counts what the wire shows: corrective answers, and how many paid requests overlap.
+// Notes what the wire shows: corrective answers, how many paid requests overlap, and deposits whose
+// call was refused (they may be on the chain all the same).
 let inFlight = 0;
-async function counting(input, init) {
-  const paid = new Headers(init?.headers ?? input.headers).has("PAYMENT-SIGNATURE");
-  inFlight += paid ? 1 : 0;
+async function watching(input, init) {
+  const header = new Headers(init?.headers ?? input.headers).get("PAYMENT-SIGNATURE");
+  if (header === null) return fetch(input, init);
+  inFlight += 1;
   seen.in_flight_max = Math.max(seen.in_flight_max, inFlight);
-  try {
-    const response = await fetch(input, init);
-    seen.corrections += paid && response.status === 402 ? 1 : 0;
-    return response;
-  } finally {
-    inFlight -= paid ? 1 : 0;
+  const response = await fetch(input, init).finally(() => {
+    inFlight -= 1;
+  });
+  if (response.status !== 200) {
+    seen.corrections += response.status === 402 ? 1 : 0;
+    const { payload } = JSON.parse(atob(header));
+    if (payload.type === "deposit") seen.deposits_unsure += BigInt(payload.deposit.amount);
   }
+  return response;
 }
-const paying = wrapFetchWithPayment(counting, client);
+const paying = wrapFetchWithPayment(watching, client);
 
 /** A text of its own for every number, of one to four KiB. */
 function body(number) {
@@ -117,7 +122,7 @@ async function calls({ calls: count, at_once: atOnce, first }) {
 }
 
 async function refund(amount) {
-  const options = amount === "all" ? { fetch: counting } : { amount, fetch: counting };
+  const options = amount === "all" ? { fetch: watching } : { amount, fetch: watching };
   const settled = await batch.refund(plan.url, options);
   if (!settled.success) throw new Error(`no refund: ${JSON.stringify(settled)}`);
   seen.channel ??= settled.extra?.channelState?.channelId;

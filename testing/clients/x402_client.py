@@ -23,24 +23,32 @@ from x402.mechanisms.evm.signers import EthAccountSignerWithRPC
 TIMEOUT_S = 60
 
 
-class Counting(httpx.AsyncBaseTransport):
-    """Counts what the wire shows: corrective answers, and how many paid requests overlap."""
+class Watching(httpx.AsyncBaseTransport):
+    """Notes what the wire shows: corrective answers, how many paid requests overlap, and deposits
+    whose call was refused (they may be on the chain all the same)."""
 
     def __init__(self):
         self.inner = httpx.AsyncHTTPTransport()
         self.corrections = 0
+        self.deposits_unsure = 0
         self.in_flight = 0
         self.in_flight_max = 0
 
     async def handle_async_request(self, request):
-        paid = "payment-signature" in request.headers
-        self.in_flight += paid
+        header = request.headers.get("payment-signature")
+        if header is None:
+            return await self.inner.handle_async_request(request)
+        self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
         try:
             response = await self.inner.handle_async_request(request)
         finally:
-            self.in_flight -= paid
-        self.corrections += paid and response.status_code == 402
+            self.in_flight -= 1
+        if response.status_code != 200:
+            self.corrections += response.status_code == 402
+            payload = json.loads(base64.b64decode(header))["payload"]
+            if payload["type"] == "deposit":
+                self.deposits_unsure += int(payload["deposit"]["amount"])
         return response
 
     async def aclose(self):
@@ -59,7 +67,7 @@ class Run:
         for scheme in plan["schemes"]:
             made = ExactEvmScheme(signer) if scheme == "exact" else self.batch
             client.register(f"eip155:{plan['chain_id']}", made)
-        self.wire = Counting()
+        self.wire = Watching()
         transport = x402AsyncTransport(client, self.wire)
         self.http = httpx.AsyncClient(transport=transport, timeout=TIMEOUT_S)
         self.payer = account.address
@@ -141,6 +149,7 @@ class Run:
             "charged": str(self.charged),
             "deposited": str(self.deposited),
             "deposits": self.deposits,
+            "deposits_unsure": str(self.wire.deposits_unsure),
             "paid_at_once": str(self.paid_at_once),
             "refunded": str(self.refunded),
             "corrections": self.wire.corrections,

@@ -30,6 +30,7 @@ pub(crate) fn tell(paths: &Paths, command: &mut Command) -> Result<()> {
     command
         .env("RIALTO_SERVICES", paths.services())
         .env("RIALTO_ARTIFACTS", paths.artifacts())
+        .env("RIALTO_ASSETS", paths.assets())
         .env("RIALTO_NODE_MODULES", clients.node_modules())
         .env("RIALTO_NODE", clients.node()?)
         .env("RIALTO_ANVIL", clients.anvil()?)

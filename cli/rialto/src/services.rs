@@ -32,7 +32,7 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<()> {
                 text(service, "version"),
                 text(method, "name"),
                 price(method),
-                first_sentence(&text(method, "description")),
+                first_sentence(&text(method, "docs")),
             ]);
         }
     }

@@ -34,6 +34,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         stopped.await.ok();
     }));
     let ready = ready_json(&node, &gateway);
+    // Before anyone hears that the mesh is ready: who does may stop it at once.
+    let mut interrupts = Interrupts::listen()?;
     if let Some(file) = &args.ready_file {
         write_ready(file, &ready)?;
     }
@@ -42,18 +44,23 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     } else {
         greet(&node, &gateway)
     }
-    let toured = if args.tour {
-        tour::run(&node, &gateway, args.json).await
-    } else {
-        Ok(())
-    };
-    if toured.is_ok() {
+    let shown = async {
+        if args.tour {
+            tour::run(&node, &gateway, args.json).await?;
+        }
         if !args.json {
             next_steps(&node, &gateway);
         }
+        Ok(())
+    };
+    let shown = tokio::select! {
+        shown = shown => Some(shown),
+        () = interrupts.next() => None,
+    };
+    if matches!(shown, Some(Ok(()))) {
         tokio::select! {
-            interrupt = interrupted() => interrupt?,
-            () = node.failed() => bail!("the ledger cannot be written: nothing more was charged; start again when the disk is well"),
+            () = interrupts.next() => {}
+            () = node.failed() => bail!("the ledger or a watching task failed; nothing more is charged: see the log, mend the cause (is the disk full?) and start again"),
         }
     }
     if !args.json {
@@ -65,7 +72,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     if !args.json {
         line("stopped cleanly; everything is kept in the data folder");
     }
-    toured
+    shown.unwrap_or(Ok(()))
 }
 
 async fn start(config: Config, board: &Arc<Board>) -> Result<Node> {
@@ -229,17 +236,40 @@ pub(crate) fn first_sentence(docs: &str) -> String {
         .to_owned()
 }
 
-async fn interrupted() -> Result<()> {
+/// Ctrl-C and, on Unix, SIGTERM.
+struct Interrupts {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Interrupts {
+    /// From now on the signals are this program's to answer.
+    fn listen() -> Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        #[cfg(unix)]
         tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => interrupt?,
-            _ = terminate.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        // An error means that there is nothing to wait for, which no user can have asked for.
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
         }
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
 }

@@ -50,10 +50,10 @@ async fn balance(node: &Value, address: alloy_primitives::Address) -> Result<Amo
     let data = format!("0x70a08231{:0>64}", hex::encode(address));
     let request = json!({
         "jsonrpc": "2.0", "id": 1, "method": "eth_call",
-        "params": [{ "to": field("/addresses/token")?, "data": data }, "latest"],
+        "params": [{ "to": field("/token/address")?, "data": data }, "latest"],
     });
     let answer: Value = reqwest::Client::new()
-        .post(field("/chain_rpc")?)
+        .post(field("/rpc_url")?)
         .json(&request)
         .send()
         .await?

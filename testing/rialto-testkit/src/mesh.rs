@@ -42,7 +42,10 @@ impl Mesh {
         std::fs::create_dir_all(&config.data_dir)?;
         let ready_file = config.data_dir.join("ready.json");
         std::fs::remove_file(&ready_file).ok();
-        let log = std::fs::File::options().create(true).append(true).open(config.data_dir.join("log.txt"))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(config.data_dir.join("log.txt"))?;
         let mut child = Command::new(&config.program)
             .args(["up", "--json", "--listen", &config.listen])
             .arg("--data-dir")
@@ -64,7 +67,8 @@ impl Mesh {
             Err(error) => {
                 child.kill().ok();
                 child.wait().ok();
-                let log = std::fs::read_to_string(config.data_dir.join("log.txt")).unwrap_or_default();
+                let log =
+                    std::fs::read_to_string(config.data_dir.join("log.txt")).unwrap_or_default();
                 return Err(error.context(format!("its log:\n{log}")));
             }
         };
@@ -110,6 +114,12 @@ impl Mesh {
         }
     }
 
+    /// The process, for measurements.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The ready file.
     #[must_use]
     pub fn ready(&self) -> &Value {
@@ -126,13 +136,26 @@ impl Mesh {
         Ok(())
     }
 
-    /// Asks the process to stop and waits for it.
+    /// Asks the process to stop, as a service manager does, and waits for it.
     ///
     /// # Errors
     /// When it does not stop within half a minute, or not cleanly.
-    pub fn stop(mut self) -> Result<()> {
-        let terminated = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        anyhow::ensure!(terminated.success(), "the mesh had ended by itself");
+    pub fn stop(self) -> Result<()> {
+        self.end_by("-TERM")
+    }
+
+    /// Asks the process to stop, as Ctrl-C does, and waits for it.
+    ///
+    /// # Errors
+    /// As [`stop`](Self::stop).
+    pub fn interrupt(self) -> Result<()> {
+        self.end_by("-INT")
+    }
+
+    fn end_by(mut self, signal: &str) -> Result<()> {
+        let id = self.child.id().to_string();
+        let signalled = Command::new("kill").args([signal, &id]).status()?;
+        anyhow::ensure!(signalled.success(), "the mesh had ended by itself");
         let give_up = Instant::now() + Duration::from_secs(30);
         while Instant::now() < give_up {
             if let Some(status) = self.child.try_wait()? {

@@ -1,6 +1,11 @@
 //! End to end: the program as its users run it, and strangers' clients against it.
 
+mod books;
+mod clients;
 mod crash;
 mod fixture;
 mod hostile;
+mod installed;
+mod journeys;
 mod payer;
+mod services;
