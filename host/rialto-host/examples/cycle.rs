@@ -12,7 +12,7 @@ use rialto_host::{
 use rialto_testkit::guests;
 
 const BATCHES: usize = 21;
-const CALLS: u32 = 2_000;
+const CALLS: u32 = 200;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,6 +29,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     .await?;
     measure(&types, "text", Arguments::Json(kib.into())).await?;
     measure(&types, "bytes", Arguments::Raw(vec![7; 1_024].into())).await?;
+    measure(&types, "length", Arguments::Raw(vec![7; 1_024].into())).await?;
+    measure(&types, "length", Arguments::Raw(vec![7; 65_536].into())).await?;
     measure(&types, "bytes", Arguments::Raw(vec![7; 65_536].into())).await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::budget::Budget;
+use crate::buffers::Buffers;
 use crate::cache::Cache;
 use crate::error::{HostError, LoadError};
 use crate::model::Models;
@@ -111,6 +112,7 @@ pub(crate) struct Inner {
     pub(crate) model_runs: Arc<Semaphore>,
     pub(crate) arguments: Budget,
     pub(crate) values: Budget,
+    pub(crate) buffers: Buffers,
 }
 
 impl Host {
@@ -131,6 +133,7 @@ impl Host {
             model_runs: Arc::new(Semaphore::new(config.model_runs_max.get())),
             arguments: Budget::new(config.arguments_bytes_total),
             values: Budget::new(config.values_bytes_total),
+            buffers: Buffers::default(),
             config,
         };
         Ok(Self {

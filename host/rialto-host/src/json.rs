@@ -12,6 +12,7 @@ use bytes::Bytes;
 use wasmtime::component::Val;
 
 use crate::budget::VALUE_BYTES;
+use crate::buffers::Buffers;
 use crate::interface::TyKind;
 use crate::interface::ty::Named;
 
@@ -27,10 +28,10 @@ pub(crate) enum Arg {
 
 impl Arg {
     /// The value that the guest gets.
-    pub(crate) fn into_val(self) -> Val {
+    pub(crate) fn into_val(self, buffers: &Buffers) -> Val {
         match self {
             Self::Val(val) => val,
-            Self::Bytes(bytes) => byte_list(&bytes),
+            Self::Bytes(bytes) => buffers.byte_list(&bytes),
         }
     }
 

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `bool`, `string`, `char` | boolean, string, string of one character |
 //! | integers | number; 64-bit ones also as a decimal string (always so beyond 2^53 - 1 on output) |
-//! | `f32`, `f64` | number (a long decimal is read to within one unit in the last place of a double); not finite: refused on input, `null` on output |
+//! | `f32`, `f64` | number (decimals of more than 15 digits are read to within one unit in the last place of a double); not finite: refused on input, `null` on output |
 //! | `list<u8>` | base64 string (standard alphabet; on input also an array of numbers) |
 //! | `list<T>`, `tuple` | array |
 //! | `record` | object; a missing `option` field is none |
@@ -33,6 +33,7 @@
 #![deny(unsafe_code)]
 
 mod budget;
+mod buffers;
 mod cache;
 mod capabilities;
 mod clock;

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use wasmtime::component::Val;
 
-use super::Arg;
 use super::problem::{Problem, kind_of, parameters, shorten};
 use super::value::{byte_string, decode};
+use super::{Arg, byte_list};
 use crate::error::ArgumentError;
 use crate::interface::ty::{Named, same_name};
 use crate::interface::{Ty, TyKind};
@@ -133,7 +133,10 @@ fn part(ty: &Ty, content: Bytes) -> Result<Arg, Problem> {
     match &ty.kind {
         TyKind::Bytes => Ok(Arg::Bytes(content)),
         TyKind::Option(some) => {
-            let inside = part(some, content)?.into_val();
+            let inside = match part(some, content)? {
+                Arg::Val(inside) => inside,
+                Arg::Bytes(bytes) => byte_list(&bytes),
+            };
             Ok(Arg::Val(Val::Option(Some(Box::new(inside)))))
         }
         TyKind::String | TyKind::Char | TyKind::Enum(_) => {

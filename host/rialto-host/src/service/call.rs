@@ -61,13 +61,18 @@ impl Service {
         let state = CallState::new(Arc::clone(&self.loaded.shared), context.call_id, deadline);
         let clock = state.clock.clone();
         let mut store = self.store(state, fuel);
-        let params: Vec<Val> = prepared.args.into_iter().map(Arg::into_val).collect();
+        let buffers = &self.loaded.host.buffers;
+        let params: Vec<Val> = prepared
+            .args
+            .into_iter()
+            .map(|arg| arg.into_val(buffers))
+            .collect();
         let finished = {
             let instance = &self.loaded.instance;
             let running = pin!(run(instance, &mut store, &prepared.signature, &params));
             timeout_at(deadline.into(), clock.measure(running)).await
         };
-        drop(params);
+        buffers.keep(params);
         let result = match finished {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => return Err(self.failed(&error, started, deadline)),

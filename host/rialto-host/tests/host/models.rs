@@ -10,6 +10,7 @@ use super::*;
 /// A model that adds one to every byte, or waits until it is let go, or panics.
 struct Fake {
     abilities: Abilities,
+    outputs: Vec<Port>,
     hang: Option<Mutex<Receiver<()>>>,
 }
 
@@ -27,7 +28,7 @@ impl Model for Fake {
     }
 
     fn outputs(&self) -> &[Port] {
-        &[]
+        &self.outputs
     }
 
     fn abilities(&self) -> &Abilities {
@@ -70,6 +71,11 @@ fn models(hang: bool) -> (Arc<One>, Option<Sender<()>>) {
             deterministic: true,
             fingerprint: "fake".to_owned(),
         },
+        outputs: vec![Port {
+            name: "y".to_owned(),
+            element: Element::U8,
+            shape: vec![None],
+        }],
         hang: hang.then(|| Mutex::new(receiver)),
     };
     (Arc::new(One(Arc::new(fake))), hang.then_some(sender))

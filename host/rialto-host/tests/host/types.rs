@@ -85,6 +85,13 @@ async fn byte_lists_take_raw_bodies_and_form_parts() {
     assert_eq!(base64.as_str().unwrap().len(), 133_336);
     let echoed = answer(&service, "bytes", json!({ "content": base64 })).await;
     assert_eq!(echoed, base64);
+    // A second use of the host's buffers sees nothing of the first.
+    for length in [100_000, 3, 0] {
+        let raw = Arguments::Raw(content.slice(..length));
+        let prepared = service.prepare("length", raw).unwrap();
+        let outcome = service.call(prepared, context()).await.unwrap();
+        assert_eq!(outcome.body, length.to_string());
+    }
     assert_eq!(by_raw.usage.output_bytes, 133_338);
     assert_eq!(by_raw.usage.input_bytes, 100_000);
 }
@@ -105,7 +112,7 @@ fn arguments_are_refused_before_anything_runs() {
     check(
         "nope",
         json("{}"),
-        "no method `nope`; this service has `all`, `bytes`, `text`, `nothing`, `add`",
+        "no method `nope`; this service has `all`, `bytes`, `text`, `nothing`, `add`, `length`",
     );
     check(
         "text",
