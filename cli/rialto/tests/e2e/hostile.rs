@@ -10,6 +10,7 @@ use crate::payer::{Payer, Reply};
 
 const PRICE: u128 = 100;
 const DEPOSIT: u128 = 100_000;
+const ECHO: &str = "/services/hostile/echo";
 const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n";
 
 /// Opens a channel with one good call, whose charge is then the only one.
@@ -37,24 +38,16 @@ fn check(what: &str, reply: &Reply, status: u16, code: &str) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_vouchers_are_refused_and_charge_nothing() -> Result<()> {
-    let fixture = Fixture::hostile(PRICE, CONFIG)?;
-    let mesh = fixture.start()?;
-    let payer = Payer::new(&mesh, mesh.test_key(0), 1).await?;
-    open(&payer).await?;
-    let before = fixture
-        .token_balance(&mesh, &payer.key.address().to_string())
-        .await?;
-
-    let thief = SigningKey::from_hex(mesh.test_key(1))?;
+/// Payments that are each wrong in one place, and a part of the code that says so.
+fn bad_vouchers(payer: &Payer, thief: &str) -> Result<[(&'static str, Value, &'static str); 7]> {
+    let thief = SigningKey::from_hex(thief)?;
     let other_chain = SettlementDomain {
         chain_id: 1,
         ..payer.domain
     };
     let other_channel = ChannelId(U256::from(7).into());
     let (domain, channel) = (&payer.domain, payer.channel());
-    let cases: [(&str, Value, &str); 7] = [
+    Ok([
         (
             "forged",
             payer.payment(payer.voucher_by(&thief, domain, channel, 1_100)),
@@ -86,8 +79,20 @@ async fn bad_vouchers_are_refused_and_charge_nothing() -> Result<()> {
             payer.payment(high_s(payer.voucher(1_100))?),
             "signature",
         ),
-    ];
-    for (what, payment, code) in cases {
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_vouchers_are_refused_and_charge_nothing() -> Result<()> {
+    let fixture = Fixture::hostile(PRICE, CONFIG)?;
+    let mesh = fixture.start()?;
+    let payer = Payer::new(&mesh, mesh.test_key(0), 1).await?;
+    open(&payer).await?;
+    let before = fixture
+        .token_balance(&mesh, &payer.key.address().to_string())
+        .await?;
+
+    for (what, payment, code) in bad_vouchers(&payer, mesh.test_key(1))? {
         let reply = payer
             .call("echo", &json!({ "text": what }), &payment)
             .await?;
@@ -241,16 +246,15 @@ async fn hostile_guests_are_stopped_each_with_its_own_error() -> Result<()> {
     mesh.stop()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_make_no_sense_are_told_why() -> Result<()> {
-    let fixture = Fixture::hostile(PRICE, CONFIG)?;
-    let mesh = fixture.start()?;
+/// What is wrong, the request, the status and the code that it gets.
+type Case = (&'static str, reqwest::RequestBuilder, u16, &'static str);
+
+/// Calls that no service could serve.
+fn senseless_calls(gateway: &str) -> Vec<Case> {
     let client = reqwest::Client::new();
-    let gateway = mesh.gateway();
     let post = |path: &str| client.post(format!("{gateway}{path}"));
-    let echo = "/services/hostile/echo";
     let good = json!({ "text": "x" });
-    let cases = [
+    vec![
         (
             "unknown service",
             post("/services/nothing/echo").json(&good),
@@ -265,20 +269,20 @@ async fn requests_that_make_no_sense_are_told_why() -> Result<()> {
         ),
         (
             "wrong type",
-            post(echo).json(&json!({ "text": 5 })),
+            post(ECHO).json(&json!({ "text": 5 })),
             400,
             "arguments_invalid",
         ),
         (
             "missing parameter",
-            post(echo).json(&json!({ "words": "x" })),
+            post(ECHO).json(&json!({ "words": "x" })),
             400,
             "arguments_invalid",
         ),
-        ("no object", post(echo).json(&json!(["x"])), 400, ""),
+        ("no object", post(ECHO).json(&json!(["x"])), 400, ""),
         (
             "no JSON",
-            post(echo)
+            post(ECHO)
                 .header("content-type", "application/json")
                 .body("{"),
             400,
@@ -286,41 +290,11 @@ async fn requests_that_make_no_sense_are_told_why() -> Result<()> {
         ),
         (
             "too large a body",
-            post(echo)
+            post(ECHO)
                 .header("content-type", "application/json")
                 .body(vec![b' '; 17 << 20]),
             413,
             "body_too_large",
-        ),
-        (
-            "no payment in the header",
-            post(echo).json(&good).header("payment-signature", "%%%"),
-            400,
-            "payment_malformed",
-        ),
-        (
-            "base64 of no JSON",
-            post(echo)
-                .json(&good)
-                .header("payment-signature", "aGVsbG8="),
-            400,
-            "payment_malformed",
-        ),
-        (
-            "another version",
-            post(echo)
-                .json(&good)
-                .header("payment-signature", "eyJ4NDAyVmVyc2lvbiI6OX0="),
-            400,
-            "payment_malformed",
-        ),
-        (
-            "too large a header",
-            post(echo)
-                .json(&good)
-                .header("payment-signature", "A".repeat(20 << 10)),
-            400,
-            "payment_malformed",
         ),
         (
             "no receipt",
@@ -334,21 +308,46 @@ async fn requests_that_make_no_sense_are_told_why() -> Result<()> {
             404,
             "route_unknown",
         ),
-    ];
+    ]
+}
+
+/// Payment headers that are no payments.
+fn senseless_headers(gateway: &str) -> Vec<Case> {
+    let paid = |header: String| {
+        let request = reqwest::Client::new().post(format!("{gateway}{ECHO}"));
+        request
+            .json(&json!({ "text": "x" }))
+            .header("payment-signature", header)
+    };
+    let malformed = |what, header: String| (what, paid(header), 400, "payment_malformed");
+    vec![
+        malformed("no payment in the header", "%%%".to_owned()),
+        malformed("base64 of no JSON", "aGVsbG8=".to_owned()),
+        malformed("another version", "eyJ4NDAyVmVyc2lvbiI6OX0=".to_owned()),
+        malformed("too large a header", "A".repeat(20 << 10)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_make_no_sense_are_told_why() -> Result<()> {
+    let fixture = Fixture::hostile(PRICE, CONFIG)?;
+    let mesh = fixture.start()?;
+    let gateway = mesh.gateway();
+    let post = || reqwest::Client::new().post(format!("{gateway}{ECHO}"));
+    let good = json!({ "text": "x" });
+    let mut cases = senseless_calls(gateway);
+    cases.extend(senseless_headers(gateway));
     for (what, request, status, code) in cases {
         let reply = Reply::read(request.send().await.context(what)?).await?;
         check(what, &reply, status, code)?;
     }
-    let wrong = Reply::read(post(echo).json(&json!({ "text": ["a"] })).send().await?).await?;
+    let wrong = Reply::read(post().json(&json!({ "text": ["a"] })).send().await?).await?;
     ensure!(
         wrong.message.contains("`text`") && wrong.message.contains("string"),
         "not precise: {wrong:?}"
     );
     ensure!(
-        Reply::read(post(echo).json(&good).send().await?)
-            .await?
-            .status
-            == 402,
+        Reply::read(post().json(&good).send().await?).await?.status == 402,
         "an unpaid call costs"
     );
     mesh.stop()
