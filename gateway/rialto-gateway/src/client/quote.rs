@@ -88,6 +88,12 @@ impl PayingClient {
         if price > limit {
             return Err(ClientError::TooDear { price, limit });
         }
+        // What is signed is what can be claimed, whatever price the host states.
+        if offer.amount > limit.checked_mul(HEADROOM_MAX).unwrap_or(Amount::MAX) {
+            return Err(refused(
+                "its ceiling is out of proportion to the price you allow",
+            ));
+        }
         Ok(Quote {
             service: service.to_owned(),
             method: method.to_owned(),
@@ -203,6 +209,10 @@ fn refused(problem: &str) -> ClientError {
     ClientError::Offer(problem.to_owned())
 }
 
+/// The most that is signed for a call, as a multiple of the most that a call may cost: a host needs
+/// some for calls that overlap, and could claim all of it.
+const HEADROOM_MAX: u128 = 100;
+
 /// A deposit's signature should not outlive the request by much, whatever a host asks.
 const TIMEOUT_SECONDS_MAX: u64 = 24 * 3600;
 
@@ -261,6 +271,7 @@ mod tests {
         check(|r| r.network = "solana:x".to_owned(), "not an EVM chain");
         check(|r| r.scheme = "upto".to_owned(), "no `batch-settlement`");
         check(|r| r.amount = "99".to_owned(), "above its ceiling");
+        check(|r| r.amount = "10001".to_owned(), "out of proportion");
         check(
             |r| {
                 let extra = r.extra.as_mut().unwrap();
