@@ -59,7 +59,28 @@ fn method_item(
         post["parameters"] = json!([{"$ref": "#/components/parameters/Payment"}]);
         post["x-payment-info"] = payment_info(method, network, token);
     }
-    json!({"post": post})
+    json!({"get": probe(service, method), "post": post})
+}
+
+/// `GET` on a method's path: its 402, without a call.
+fn probe(service: &ServiceRecord, method: &MethodRecord) -> Value {
+    let mut responses = json!({
+        "400": fixed::error("The payment or `bytes` cannot be read."),
+        "404": fixed::error("There is no such service or method."),
+        "405": fixed::error("The method is free, or the payment is for a call: use POST."),
+    });
+    if !method.free {
+        responses["402"] = json!({"$ref": "#/components/responses/PaymentRequired"});
+    }
+    json!({
+        "operationId": format!("{}.{}.price", service.name, method.name),
+        "tags": [service.name],
+        "summary": "What a call costs.",
+        "parameters": [{"name": "bytes", "in": "query", "required": false,
+            "description": "The size of the body that the price is asked for.",
+            "schema": {"type": "integer", "minimum": 0}}],
+        "responses": responses,
+    })
 }
 
 fn request_body(method: &MethodRecord) -> Value {

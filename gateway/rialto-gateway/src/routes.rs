@@ -4,3 +4,4 @@ pub(crate) mod calls;
 pub(crate) mod catalog;
 pub(crate) mod page;
 pub(crate) mod records;
+pub(crate) mod refusal;

@@ -63,6 +63,8 @@ fn docs_types_and_prices_come_through() {
     assert_eq!(paid["x-payment-info"]["price"]["call"], "100");
     assert_eq!(paid["x-payment-info"]["network"], "eip155:84532");
     assert!(paid["responses"]["402"].is_object());
+    let probe = &document["paths"]["/services/filetype/identify"]["get"];
+    assert!(probe["responses"]["402"].is_object());
     let content = &paid["requestBody"]["content"];
     let schema = &content["application/json"]["schema"];
     assert_eq!(schema["required"], json!(["content"]));

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header as http_header};
@@ -23,6 +24,7 @@ use crate::demand::{self, Demand};
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
 use crate::record::ReceiptRecord;
+use crate::routes::refusal::{Refusal, post_only, problem};
 use crate::x402::header::{self, PAYMENT_RESPONSE, PAYMENT_SIGNATURE};
 use crate::x402::offer::Resource;
 use crate::x402::payment::{self, Means, PaymentHeaderError, Presented};
@@ -77,12 +79,16 @@ pub(crate) async fn call(
 pub(crate) async fn probe(
     State(gateway): State<Arc<Gateway>>,
     Path((service, method)): Path<(String, String)>,
-    Query(probe): Query<Probe>,
+    probe: Result<Query<Probe>, QueryRejection>,
     http_method: Method,
     headers: HeaderMap,
 ) -> Response {
     let route = Route::new(&gateway, &headers, &service, &method);
     let answer = async {
+        let Query(probe) = probe.map_err(|error| {
+            Problem::new(ErrorCode::ArgumentsInvalid, error.body_text())
+                .hint("`bytes` is the size of the body that the price is asked for")
+        })?;
         let terms = route.terms(probe.bytes)?;
         let presented = match http_method {
             Method::HEAD => None,
@@ -101,39 +107,6 @@ pub(crate) async fn probe(
         }
     };
     answer.await.unwrap_or_else(IntoResponse::into_response)
-}
-
-/// Whatever is not about payment, as a problem.
-pub(crate) fn problem(error: CallError) -> Problem {
-    let message = error.to_string();
-    match error {
-        CallError::UnknownService { name, known } => Problem::unknown_service(&name, &known),
-        CallError::UnknownMethod { .. } => Problem::unknown_method(message),
-        CallError::Arguments(error) => error.into(),
-        CallError::Service(error) => error.into(),
-        CallError::Conflict(_) => Problem::new(ErrorCode::PaymentConflict, message)
-            .hint("sign a new payment for another request"),
-        CallError::Overloaded {
-            retry_after_seconds,
-        } => Problem::overloaded(&message, retry_after_seconds),
-        CallError::Unavailable { source, .. } => {
-            tracing::error!(error = %source, "{message}");
-            Problem::new(ErrorCode::Unavailable, message)
-                .hint("the same payment may be sent again after Retry-After")
-                .retry_after(RETRY_AFTER_SECONDS)
-        }
-        // Payment errors become 402s where the terms are known.
-        CallError::Payment(error) => Problem::internal(&error),
-    }
-}
-
-/// The answer when it is not the result.
-#[derive(Debug)]
-enum Refusal {
-    Problem(Problem),
-    Demand(Box<Demand>),
-    /// A call that failed after its deposit was made.
-    Deposited(Problem, Box<Settlement>),
 }
 
 struct Content<'a> {
@@ -318,8 +291,10 @@ impl<'a> Route<'a> {
             let settlement = Settlement::of_call(outcome, known, self.gateway.network());
             demand::insert(headers, PAYMENT_RESPONSE, &settlement);
         }
-        let receipt = ReceiptRecord::from(&outcome.receipt);
-        demand::insert(headers, header::RIALTO_RECEIPT, &receipt);
+        if let Some(receipt) = &outcome.receipt {
+            let record = ReceiptRecord::from(receipt);
+            demand::insert(headers, header::RIALTO_RECEIPT, &record);
+        }
         if outcome.replayed {
             let replayed = HeaderValue::from_static("true");
             headers.insert(header::RIALTO_REPLAYED, replayed);
@@ -354,32 +329,6 @@ impl<'a> Route<'a> {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Problem(problem) => problem.into_response(),
-            Self::Demand(demand) => demand.into_response(),
-            Self::Deposited(problem, settlement) => {
-                let mut response = problem.into_response();
-                demand::insert(response.headers_mut(), PAYMENT_RESPONSE, &*settlement);
-                response
-            }
-        }
-    }
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-impl From<Demand> for Refusal {
-    fn from(demand: Demand) -> Self {
-        Self::Demand(Box::new(demand))
-    }
-}
-
 fn deposit_of(payment: &Payment) -> Option<ChannelPayment> {
     match payment {
         Payment::Channel(payment) if payment.deposit.is_some() => Some((**payment).clone()),
@@ -400,11 +349,5 @@ fn known_to_payer(payment: &Payment, terms: &Terms) -> Amount {
     }
 }
 
-fn post_only(message: &str) -> Problem {
-    Problem::new(ErrorCode::MethodNotAllowed, message)
-        .hint("POST the parameters; GET /openapi.json describes them")
-}
-
 /// The longest service name that clients take in a 402.
 const SERVICE_NAME_MAX: usize = 32;
-const RETRY_AFTER_SECONDS: u64 = 2;

@@ -11,7 +11,8 @@ use crate::gateway::Gateway;
 use crate::listing::ServiceRecord;
 use crate::openapi;
 use crate::problem::Problem;
-use crate::routes::calls::{self, Route};
+use crate::routes::calls::Route;
+use crate::routes::refusal;
 use crate::x402::discovery::{self, Listed};
 use crate::x402::offer::{checksummed, offers};
 
@@ -50,7 +51,7 @@ pub(crate) async fn manifest(
             let terms = gateway
                 .node
                 .terms(&service.name, &method.name, 0)
-                .map_err(calls::problem)?;
+                .map_err(refusal::problem)?;
             let route = Route::new(&gateway, &headers, &service.name, &method.name);
             listed.push(Listed {
                 resource: route.resource(),

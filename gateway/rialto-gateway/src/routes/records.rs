@@ -12,14 +12,14 @@ use rialto_channels::ChannelId;
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
 use crate::record::{ChannelRecord, ReceiptRecord};
-use crate::routes::calls;
+use crate::routes::refusal;
 
 pub(crate) async fn receipt(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = id_in("receipt", &id)?;
-    let receipt = gateway.node.receipt(id).map_err(calls::problem)?;
+    let receipt = gateway.node.receipt(id).map_err(refusal::problem)?;
     let receipt = receipt.ok_or_else(|| {
         Problem::new(ErrorCode::ReceiptUnknown, "no receipt has this id")
             .hint("the RIALTO-RECEIPT header of a paid answer has its `id`")

@@ -95,5 +95,7 @@ async fn unknown_ids_are_not_found() {
     check(format!("/channels/{id}"), 404, "channel_unknown").await;
     check("/receipts/nonsense".to_owned(), 400, "id_malformed").await;
     check("/channels/0x00".to_owned(), 400, "id_malformed").await;
+    let probe = "/services/types/add?bytes=many".to_owned();
+    check(probe, 400, "arguments_invalid").await;
     mesh.end().await;
 }
