@@ -144,8 +144,9 @@ pub struct CallOutcome {
     pub channel: Option<ChannelView>,
     /// The transaction and amount of a deposit or a transfer made for this call.
     pub transaction: Option<(B256, Amount)>,
-    /// The host's signed statement; kept for every paid call.
-    pub receipt: SignedReceipt,
+    /// The host's signed statement, kept for every paid call. None for a free call: nothing is kept
+    /// of it, and a signature would cost more than all the rest.
+    pub receipt: Option<SignedReceipt>,
     /// Whether this is the stored answer of an earlier, identical payment.
     pub replayed: bool,
 }

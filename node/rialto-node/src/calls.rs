@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use bytes::Bytes;
 use rialto_channels::payee::{Reservation, WireCode};
-use rialto_channels::receipt::{Receipt, SignedReceipt};
+use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Amount, VerifiedVoucher};
 use rialto_host::{CallContext, Outcome, Prepared};
 use rialto_ledger::{Entry, PaymentRecord, StoredAnswer};
@@ -72,15 +72,14 @@ impl Node {
     }
 
     async fn call_free(&self, job: Job) -> Result<CallOutcome, CallError> {
-        let (facts, outcome) = self.execute(job).await?;
-        let receipt = self.sign(facts.receipt(&outcome, &Paid::nothing(), self.now()));
+        let (_, outcome) = self.execute(job).await?;
         Ok(CallOutcome {
             body: outcome.body,
             charged: Amount::ZERO,
             payer: None,
             channel: None,
             transaction: None,
-            receipt,
+            receipt: None,
             replayed: false,
         })
     }
@@ -153,9 +152,10 @@ impl Node {
                 .charge(&reservation, actual)
                 .map_err(|error| unavailable("the channel", error))?;
             let paid = Paid::on_channel(channel.state(), &charge);
-            let receipt = self.sign(facts.receipt(&outcome, &paid, self.now()));
+            let receipt = facts.receipt(&outcome, &paid, self.now());
+            let (receipt, digest) = receipt.sign_with_digest(self.key());
             let committed = channel
-                .commit(reservation, actual, receipt.receipt.digest())
+                .commit(reservation, actual, digest)
                 .map_err(|error| unavailable("the channel", error))?;
             let entry = Entry::Charge {
                 snapshot: Some(committed.snapshot),
@@ -179,7 +179,7 @@ impl Node {
             payer: Some(payer),
             channel: Some(view),
             transaction: deposited,
-            receipt,
+            receipt: Some(receipt),
             replayed: false,
         })
     }
@@ -237,13 +237,9 @@ impl Node {
             payer: Some(receipt.payer),
             channel: slot.map(Slot::view),
             transaction: None,
-            receipt: record.receipt.clone(),
+            receipt: Some(record.receipt.clone()),
             replayed: true,
         })
-    }
-
-    fn sign(&self, receipt: Receipt) -> SignedReceipt {
-        receipt.sign(self.key())
     }
 }
 
@@ -292,9 +288,6 @@ pub(crate) fn record(key: [u8; 32], receipt: &SignedReceipt, body: &Bytes) -> Pa
         answer,
     }
 }
-
-/// Free calls have no payer.
-pub(crate) const NOBODY: Address = Address::ZERO;
 
 /// Larger answers are not kept for replays: the caller is told so.
 const ANSWER_BYTES_MAX: usize = 64 << 10;

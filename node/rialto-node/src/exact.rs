@@ -51,7 +51,7 @@ impl Node {
             payer: Some(paid.payer),
             channel: None,
             transaction,
-            receipt,
+            receipt: Some(receipt),
             replayed: false,
         })
     }

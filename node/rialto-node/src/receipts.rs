@@ -9,7 +9,6 @@ use rialto_channels::{Amount, ChainTime, ChannelId};
 use rialto_host::Outcome;
 use sha2::{Digest, Sha256};
 
-use crate::calls::NOBODY;
 use crate::catalog::Loaded;
 
 /// What is known of a call before it is charged.
@@ -32,11 +31,6 @@ pub(crate) struct Paid {
 }
 
 impl Paid {
-    /// A free call.
-    pub(crate) fn nothing() -> Self {
-        Self::once(NOBODY, Amount::ZERO)
-    }
-
     /// A single transfer.
     pub(crate) fn once(payer: Address, charged: Amount) -> Self {
         Self {

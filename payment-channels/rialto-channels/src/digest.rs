@@ -3,7 +3,9 @@
 //! Checked against golden vectors of the deployed contract and the published clients
 //! (`tests/vectors.rs`).
 
-use alloy_primitives::{Address, B256, U256, aliases::U40, keccak256};
+use std::sync::LazyLock;
+
+use alloy_primitives::{Address, B256, Keccak256, U256, aliases::U40, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
 
 use crate::{
@@ -14,11 +16,12 @@ use crate::{
 /// What a payer authorizer signs: a cumulative ceiling on one channel.
 #[must_use]
 pub fn voucher(domain: &SettlementDomain, channel: &ChannelId, ceiling: Amount) -> B256 {
-    settlement::Voucher {
+    static TYPE: LazyLock<B256> = LazyLock::new(type_hash::<settlement::Voucher>);
+    let typed = settlement::Voucher {
         channelId: channel.0,
         maxClaimableAmount: ceiling.get(),
-    }
-    .eip712_signing_hash(&settlement_domain(domain))
+    };
+    signing_hash(&typed, &TYPE, &settlement_separator(domain))
 }
 
 /// What a receiver authorizer signs to give `amount` back to the payer. `nonce` is the
@@ -125,17 +128,50 @@ pub(crate) fn channel_id(domain: &SettlementDomain, config: &ChannelConfig) -> C
         withdrawDelay: U40::from(config.withdraw_delay & U40_MASK),
         salt: config.salt,
     };
-    ChannelId(typed.eip712_signing_hash(&settlement_domain(domain)))
+    static TYPE: LazyLock<B256> = LazyLock::new(type_hash::<settlement::ChannelConfig>);
+    ChannelId(signing_hash(&typed, &TYPE, &settlement_separator(domain)))
 }
 
+/// As [`Eip712Domain::separator`], with what is the same for all chains hashed once.
 pub(crate) fn settlement_separator(domain: &SettlementDomain) -> B256 {
-    settlement_domain(domain).separator()
+    static SAME: LazyLock<[B256; 3]> = LazyLock::new(|| {
+        let any = settlement_domain(&SettlementDomain {
+            chain_id: 0,
+            contract: Address::ZERO,
+        });
+        [any.type_hash(), keccak256(NAME), keccak256(VERSION)]
+    });
+    let mut hasher = Keccak256::new();
+    for hash in SAME.iter() {
+        hasher.update(hash);
+    }
+    hasher.update(U256::from(domain.chain_id).to_be_bytes::<32>());
+    hasher.update(domain.contract.into_word());
+    hasher.finalize()
+}
+
+/// The hash of a structure's type, to be kept: it costs as much as all the rest of a digest.
+pub(crate) fn type_hash<S: SolStruct>() -> B256 {
+    keccak256(S::eip712_encode_type().as_bytes())
+}
+
+/// As [`SolStruct::eip712_signing_hash`], with the hash of the type and the separator given.
+pub(crate) fn signing_hash<S: SolStruct>(value: &S, type_hash: &B256, separator: &B256) -> B256 {
+    let mut hasher = Keccak256::new();
+    hasher.update(type_hash);
+    hasher.update(value.eip712_encode_data());
+    let value = hasher.finalize();
+    let mut hasher = Keccak256::new();
+    hasher.update(MAGIC);
+    hasher.update(separator);
+    hasher.update(value);
+    hasher.finalize()
 }
 
 fn settlement_domain(domain: &SettlementDomain) -> Eip712Domain {
     Eip712Domain::new(
-        Some("x402 Batch Settlement".into()),
-        Some("1".into()),
+        Some(NAME.into()),
+        Some(VERSION.into()),
         Some(U256::from(domain.chain_id)),
         Some(domain.contract),
         None,
@@ -152,6 +188,10 @@ fn token_domain(domain: &TokenDomain) -> Eip712Domain {
     )
 }
 
+const NAME: &str = "x402 Batch Settlement";
+const VERSION: &str = "1";
+/// What every digest of typed data starts with.
+const MAGIC: [u8; 2] = [0x19, 0x01];
 /// `withdrawDelay` is a `uint40` on chain.
 const U40_MASK: u64 = 0xff_ffff_ffff;
 
@@ -177,6 +217,23 @@ mod tests {
             keccak256(token::Permit::eip712_encode_type().as_bytes()),
             b256!("0x6e71edae12b1b97f4d1f60370fef10105fa2faae0126114a169c64845d6126c9"),
         );
+    }
+
+    #[test]
+    fn what_is_kept_changes_no_digest() {
+        let domain = SettlementDomain {
+            chain_id: 84_532,
+            contract: Address::repeat_byte(7),
+        };
+        let slow = settlement_domain(&domain);
+        assert_eq!(settlement_separator(&domain), slow.separator());
+        let channel = ChannelId(B256::repeat_byte(9));
+        let typed = settlement::Voucher {
+            channelId: channel.0,
+            maxClaimableAmount: 77,
+        };
+        let expected = typed.eip712_signing_hash(&slow);
+        assert_eq!(voucher(&domain, &channel, Amount::new(77)), expected);
     }
 
     #[test]

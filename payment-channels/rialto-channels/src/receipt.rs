@@ -4,10 +4,14 @@
 //! Signed as EIP-712 typed data (domain `Rialto receipt`, version `1`), so wallets and contracts
 //! can check one. How a receipt travels (header, JSON) is not decided here.
 
-use alloy_primitives::{Address, B256};
-use alloy_sol_types::{Eip712Domain, SolStruct};
+use std::sync::LazyLock;
 
-use crate::{Amount, ChannelId, Signature, SignatureError, SigningKey, recover, typed::rialto};
+use alloy_primitives::{Address, B256};
+use alloy_sol_types::Eip712Domain;
+
+use crate::{
+    Amount, ChannelId, Signature, SignatureError, SigningKey, digest, recover, typed::rialto,
+};
 
 /// What a call used, as metered by the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,17 +85,24 @@ impl Receipt {
     /// The EIP-712 digest that is signed, and that the next receipt names as `previous`.
     #[must_use]
     pub fn digest(&self) -> B256 {
-        self.to_typed().eip712_signing_hash(&domain())
+        static TYPE: LazyLock<B256> = LazyLock::new(digest::type_hash::<rialto::Receipt>);
+        static SEPARATOR: LazyLock<B256> = LazyLock::new(|| domain().separator());
+        digest::signing_hash(&self.to_typed(), &TYPE, &SEPARATOR)
     }
 
     /// Signs with the host's key.
     #[must_use]
     pub fn sign(self, host: &SigningKey) -> SignedReceipt {
-        let signature = host.sign(self.digest());
-        SignedReceipt {
-            receipt: self,
-            signature,
-        }
+        self.sign_with_digest(host).0
+    }
+
+    /// Signs, and also returns the [`digest`](Self::digest) that the channel's next receipt names.
+    #[must_use]
+    pub fn sign_with_digest(self, host: &SigningKey) -> (SignedReceipt, B256) {
+        let digest = self.digest();
+        let signature = host.sign(digest);
+        let receipt = self;
+        (SignedReceipt { receipt, signature }, digest)
     }
 
     /// Whether this receipt can directly follow `earlier` on the same channel: it names the
