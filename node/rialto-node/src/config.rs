@@ -237,7 +237,7 @@ impl Sandbox {
 impl Default for Payments {
     fn default() -> Self {
         Self {
-            headroom: 10,
+            headroom: 20,
             deposit_min: Amount::new(10_000),
             withdraw_delay: 86_400,
             collect_every: Duration::from_secs(600),

@@ -57,7 +57,8 @@ pub struct Receipt {
     pub models: Vec<B256>,
     /// Name of the method.
     pub method: String,
-    /// sha256 of the request body.
+    /// Names what was asked: keccak-256 of `rialto request v1`, service, method (each ended by a
+    /// zero byte) and the SHA-256 of the body as it arrived.
     pub request: B256,
     /// sha256 of the answer's body.
     pub response: B256,
