@@ -104,7 +104,7 @@ fn write_value(text: &mut String, value: &Value, depth: usize) {
                 }
             }
         }
-        Value::Array(items) if items.iter().any(is_nested) => {
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
                     text.push('\n');

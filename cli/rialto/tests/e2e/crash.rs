@@ -26,8 +26,8 @@ async fn kills_under_load_lose_nothing_and_charge_nothing_twice() -> Result<()> 
         PRICE,
         "[payments]\ncollect_every_seconds = 1\nwatch_every_ms = 200\n",
     )?;
-    let port = fixture::free_port()?;
-    let mut mesh = fixture.start_on(port)?;
+    let (port, chain_port) = (fixture::free_port()?, fixture::free_port()?);
+    let mut mesh = fixture.start_with(port, chain_port)?;
     let before = Balances::read(&mesh, &fixture).await?;
     let client = client(&mesh, fixture.dir())?;
 
@@ -36,7 +36,7 @@ async fn kills_under_load_lose_nothing_and_charge_nothing_twice() -> Result<()> 
         load.wait_for_answers(3 + kill * 7 % 23).await;
         mesh.kill().with_context(|| format!("at kill {kill}"))?;
         mesh = fixture
-            .start_on(port)
+            .start_with(port, chain_port)
             .with_context(|| format!("after kill {kill}"))?;
     }
     load.wait_for_answers(CALLERS).await;

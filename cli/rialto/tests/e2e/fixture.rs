@@ -54,18 +54,22 @@ impl Fixture {
 
     /// Starts a mesh here on any free port.
     pub(crate) fn start(&self) -> Result<Mesh> {
-        self.start_on(0)
+        self.start_with(0, 0)
     }
 
-    /// Starts a mesh here on this port of the loopback.
-    pub(crate) fn start_on(&self, port: u16) -> Result<Mesh> {
+    /// Starts a mesh here with these ports of the loopback for the gateway and the chain: clients
+    /// that stay find both again after a restart.
+    pub(crate) fn start_with(&self, port: u16, chain_port: u16) -> Result<Mesh> {
         Mesh::start(&MeshConfig {
             program: PathBuf::from(env!("CARGO_BIN_EXE_rialto")),
             data_dir: self.dir().join("data"),
             services: self.dir().join("services"),
             artifacts: self.dir().join("artifacts"),
             listen: format!("127.0.0.1:{port}"),
-            args: vec!["--chain-listen".to_owned(), "127.0.0.1:0".to_owned()],
+            args: vec![
+                "--chain-listen".to_owned(),
+                format!("127.0.0.1:{chain_port}"),
+            ],
         })
     }
 
