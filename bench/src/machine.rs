@@ -13,7 +13,7 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     /// Main memory in GiB, rounded down.
     memory_gib: u64,
-    /// The operating system's release.
+    /// The operating system's version, without what its builder added.
     kernel: String,
 }
 
@@ -30,9 +30,16 @@ impl Machine {
             processor: field(&cpuinfo, "model name").to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: memory_kib.unwrap_or_default() >> 20,
-            kernel: format!("Linux {}", release.trim()),
+            kernel: format!("Linux {}", version(release.trim())),
         }
     }
+}
+
+fn version(release: &str) -> &str {
+    let end = release.find(|c: char| c != '.' && !c.is_ascii_digit());
+    release
+        .get(..end.unwrap_or(release.len()))
+        .unwrap_or(release)
 }
 
 fn field<'a>(text: &'a str, name: &str) -> &'a str {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use rialto_channels::digest::deposit_nonce;
 use rialto_channels::payee::ChannelSnapshot;
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Amount, B256, ChainTime, SigningKey, U256};
@@ -146,7 +147,8 @@ impl Sample {
         config.salt = B256::from(U256::from(serial % GROUP as u64));
         let id = config.id(self.payer.domain());
         let mut receipt = self.receipt.clone();
-        receipt.receipt.id = B256::from(U256::from(serial));
+        // Any hash: as with real ones, neighbours in time are no neighbours in the tables.
+        receipt.receipt.id = deposit_nonce(&id, B256::from(U256::from(serial)));
         let mut voucher = best;
         voucher.voucher.channel = id;
         let snapshot = ChannelSnapshot {
@@ -165,7 +167,7 @@ impl Sample {
         Entry::Charge {
             snapshot: Some(snapshot),
             payment: PaymentRecord {
-                key: B256::from(U256::from(serial)).0,
+                key: deposit_nonce(&id, receipt.receipt.id).0,
                 receipt,
                 answer: Some(StoredAnswer {
                     content_type: "application/json".to_owned(),

@@ -51,35 +51,45 @@ impl Places {
         self.guests.join("hello-http/component.wasm")
     }
 
-    /// Puts together what the mesh runs: the real services, the greeting for nothing, and the same
-    /// greeting for [`PRICE`].
+    /// Puts together what the mesh runs: the real services and the greeting, each for money and for
+    /// nothing.
     ///
     /// # Errors
     /// Something is not built, or the disk is full.
     pub(crate) fn lay_out(&self, folder: &Path) -> Result<()> {
         for service in ["filetype", "embed"] {
             let from = self.services.join(service);
-            place(&from.join("component.wasm"), &folder.join(service), None)?;
+            let component = from.join("component.wasm");
             let manifest = fs::read_to_string(from.join("service.toml"))
                 .with_context(|| format!("service {service} is not built"))?;
-            fs::write(folder.join(service).join("service.toml"), manifest)?;
+            place(&component, &folder.join(service), &manifest)?;
+            // The same for nothing: without its prices, which stand last.
+            let (unpriced, _) = manifest
+                .split_once("\n[prices.")
+                .with_context(|| format!("service {service} has no price"))?;
+            let free = format!("{service}-free");
+            let unpriced = renamed(unpriced, service, &free);
+            place(&component, &folder.join(&free), &unpriced)?;
         }
         let manifest = fs::read_to_string(self.guests.join("hello/service.toml"))
             .context("bench/guests is not built")?;
-        place(&self.hello(), &folder.join("hello"), Some(&manifest))?;
-        let paid = manifest.replacen("name = \"hello\"", "name = \"hello-paid\"", 1)
+        place(&self.hello(), &folder.join("hello"), &manifest)?;
+        let paid = renamed(&manifest, "hello", "hello-paid")
             + &format!("\n[prices.hello]\ncall = \"{PRICE}\"\n");
-        place(&self.hello(), &folder.join("hello-paid"), Some(&paid))
+        place(&self.hello(), &folder.join("hello-paid"), &paid)
     }
 }
 
-fn place(component: &Path, folder: &Path, manifest: Option<&str>) -> Result<()> {
+fn renamed(manifest: &str, from: &str, to: &str) -> String {
+    let (from, to) = (format!("name = \"{from}\""), format!("name = \"{to}\""));
+    manifest.replacen(&from, &to, 1)
+}
+
+fn place(component: &Path, folder: &Path, manifest: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::copy(component, folder.join("component.wasm"))
         .with_context(|| format!("cannot copy {}", component.display()))?;
-    if let Some(manifest) = manifest {
-        fs::write(folder.join("service.toml"), manifest)?;
-    }
+    fs::write(folder.join("service.toml"), manifest)?;
     Ok(())
 }
 

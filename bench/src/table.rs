@@ -51,7 +51,6 @@ pub(crate) fn say(line: &str) {
 fn throughput(report: &Report) -> String {
     let mut table = table(&[
         "connections",
-        "what",
         "calls/s",
         "p50 us",
         "p99 us",
@@ -60,8 +59,7 @@ fn throughput(report: &Report) -> String {
     ]);
     for row in &report.throughput {
         table.add_row(cells(&[
-            row.connections.to_string(),
-            name(row.candidate).to_owned(),
+            format!("{:2}  {}", row.connections, name(row.candidate)),
             row.calls_per_second.to_string(),
             row.p50_us.to_string(),
             row.p99_us.to_string(),
@@ -89,8 +87,10 @@ fn models(report: &Report) -> String {
         "model",
         "engine",
         "host",
-        "paid, HTTP",
+        "HTTP, unpaid",
+        "HTTP, paid",
         "host/engine",
+        "unpaid/engine",
         "paid/engine",
     ]);
     for row in &report.models {
@@ -98,8 +98,10 @@ fn models(report: &Report) -> String {
             row.model.to_owned(),
             row.direct_us.to_string(),
             row.host_us.to_string(),
+            row.free_us.to_string(),
             row.paid_us.to_string(),
             row.host_by_direct.to_string(),
+            row.free_by_direct.to_string(),
             row.paid_by_direct.to_string(),
         ]));
     }

@@ -43,8 +43,8 @@ fn greet(request: &IncomingRequest) -> Result<String, String> {
 /// Whoever went away before the answer does not need it: errors end here.
 fn respond(answer: ResponseOutparam, status: u16, body: &Value) {
     let kind = b"application/json".to_vec();
-    let fields = Fields::from_list(&[("content-type".to_owned(), kind)])
-        .unwrap_or_else(|_| Fields::new());
+    let fields =
+        Fields::from_list(&[("content-type".to_owned(), kind)]).unwrap_or_else(|_| Fields::new());
     let response = OutgoingResponse::new(fields);
     let _ = response.set_status_code(status);
     let Ok(outgoing) = response.body() else {
