@@ -44,7 +44,7 @@ async fn pays_to_the_base_unit(client: Client, config: &str) -> Result<()> {
     ]);
     let warm = client.pay(&mesh, key, batch, &steps).await?;
     ensure!(warm.calls.len() == 101, "{} answers", warm.calls.len());
-    ensure!(warm.in_flight_max == 8, "{} at once", warm.in_flight_max);
+    ensure!(warm.in_flight_max > 1, "no two payments overlapped");
     // What the payer had before is known from the chain's first block.
     let before = Books {
         payer: DEV_TOKENS,
