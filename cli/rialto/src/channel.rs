@@ -92,9 +92,13 @@ async fn close(id: Option<&str>, args: &GatewayArgs) -> Result<()> {
     Ok(())
 }
 
+/// The channels that ever held money: a call that was refused may leave a description without any.
 fn stored(args: &GatewayArgs) -> Result<Vec<StoredChannel>> {
     let dir = home::wallet_dir(&home::data_dir(args.data.data_dir.as_deref())?).join("channels");
-    Ok(stored_channels(&dir)?)
+    let mut channels = stored_channels(&dir)?;
+    channels
+        .retain(|stored| !(stored.snapshot.balance.is_zero() && stored.snapshot.charged.is_zero()));
+    Ok(channels)
 }
 
 fn as_json(stored: &StoredChannel) -> Value {

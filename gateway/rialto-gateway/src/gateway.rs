@@ -52,7 +52,7 @@ impl Gateway {
 
 /// The HTTP door of a node.
 ///
-/// The router works with any server; [`serve`](crate::serve) also bounds connections and times.
+/// The router works with any server; [`serve`](crate::serve()) also bounds connections and times.
 pub fn router(node: Node, config: &Config) -> Router {
     let gateway = Arc::new(Gateway {
         node,
