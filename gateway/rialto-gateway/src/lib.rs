@@ -15,6 +15,7 @@ pub mod client;
 mod config;
 mod demand;
 mod gateway;
+mod linger;
 pub mod listing;
 pub mod openapi;
 pub mod problem;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::Config;
+use crate::linger::Lingering;
 
 /// Serves `router` on `listener` until `shutdown` resolves, then stops accepting, lets requests in
 /// progress finish for at most [`Config::drain`], and returns.
@@ -98,10 +99,11 @@ async fn connection(
     if !spoke {
         return;
     }
-    let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
+    let builder = builder(&config);
+    let service = hyper::service::service_fn(move |request| {
+        let request = Lingering::wrap(request, &config);
         router.clone().oneshot(request.map(Body::new))
     });
-    let builder = builder(&config);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -80,6 +80,48 @@ async fn a_body_that_is_too_large_or_too_slow_is_refused() {
     mesh.end().await;
 }
 
+/// A client that writes on while the answer arrives reads that answer, and may go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_read_by_a_client_that_is_still_writing() {
+    let mesh = Mesh::with(tight()).await;
+    let body = 3000;
+    let head = format!(
+        "POST /services/types/add HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\
+         content-length: {body}\r\n\r\n"
+    );
+    let mut stream = connect(&mesh).await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        // Long enough for a server that closes at once to have closed.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.write_all(&[b' '; 1000]).await.unwrap();
+    }
+    let next = b"GET /health HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    stream.write_all(next).await.unwrap();
+    let mut answers = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut answers)).await;
+    read.unwrap().unwrap();
+    let answers = String::from_utf8_lossy(&answers);
+    assert!(answers.starts_with("HTTP/1.1 413"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200"), "{answers}");
+    mesh.end().await;
+}
+
+/// What is thrown away is bounded too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_refused_body_is_cut() {
+    let mesh = Mesh::with(tight()).await;
+    let mut stream = connect(&mesh).await;
+    let head = "POST /services/types/add HTTP/1.1\r\nhost: h\r\n\
+        content-length: 99999999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let cut = timeout(PATIENCE, async {
+        while stream.write_all(&[b' '; 4096]).await.is_ok() {}
+    });
+    assert!(cut.await.is_ok(), "the rest was taken without end");
+    mesh.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_do_not_keep_others_out() {
     let mesh = Mesh::with(tight()).await;
