@@ -18,9 +18,13 @@ pub(crate) enum Format {
     Check,
 }
 
-/// Formats the host's workspace and the guests'.
+/// Formats the host's workspace, the guests' and the fuzz targets'.
 pub(crate) fn format(paths: &Paths, format: Format) -> Result<()> {
-    for folder in [paths.root.clone(), paths.services_source()] {
+    for folder in [
+        paths.root.clone(),
+        paths.services_source(),
+        paths.fuzz_source(),
+    ] {
         let mut command = process::cargo(paths);
         command.args(["fmt", "--all"]).current_dir(folder);
         if format == Format::Check {

@@ -11,6 +11,7 @@ mod assets;
 mod bench;
 mod clients;
 mod digest;
+mod fuzz;
 mod guests;
 mod host;
 mod lock;
@@ -31,6 +32,9 @@ use anyhow::{Result, bail};
 use crate::paths::Paths;
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::instrument::as_compiler() {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,6 +74,7 @@ fn run(arguments: &[String]) -> Result<()> {
         }
         "clients" => no_arguments(task, rest).and_then(|()| clients::install(&paths)),
         "bench" => bench::run(&paths, rest),
+        "fuzz" => fuzz::run(&paths, rest),
         "help" | "--help" | "-h" => help(),
         unknown => bail!("there is no task `{unknown}`; `cargo xtask help` lists them"),
     }
@@ -110,6 +115,8 @@ cargo xtask TASK
   fetch [--install-target]    guests, then every model that they name, into the artifact store
   clients                     install the unmodified clients that the end-to-end tests use
   bench [..]                  run the benchmarks with the arguments left
+  fuzz [TARGET..] [--seconds N]
+                              look for inputs that break a decoder, N seconds a target [60]
   help                        this text
 
 Environment

@@ -78,6 +78,21 @@ impl Paths {
         self.cache.join("tools")
     }
 
+    /// The fuzz targets' own workspace.
+    pub(crate) fn fuzz_source(&self) -> PathBuf {
+        self.root.join("fuzz")
+    }
+
+    /// Inputs that reach new code, one folder a target; kept between runs.
+    pub(crate) fn fuzz_corpus(&self) -> PathBuf {
+        self.cache.join("fuzz-corpus")
+    }
+
+    /// Inputs that broke a property, one folder a target.
+    pub(crate) fn fuzz_found(&self) -> PathBuf {
+        self.cache.join("fuzz-found")
+    }
+
     /// Components that only benchmarks run, laid out as services are.
     pub(crate) fn bench_guests(&self) -> PathBuf {
         self.cache.join("bench-guests")

@@ -125,6 +125,11 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 /// if it failed.
 pub(crate) fn become_command(command: &mut Command) -> Result<()> {
     progress::say(format!("$ {}", line(command)));
+    become_quietly(command)
+}
+
+/// As [`become_command`], saying nothing.
+pub(crate) fn become_quietly(command: &mut Command) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;
@@ -208,14 +213,21 @@ fn word(word: &OsStr) -> String {
     }
 }
 
-fn open_log(paths: &Paths, what: &str) -> Result<PathBuf> {
+/// Where the output of a command [`behind_progress`] is kept.
+pub(crate) fn log_of(paths: &Paths, what: &str) -> PathBuf {
     let name: String = what
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
+    paths
+        .logs()
+        .join(format!("{}.log", name.to_ascii_lowercase()))
+}
+
+fn open_log(paths: &Paths, what: &str) -> Result<PathBuf> {
     let folder = paths.logs();
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    Ok(folder.join(format!("{}.log", name.to_ascii_lowercase())))
+    Ok(log_of(paths, what))
 }
 
 fn last_lines(text: &str, count: usize) -> String {

@@ -29,6 +29,10 @@ impl FromStr for ChannelId {
     /// Parses `0x` and exactly 64 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.strip_prefix("0x").ok_or(ParseChannelIdError)?;
+        // The decoder would skip a second prefix.
+        if digits.len() != HEX_DIGITS {
+            return Err(ParseChannelIdError);
+        }
         digits.parse().map(Self).map_err(|_| ParseChannelIdError)
     }
 }
@@ -102,5 +106,26 @@ impl ChannelConfig {
     #[must_use]
     pub fn delay_in_range(&self) -> bool {
         (WITHDRAW_DELAY_SECS_MIN..=WITHDRAW_DELAY_SECS_MAX).contains(&self.withdraw_delay)
+    }
+}
+
+const HEX_DIGITS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_one_prefix_and_64_digits() {
+        let id = ChannelId(B256::repeat_byte(0xab));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let check = |text: String| {
+            assert_eq!(text.parse::<ChannelId>(), Err(ParseChannelIdError), "{text}");
+        };
+        check(format!("0x{id}"));
+        check("ab".repeat(32));
+        check(format!("0x0x{}", "ab".repeat(31)));
+        check(format!("0x{}", "ab".repeat(31)));
+        check(format!("0x{}", "zz".repeat(32)));
     }
 }

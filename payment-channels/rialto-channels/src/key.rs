@@ -34,9 +34,13 @@ impl SigningKey {
     /// [`KeyError`] for anything else.
     pub fn from_hex(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        // The decoder would skip a second prefix.
+        if digits.len() != HEX_DIGITS {
+            return Err(KeyError::NotHex);
+        }
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes)
-            .map_err(|_| KeyError::NotHex)?;
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| KeyError::NotHex)?;
         Self::from_bytes(&bytes)
     }
 
@@ -74,6 +78,8 @@ pub enum KeyError {
     OutOfRange,
 }
 
+const HEX_DIGITS: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use alloy_primitives::address;
@@ -102,5 +108,6 @@ mod tests {
         check(&"0".repeat(64), KeyError::OutOfRange);
         check(&"f".repeat(64), KeyError::OutOfRange);
         check(&"g".repeat(64), KeyError::NotHex);
+        check(&format!("0x0x{}", "1".repeat(64)), KeyError::NotHex);
     }
 }

@@ -1,0 +1,4 @@
+//! Receipts as JSON.
+#![no_main]
+
+rialto_fuzz::target!(1 << 20, rialto_gateway::fuzzing::receipt);

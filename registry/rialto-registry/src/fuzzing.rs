@@ -1,0 +1,86 @@
+//! What fuzz targets call: manifests that anyone may publish, with the properties that must hold
+//! for all that are accepted. A broken property panics.
+//!
+//! Compiled for the feature `fuzzing` and for tests, and no part of the API. Not here: TOML (the
+//! caller brings the decoder, as the node does) and the loop that makes inputs (`fuzz/`).
+
+use std::str;
+
+use crate::{Digest, Limits, Manifest, MethodName, Name, RawManifest, Source};
+
+/// A manifest's text: refused with reasons, or correct by construction.
+pub fn manifest(data: &[u8], decode: impl Fn(&str) -> Option<RawManifest>) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    let Some(raw) = decode(text) else {
+        return;
+    };
+    match Manifest::try_from(raw) {
+        Ok(manifest) => check(&manifest),
+        Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+}
+
+fn check(manifest: &Manifest) {
+    assert_eq!(
+        manifest.name().as_str().parse::<Name>().as_ref(),
+        Ok(manifest.name())
+    );
+    let version = manifest.version().to_string();
+    assert_eq!(version.parse().ok().as_ref(), Some(manifest.version()));
+    for line in [manifest.description(), manifest.license()] {
+        assert!(!line.trim().is_empty() && line.len() <= 1_000);
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+    let bounds = manifest.limits().bounds();
+    for (method, price) in manifest.prices() {
+        assert_eq!(method.as_str().parse::<MethodName>().as_ref(), Ok(method));
+        assert_eq!(manifest.price(method), Some(price));
+        // Every call within the limits can be quoted, and more input never costs less.
+        let most = price.ceiling(manifest.limits().input_bytes_max, &bounds);
+        let least = price.ceiling(0, &bounds);
+        assert!(matches!((least, most), (Ok(least), Ok(most)) if least <= most));
+    }
+    if let Some(royalty) = manifest.royalty() {
+        assert!(!royalty.publisher.is_zero());
+    }
+    for model in manifest.models() {
+        assert_eq!(manifest.model(model.name.as_str()), Some(model));
+        assert_eq!(
+            model.digest.to_string().parse::<Digest>().as_ref(),
+            Ok(&model.digest)
+        );
+        if let Source::Wheel(wheel) = &model.source {
+            assert!(!wheel.requirement().starts_with('-'));
+            assert!(wheel.path().split('/').all(|part| part != ".."));
+        }
+    }
+    assert!(manifest.models().is_empty() || manifest.grants().tensor);
+    let (limits, cap) = (manifest.limits(), &Limits::CAP);
+    for (limit, cap) in [
+        (limits.memory_bytes_max, cap.memory_bytes_max),
+        (limits.time_ms_max, cap.time_ms_max),
+        (limits.input_bytes_max, cap.input_bytes_max),
+        (limits.output_bytes_max, cap.output_bytes_max),
+        (limits.host_calls_max, cap.host_calls_max),
+    ] {
+        assert!((1..=cap).contains(&limit));
+    }
+}
+
+#[cfg(test)]
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_are_refused_or_correct() {
+        replay::seeds("manifest", |data| {
+            manifest(data, |text| toml::from_str(text).ok());
+        });
+    }
+}
