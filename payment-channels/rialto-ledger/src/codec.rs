@@ -4,14 +4,20 @@
 //! a core's internals cannot silently change the file.
 
 mod channel;
+mod flows;
 mod payment;
 mod receipt;
+mod record;
+
+use std::{mem, ops::Range};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use channel::ChannelRow;
+pub(crate) use flows::{AccountRow, FlowsRow};
 pub(crate) use payment::{AnswerRow, PaymentRow, TotalsRow};
 pub(crate) use receipt::ReceiptRow;
+pub(crate) use record::RecordRow;
 
 /// A record that this version does not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,22 @@ pub(crate) fn encode<R: Row>(row: &R) -> Result<Vec<u8>, Malformed> {
     postcard::to_extend(row, vec![R::VERSION]).map_err(|_| Malformed(R::NAME))
 }
 
+/// Writes a record at the end of `buffer`, after its length; returns where it is.
+pub(crate) fn append<R: Row>(buffer: &mut Vec<u8>, row: &R) -> Result<Range<usize>, Malformed> {
+    let len_at = buffer.len();
+    buffer.extend([0; LEN_BYTES]);
+    let start = buffer.len();
+    buffer.push(R::VERSION);
+    *buffer = postcard::to_extend(row, mem::take(buffer)).map_err(|_| Malformed(R::NAME))?;
+    let end = buffer.len();
+    let len = u32::try_from(end - start).map_err(|_| Malformed(R::NAME))?;
+    buffer
+        .get_mut(len_at..start)
+        .ok_or(Malformed(R::NAME))?
+        .copy_from_slice(&len.to_le_bytes());
+    Ok(start..end)
+}
+
 /// The record of these bytes; nothing may follow it.
 pub(crate) fn decode<R: Row>(bytes: &[u8]) -> Result<R, Malformed> {
     let (version, rest) = bytes.split_first().ok_or(Malformed(R::NAME))?;
@@ -47,6 +69,9 @@ pub(crate) fn decode<R: Row>(bytes: &[u8]) -> Result<R, Malformed> {
         Ok(_) | Err(_) => Err(Malformed(R::NAME)),
     }
 }
+
+/// Bytes of the length before a record that [`append`] writes.
+pub(crate) const LEN_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {

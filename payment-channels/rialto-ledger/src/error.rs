@@ -1,14 +1,14 @@
 //! Errors, one type for each operation.
 
-use std::{io, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use rialto_channels::ChannelId;
 
 /// Why a ledger cannot be opened. The operator's to solve.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder or the writer's thread cannot be made.
-    #[error("ledger cannot be set up")]
+    /// The folder or a thread cannot be made.
+    #[error("ledger cannot be set up: {}", advice(.0))]
     Io(#[from] io::Error),
     /// Another process holds the ledger.
     #[error("ledger is in use by another process")]
@@ -24,9 +24,54 @@ pub enum OpenError {
     /// The file is a database, but not a ledger.
     #[error("file is not a ledger")]
     NotALedger,
-    /// redb cannot open or read the file.
+    /// The files cannot be opened or read.
     #[error("ledger cannot be read")]
-    Storage(#[source] Box<redb::Error>),
+    Storage(#[source] Box<StorageError>),
+    /// A file that holds acknowledged entries is damaged before its end.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+/// Acknowledged entries cannot be read back: bytes before the last whole ones are damaged, or a
+/// file between others is gone. An unfinished end, as a power cut leaves it, is no damage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "segment {segment:016x} of the ledger is damaged at byte {offset}: entries from {missing} on \
+     are missing and later ones are there; stop, copy the ledger's folder, and restore these \
+     segments from a copy of the disk or the channels' state from the payers' vouchers. Starting \
+     without them forgets payments that were acknowledged"
+)]
+pub struct Damaged {
+    /// Number of the segment, as in its file's name.
+    pub segment: u64,
+    /// Where in it.
+    pub offset: u64,
+    /// The first entry that is missing, in the order of acceptance.
+    pub missing: u64,
+}
+
+/// What failed below the ledger. The operator's to solve; every entry that was acknowledged is
+/// on the disk and is found by the next start.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// A file cannot be written, synced or read.
+    #[error("cannot {doing}: {}", advice(source))]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// redb failed.
+    #[error("the database file failed: {}", redb_advice(.0))]
+    Redb(#[from] redb::Error),
+}
+
+impl StorageError {
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
 }
 
 /// Why an entry is not even queued. Nothing was written.
@@ -63,28 +108,86 @@ pub enum CommitError {
     /// A write or sync failed. Whether the entry is durable is unknown; the ledger takes no
     /// more. Stop the process.
     #[error("ledger cannot be written")]
-    Storage(#[source] Arc<redb::Error>),
+    Storage(#[source] Arc<StorageError>),
     /// The writer ended before it answered. Stop the process.
     #[error("ledger's writer is gone")]
     Lost,
+    /// The database of a shared ledger. Unknown after an outage; try again later.
+    #[error(transparent)]
+    Shared(#[from] Arc<crate::SharedError>),
 }
 
 /// Why a record cannot be read. The operator's to solve.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// redb cannot read.
+    /// The files cannot be read.
     #[error("ledger cannot be read")]
-    Storage(#[source] Box<redb::Error>),
+    Storage(#[source] Box<StorageError>),
     /// The bytes of a record are none that this version writes.
     #[error("ledger holds a malformed {0}")]
     Malformed(&'static str),
+    /// A write failed before, so what was acknowledged cannot be entered in the books. Nothing
+    /// of it is lost: solve what the log says, and start again.
+    #[error("ledger stopped after a failed write; its books are complete after the next start")]
+    Stopped,
+    /// The database of a shared ledger.
+    #[error(transparent)]
+    Shared(#[from] Box<crate::SharedError>),
+}
+
+impl From<crate::SharedError> for ReadError {
+    fn from(error: crate::SharedError) -> Self {
+        Self::Shared(Box::new(error))
+    }
+}
+
+impl From<redb::Error> for OpenError {
+    fn from(error: redb::Error) -> Self {
+        Self::Storage(Box::new(error.into()))
+    }
+}
+
+impl From<StorageError> for OpenError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl From<redb::Error> for ReadError {
+    fn from(error: redb::Error) -> Self {
+        Self::Storage(Box::new(error.into()))
+    }
+}
+
+/// The system's reason and what the operator can do about it.
+fn advice(error: &io::Error) -> impl fmt::Display + use<> {
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space on the ledger's disk and start again"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount the ledger's disk writable and start again",
+        io::ErrorKind::PermissionDenied => {
+            "let this user write to the ledger's folder and start again"
+        }
+        _ => "check the ledger's disk and start again",
+    };
+    format!("{error}; {advice}; every entry that was acknowledged is kept")
+}
+
+fn redb_advice(error: &redb::Error) -> String {
+    if let redb::Error::Io(error) = error {
+        return advice(error).to_string();
+    }
+    format!(
+        "{error}; check the ledger's disk and start again; every entry that was acknowledged is kept"
+    )
 }
 
 macro_rules! storage_errors {
     ($($error:ty),*) => {$(
         impl From<$error> for ReadError {
             fn from(error: $error) -> Self {
-                Self::Storage(Box::new(error.into()))
+                redb::Error::from(error).into()
             }
         }
     )*};

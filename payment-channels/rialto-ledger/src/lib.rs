@@ -11,18 +11,25 @@
 //!
 //! Non-goals: replication between machines, protocol decisions, and knowledge of the chain.
 
-mod apply;
 mod codec;
 mod config;
+mod embedded;
 mod entry;
 mod error;
-mod file;
-mod handle;
-mod read;
-mod tables;
-mod writer;
+mod journal;
+mod postgres;
+mod store;
 
 pub use config::Config;
+pub use embedded::{Ledger, Pending, Segment, Storage};
 pub use entry::{Entry, ExactNonce, Movement, PaymentRecord, StoredAnswer, Totals};
-pub use error::{CommitError, EnqueueError, OpenError, ReadError};
-pub use handle::{Ledger, Pending};
+pub use error::{CommitError, Damaged, EnqueueError, OpenError, ReadError, StorageError};
+pub use journal::{
+    Account, AccountBalance, Day, Flow, Flows, JournalLine, Posting, SumOverflow, TrialBalance,
+    claimable,
+};
+pub use postgres::{
+    Begun, Changed, Charged, DatabaseUrl, Duty, Execution, NotADatabaseUrl, Provider, SharedConfig,
+    SharedError, SharedLedger, SharedOpenError,
+};
+pub use store::Store;

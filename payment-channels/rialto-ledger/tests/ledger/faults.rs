@@ -1,5 +1,7 @@
 //! Failing disks: what was acknowledged survives, nothing is retried, nothing more is taken.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use rialto_ledger::{CommitError, Config, EnqueueError, Entry, Ledger};
 
@@ -9,7 +11,15 @@ use crate::{
 };
 
 fn on(disk: &Disk) -> Ledger {
-    Ledger::on_backend(disk.clone(), Config::default()).unwrap()
+    Ledger::on_storage(disk.clone(), slow()).unwrap()
+}
+
+/// The tables are left alone until something waits for them, or the ledger is closed.
+fn slow() -> Config {
+    Config {
+        checkpoint_interval: Duration::from_secs(3600),
+        ..Config::default()
+    }
 }
 
 #[test]
@@ -97,9 +107,9 @@ fn a_full_queue_refuses_at_once() {
     let disk = Disk::default();
     let config = Config {
         queue_max: 2,
-        ..Config::default()
+        ..slow()
     };
-    let ledger = Ledger::on_backend(disk.clone(), config).unwrap();
+    let ledger = Ledger::on_storage(disk.clone(), config).unwrap();
     let mut till = Till::new(1);
     disk.close_gate();
     let written = ledger.enqueue(till.charge_entry(1)).unwrap();
@@ -150,9 +160,11 @@ proptest! {
         group in 1..5_usize,
         fail_at in 1..40_usize,
         kept in proptest::collection::vec(any::<bool>(), 64),
+        checkpoint_bytes in prop_oneof![Just(1), Just(8_000), Just(u64::MAX)],
     ) {
         let disk = Disk::default();
-        let ledger = on(&disk);
+        let ledger =
+            Ledger::on_storage(disk.clone(), Config { checkpoint_bytes, ..slow() }).unwrap();
         disk.fail_sync(fail_at);
         let mut till = Till::new(1);
         let mut acknowledged = Vec::new();
@@ -168,7 +180,10 @@ proptest! {
                 }
             }
         }
+        // Waits until the tables have everything, or never will.
+        let settled = ledger.trial_balance();
         prop_assert_eq!(ledger.is_poisoned(), disk.is_dead());
+        prop_assert!(settled.is_err() || settled.unwrap().is_balanced());
         let disk = disk.after_power_cut(|index| kept[index % kept.len()]);
         drop(ledger);
         let ledger = on(&disk);

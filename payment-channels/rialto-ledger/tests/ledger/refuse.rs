@@ -217,7 +217,7 @@ fn a_file_of_another_format_is_refused() {
             transaction
                 .open_table(meta)
                 .unwrap()
-                .insert("format", 2)
+                .insert("format", 3)
                 .unwrap();
             transaction.commit().unwrap();
         },
@@ -225,8 +225,8 @@ fn a_file_of_another_format_is_refused() {
             matches!(
                 error,
                 OpenError::UnknownFormat {
-                    found: 2,
-                    supported: 1
+                    found: 3,
+                    supported: 2
                 }
             )
         },

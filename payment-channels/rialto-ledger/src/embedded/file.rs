@@ -8,7 +8,8 @@ use std::{
 
 use redb::{Builder, Database, DatabaseError};
 
-use crate::{error::OpenError, tables};
+use super::tables;
+use crate::error::OpenError;
 
 /// Opens the ledger's file in `dir`, or makes both.
 pub(crate) fn open(dir: &Path, builder: &Builder) -> Result<Database, OpenError> {
@@ -59,7 +60,7 @@ pub(crate) fn open_error(error: DatabaseError) -> OpenError {
     if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
         return OpenError::InUse;
     }
-    OpenError::Storage(Box::new(error.into()))
+    redb::Error::from(error).into()
 }
 
 const NAME: &str = "ledger.redb";

@@ -1,4 +1,4 @@
-//! The ledger's handle: opening, queueing, waiting.
+//! The ledger's handle: queueing, waiting, closing.
 
 use std::{
     future::Future,
@@ -6,68 +6,51 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, TrySendError},
     },
     task::{Context, Poll},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
-use redb::{Builder, Database, StorageBackend};
 use tokio::sync::oneshot;
 
+use super::{
+    open,
+    state::Shared,
+    storage::{Folder, Storage},
+    writer::Job,
+};
 use crate::{
     Config, Entry,
     error::{CommitError, EnqueueError, OpenError},
-    file, tables,
-    writer::{Job, Writer},
 };
 
 /// A handle to the ledger; clones share one writer.
 ///
-/// Dropping the last handle writes what is queued, syncs it, and waits for the writer to end.
+/// Dropping the last handle writes what is queued, syncs it, moves all of it into the tables, and
+/// waits for that.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     inner: Arc<Inner>,
 }
 
 impl Ledger {
-    /// Opens the ledger in the folder `dir`, which is made if it is missing. After a crash redb
-    /// first repairs the file, which takes time in proportion to its size.
+    /// Opens the ledger in the folder `dir`, which is made if it is missing. What a crash left in
+    /// the log is moved into the tables first, which takes time in proportion to the log, not to
+    /// the tables. A file of format 1 is upgraded, which takes time in proportion to its size.
     ///
     /// # Errors
     /// [`OpenError`]; the operator's to solve.
     pub fn open(dir: &Path, config: Config) -> Result<Self, OpenError> {
-        let db = file::open(dir, &builder(&config))?;
-        Self::start(db, config)
+        Self::on_storage(Folder::new(dir)?, config)
     }
 
-    /// Opens a ledger on any storage: in memory, or one that fails on purpose.
+    /// Opens a ledger on any storage: a model of a disk, or one that fails on purpose.
     ///
     /// # Errors
     /// [`OpenError`] as for [`Ledger::open`].
-    pub fn on_backend(backend: impl StorageBackend, config: Config) -> Result<Self, OpenError> {
-        let db = builder(&config)
-            .create_with_backend(backend)
-            .map_err(file::open_error)?;
-        tables::prepare(&db)?;
-        Self::start(db, config)
-    }
-
-    fn start(db: Database, config: Config) -> Result<Self, OpenError> {
-        let db = Arc::new(db);
-        let poisoned = Arc::new(AtomicBool::new(false));
-        let (jobs, queue) = sync_channel(config.queue_max);
-        let writer = Writer::new(Arc::clone(&db), queue, Arc::clone(&poisoned), config)?;
-        let thread = thread::Builder::new()
-            .name("rialto-ledger".into())
-            .spawn(|| writer.run())?;
-        let inner = Inner {
-            jobs: Some(jobs),
-            thread: Some(thread),
-            poisoned,
-            db,
-        };
+    pub fn on_storage(storage: impl Storage, config: Config) -> Result<Self, OpenError> {
+        let inner = open::start(Arc::new(storage), config)?;
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -104,11 +87,11 @@ impl Ledger {
     /// Whether a write failed, so that the process should stop.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        self.inner.poisoned.load(Ordering::Acquire)
+        self.inner.shared.is_poisoned()
     }
 
-    pub(crate) fn db(&self) -> &Database {
-        &self.inner.db
+    pub(super) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 }
 
@@ -142,27 +125,21 @@ impl Future for Pending {
 }
 
 #[derive(Debug)]
-struct Inner {
-    jobs: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
-    poisoned: Arc<AtomicBool>,
-    db: Arc<Database>,
+pub(super) struct Inner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: Option<SyncSender<Job>>,
+    /// In the order in which they end.
+    pub(super) threads: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Without senders the writer empties the queue and ends.
+        // Without senders the writer empties the queue and ends, and then the others do.
         self.jobs = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the ledger's writer panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the ledger panicked");
+            }
         }
     }
-}
-
-fn builder(config: &Config) -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(config.cache_bytes);
-    builder
 }

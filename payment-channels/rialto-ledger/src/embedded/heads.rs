@@ -1,0 +1,86 @@
+//! What a channel's next state is checked against, for the channels used last.
+
+use std::collections::HashMap;
+
+use alloy_primitives::U256;
+use rialto_channels::{Amount, ChannelId, payee::ChannelSnapshot};
+
+/// The figures of a channel's newest accepted state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) version: u64,
+    pub(super) balance: Amount,
+    pub(super) claimed: Amount,
+    pub(super) charged: Amount,
+    pub(super) refund_nonce: U256,
+}
+
+impl From<&ChannelSnapshot> for Head {
+    fn from(channel: &ChannelSnapshot) -> Self {
+        Self {
+            version: channel.version,
+            balance: channel.balance,
+            claimed: channel.claimed,
+            charged: channel.charged,
+            refund_nonce: channel.refund_nonce,
+        }
+    }
+}
+
+/// A bounded memory of heads: what was not used while `max` others were is forgotten, and read
+/// from the tables when it is needed again.
+#[derive(Debug)]
+pub(super) struct Heads {
+    max: usize,
+    recent: HashMap<ChannelId, Head>,
+    older: HashMap<ChannelId, Head>,
+}
+
+impl Heads {
+    /// Keeps at least `max` and at most twice as many.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max: max.max(1),
+            recent: HashMap::new(),
+            older: HashMap::new(),
+        }
+    }
+
+    pub(super) fn get(&self, id: &ChannelId) -> Option<Head> {
+        self.recent.get(id).or_else(|| self.older.get(id)).copied()
+    }
+
+    pub(super) fn put(&mut self, id: ChannelId, head: Head) {
+        if self.recent.len() >= self.max && !self.recent.contains_key(&id) {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(id, head);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_channels::B256;
+
+    use super::*;
+
+    #[test]
+    fn the_last_used_are_kept_and_the_number_is_bounded() {
+        let mut heads = Heads::new(3);
+        let id = |number| ChannelId(B256::from(U256::from(number)));
+        let head = |version| Head {
+            version,
+            ..Head::default()
+        };
+        for number in 0..100 {
+            heads.put(id(number), head(number));
+            assert!(heads.recent.len() + heads.older.len() <= 6);
+            for kept in number.saturating_sub(2)..=number {
+                assert_eq!(heads.get(&id(kept)), Some(head(kept)));
+            }
+        }
+        assert_eq!(heads.get(&id(1)), None);
+        heads.put(id(99), head(1_000));
+        assert_eq!(heads.get(&id(99)), Some(head(1_000)));
+    }
+}
