@@ -2,3 +2,4 @@
 
 pub mod guests;
 pub mod mesh;
+pub mod postgres;

@@ -1,0 +1,315 @@
+//! Changing a channel: lock its row, resume the state machine, let it decide, store, commit.
+
+use std::collections::BTreeSet;
+
+use rialto_channels::{
+    Amount, ChainTime, ChannelId,
+    payee::{ChannelSnapshot, PayeeChannel, Reservation, SharedState},
+};
+use sqlx::{PgConnection, Row};
+
+use super::{
+    Execution, SharedError, SharedLedger,
+    fault::{Failure, Patience},
+    rows,
+};
+
+/// What became of a channel.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// What the state machine said.
+    pub outcome: T,
+    /// The channel afterwards, calls of all replicas included.
+    pub channel: PayeeChannel,
+}
+
+impl SharedLedger {
+    /// Enters a channel as its snapshot says, unless a replica did so before.
+    ///
+    /// # Errors
+    /// [`SharedError`].
+    pub async fn enter(&self, snapshot: &ChannelSnapshot) -> Result<(), SharedError> {
+        let mut backoff = self.backoff(Patience::BeforeWork);
+        loop {
+            let entered = async {
+                let mut connection = self.pool().acquire().await?;
+                insert(&mut connection, &SharedState::at_rest(snapshot.clone())).await
+            };
+            match entered.await {
+                Ok(_) => return Ok(()),
+                Err(failure) => backoff.again(failure).await?,
+            }
+        }
+    }
+
+    /// Lets `work` change a channel under its lock; durable when this returns. `work` is called
+    /// again, on the channel as it is then, if another replica was in the way.
+    ///
+    /// # Errors
+    /// [`SharedError`]; [`SharedError::UnknownChannel`] if it was never entered.
+    pub async fn change<T: Send>(
+        &self,
+        id: ChannelId,
+        in_flight_max: usize,
+        mut work: impl FnMut(&mut PayeeChannel) -> T + Send,
+    ) -> Result<Changed<T>, SharedError> {
+        let mut backoff = self.backoff(Patience::BeforeWork);
+        loop {
+            match self
+                .try_change(id, in_flight_max, &NO_ATTEMPT, &mut work)
+                .await
+            {
+                Ok(changed) => return Ok(changed),
+                Err(failure) => backoff.again(failure).await?,
+            }
+        }
+    }
+
+    /// Reserves on a channel for an execution, which keeps the reservation until it ends. As for
+    /// [`SharedLedger::change`], `work` may be called again.
+    ///
+    /// # Errors
+    /// [`SharedError`]; nothing is reserved. What `work` refused is the outcome, not an error.
+    pub async fn reserve<E: Send>(
+        &self,
+        execution: &mut Execution,
+        id: ChannelId,
+        in_flight_max: usize,
+        mut work: impl FnMut(&mut PayeeChannel) -> Result<Reservation, E> + Send,
+    ) -> Result<Changed<Result<(), E>>, SharedError> {
+        if self.is_down() {
+            return Err(SharedError::Down);
+        }
+        let mut backoff = self.backoff(Patience::BeforeWork);
+        loop {
+            let attempt = *execution.attempt();
+            let mut work =
+                |channel: &mut PayeeChannel| work(channel).map(|reservation| reservation.number());
+            match self
+                .try_change(id, in_flight_max, &attempt, &mut work)
+                .await
+            {
+                Ok(Changed { outcome, channel }) => {
+                    let outcome = outcome.map(|number| execution.hold(id, number));
+                    return Ok(Changed { outcome, channel });
+                }
+                Err(failure) => backoff.again(failure).await?,
+            }
+        }
+    }
+
+    async fn try_change<T: Send>(
+        &self,
+        id: ChannelId,
+        in_flight_max: usize,
+        attempt: &[u8; 16],
+        work: &mut (impl FnMut(&mut PayeeChannel) -> T + Send),
+    ) -> Result<Changed<T>, Failure> {
+        let mut transaction = self.pool().begin().await?;
+        // Rows of this very attempt are of a try whose commit was not heard of.
+        let mut open = Open::lock(&mut transaction, id, in_flight_max, Some(attempt)).await?;
+        let outcome = work(&mut open.channel);
+        open.store(&mut transaction, self.replica(), attempt)
+            .await?;
+        transaction.commit().await?;
+        Ok(Changed {
+            outcome,
+            channel: open.channel,
+        })
+    }
+}
+
+/// A channel whose row this transaction has locked.
+pub(super) struct Open {
+    pub(super) channel: PayeeChannel,
+    before: SharedState,
+    /// Calls that count no more: their rows go with this change.
+    dead: Vec<i64>,
+}
+
+impl Open {
+    pub(super) async fn lock(
+        transaction: &mut PgConnection,
+        id: ChannelId,
+        in_flight_max: usize,
+        without: Option<&[u8; 16]>,
+    ) -> Result<Self, Failure> {
+        let row = sqlx::query(LOCK)
+            .bind(id.0.as_slice())
+            .fetch_optional(&mut *transaction)
+            .await?
+            .ok_or(SharedError::UnknownChannel)?;
+        let abandoned: bool = row.try_get("abandoned")?;
+        let refunding: Option<&str> = row.try_get("refunding")?;
+        let mut before = SharedState {
+            next_number: rows::number(&row, "next_number")?,
+            needs_view: row.try_get("needs_view")?,
+            view_floor: ChainTime::new(rows::number(&row, "view_floor")?),
+            refunding: refunding.is_some(),
+            ..SharedState::at_rest(rows::snapshot(row.try_get("state")?)?)
+        };
+        let mut dead = Vec::new();
+        // Only after the lock: in a statement of its own, which sees what was committed before it.
+        for row in sqlx::query(IN_FLIGHT)
+            .bind(id.0.as_slice())
+            .fetch_all(&mut *transaction)
+            .await?
+        {
+            let attempt: &[u8] = row.try_get("attempt")?;
+            let counts = without.is_none_or(|without| attempt != without);
+            if counts && row.try_get("alive")? {
+                let number = rows::number(&row, "number")?;
+                before
+                    .in_flight
+                    .insert(number, rows::amount(&row, "price")?);
+            } else {
+                dead.push(row.try_get("number")?);
+            }
+        }
+        let mut channel =
+            PayeeChannel::resume(before.clone(), in_flight_max).map_err(SharedError::from)?;
+        if abandoned {
+            channel.abandon_refund();
+        }
+        Ok(Self {
+            channel,
+            before,
+            dead,
+        })
+    }
+
+    /// Writes what changed; nothing if nothing did.
+    pub(super) async fn store(
+        &self,
+        transaction: &mut PgConnection,
+        replica: &str,
+        attempt: &[u8; 16],
+    ) -> Result<(), Failure> {
+        let after = self.channel.share();
+        if after == self.before && self.dead.is_empty() {
+            return Ok(());
+        }
+        let id = after.snapshot.id;
+        // Always, even if only calls in flight changed: see the module above.
+        update(transaction, &self.before, &after, replica).await?;
+        for (number, price) in &after.in_flight {
+            if !self.before.in_flight.contains_key(number) {
+                insert_call(transaction, id, *number, *price, replica, attempt).await?;
+            }
+        }
+        let gone: BTreeSet<i64> = self
+            .before
+            .in_flight
+            .keys()
+            .filter(|number| !after.in_flight.contains_key(number))
+            .map(|number| rows::stored(*number, "reservation"))
+            .chain(self.dead.iter().copied().map(Ok))
+            .collect::<Result<_, _>>()?;
+        for number in gone {
+            sqlx::query("DELETE FROM rialto_in_flight WHERE channel = $1 AND number = $2")
+                .bind(id.0.as_slice())
+                .bind(number)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+async fn insert_call(
+    transaction: &mut PgConnection,
+    channel: ChannelId,
+    number: u64,
+    price: Amount,
+    replica: &str,
+    attempt: &[u8; 16],
+) -> Result<(), Failure> {
+    sqlx::query(INSERT_CALL)
+        .bind(channel.0.as_slice())
+        .bind(rows::stored(number, "reservation")?)
+        .bind(price.to_string())
+        .bind(replica)
+        .bind(&attempt[..])
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+/// Enters a channel; returns whether it is new.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    state: &SharedState,
+) -> Result<bool, Failure> {
+    let done = bind_state(sqlx::query(INSERT), state)?
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Overwrites a channel's row; the caller holds its lock.
+pub(super) async fn update(
+    transaction: &mut PgConnection,
+    before: &SharedState,
+    after: &SharedState,
+    replica: &str,
+) -> Result<(), Failure> {
+    let begins_refund = after.refunding && !before.refunding;
+    bind_state(sqlx::query(UPDATE), after)?
+        .bind(after.refunding)
+        .bind(begins_refund.then_some(replica))
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn bind_state<'q>(query: Query<'q>, state: &SharedState) -> Result<Query<'q>, SharedError> {
+    let snapshot = &state.snapshot;
+    Ok(query
+        .bind(snapshot.id.0.to_vec())
+        .bind(rows::stored(snapshot.version, "version")?)
+        .bind(rows::snapshot_bytes(snapshot)?)
+        .bind(snapshot.balance.to_string())
+        .bind(snapshot.claimed.to_string())
+        .bind(snapshot.charged.to_string())
+        .bind(snapshot.ceiling().to_string())
+        .bind(snapshot.charged > snapshot.claimed)
+        .bind(rows::stored(state.next_number, "reservation")?)
+        .bind(state.needs_view)
+        .bind(rows::stored(state.view_floor.get(), "block time")?))
+}
+
+/// Of changes that reserve nothing.
+const NO_ATTEMPT: [u8; 16] = [0; 16];
+
+const LOCK: &str = "
+SELECT state, next_number, needs_view, view_floor, refunding,
+       refunding IS NOT NULL AND NOT EXISTS (
+           SELECT 1 FROM rialto_replicas r
+           WHERE r.id = c.refunding AND r.lease_until > clock_timestamp()) AS abandoned
+FROM rialto_channels c WHERE id = $1 FOR UPDATE OF c";
+
+const IN_FLIGHT: &str = "
+SELECT number, CAST(price AS text) AS price, attempt,
+       EXISTS (SELECT 1 FROM rialto_replicas r
+               WHERE r.id = f.replica AND r.lease_until > clock_timestamp()) AS alive
+FROM rialto_in_flight f WHERE channel = $1";
+
+const INSERT_CALL: &str = "
+INSERT INTO rialto_in_flight (channel, number, price, replica, attempt)
+VALUES ($1, $2, CAST($3 AS numeric), $4, $5)";
+
+const INSERT: &str = "
+INSERT INTO rialto_channels (id, version, state, balance, claimed, charged, ceiling, owing,
+                             next_number, needs_view, view_floor)
+VALUES ($1, $2, $3, CAST($4 AS numeric), CAST($5 AS numeric), CAST($6 AS numeric),
+        CAST($7 AS numeric), $8, $9, $10, $11)
+ON CONFLICT (id) DO NOTHING";
+
+const UPDATE: &str = "
+UPDATE rialto_channels SET version = $2, state = $3, balance = CAST($4 AS numeric),
+    claimed = CAST($5 AS numeric), charged = CAST($6 AS numeric), ceiling = CAST($7 AS numeric),
+    owing = $8, next_number = $9, needs_view = $10, view_floor = $11,
+    refunding = CASE WHEN $12 THEN COALESCE($13, refunding) END
+WHERE id = $1";
