@@ -28,4 +28,5 @@ mod upgrade;
 mod writer;
 
 pub use handle::{Ledger, Pending};
+pub use state::Timing;
 pub use storage::{Segment, Storage};

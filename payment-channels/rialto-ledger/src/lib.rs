@@ -16,12 +16,15 @@ mod config;
 mod embedded;
 mod entry;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod postgres;
 mod store;
 
 pub use config::Config;
-pub use embedded::{Ledger, Pending, Segment, Storage};
+pub use embedded::{Ledger, Pending, Segment, Storage, Timing};
 pub use entry::{Entry, ExactNonce, Movement, PaymentRecord, StoredAnswer, Totals};
 pub use error::{CommitError, Damaged, EnqueueError, OpenError, ReadError, StorageError};
 pub use journal::{

@@ -3,7 +3,7 @@
 //! Moving them is never on the way of a call: callers wait for the log alone. Runs are long, so
 //! that an entry's share of a transaction is small, and bounded, so that memory is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
@@ -38,6 +38,7 @@ pub(super) fn run(shared: Arc<Shared>) {
 }
 
 fn move_run(shared: &Shared) -> bool {
+    let start = Instant::now();
     let run = shared.take_generation();
     if let Err(error) = apply::apply(&shared.db, &run, &shared.config) {
         // The run stays where readers find it, and in the log for the next start.
@@ -47,6 +48,7 @@ fn move_run(shared: &Shared) -> bool {
     add_to_filter(&shared.filter, &run);
     shared.finish_generation(&run);
     shared.pool.retire(run.last);
+    shared.time(|timing| timing.apply += start.elapsed());
     true
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     open,
-    state::Shared,
+    state::{Shared, Timing},
     storage::{Folder, Storage},
     writer::Job,
 };
@@ -88,6 +88,12 @@ impl Ledger {
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.inner.shared.is_poisoned()
+    }
+
+    /// Where the ledger's time went since it was opened.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.inner.shared.timing()
     }
 
     pub(super) fn shared(&self) -> &Shared {

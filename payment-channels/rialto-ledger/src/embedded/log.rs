@@ -12,6 +12,7 @@ mod replay;
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 pub(super) use frame::{FRAME_HEAD_BYTES, FrameHead};
@@ -33,8 +34,13 @@ impl Log {
         Self { pool, open: None }
     }
 
-    /// Writes a group and syncs it. `bytes` start with room for the frame's head.
-    pub(super) fn append(&mut self, bytes: &mut [u8], head: &FrameHead) -> Result<(), LogError> {
+    /// Writes a group and syncs it; returns how long the sync took. `bytes` start with room for
+    /// the frame's head.
+    pub(super) fn append(
+        &mut self,
+        bytes: &mut [u8],
+        head: &FrameHead,
+    ) -> Result<Duration, LogError> {
         let len = u64_of(frame::padded(bytes.len()));
         let fits = |open: &Ready| open.at + len <= open.len;
         let mut open = match self.open.take() {
@@ -45,16 +51,18 @@ impl Log {
         open.segment
             .write(open.at, bytes)
             .map_err(StorageError::io("write the ledger's log"))?;
+        let start = Instant::now();
         open.segment
             .sync()
             .map_err(StorageError::io("sync the ledger's log"))?;
+        let sync = start.elapsed();
         open.at += len;
         open.last = head.last();
         if open.at > open.len / 2 {
             self.pool.lock().spare_wanted = true;
         }
         self.open = Some(open);
-        Ok(())
+        Ok(sync)
     }
 
     /// Gives up the segment being written; the pool removes it with the others.

@@ -27,6 +27,24 @@ pub(super) struct Shared {
     progress: Mutex<Progress>,
     moved: Condvar,
     poisoned: AtomicBool,
+    timing: Mutex<Timing>,
+}
+
+/// Where the ledger's time went since it was opened, in wall-clock time of its own threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Entries accepted.
+    pub entries: u64,
+    /// Groups written.
+    pub groups: u64,
+    /// Deciding on entries and encoding them.
+    pub decide: Duration,
+    /// Checksums and handing the bytes to the system, and making segments.
+    pub append: Duration,
+    /// Waiting for the disk.
+    pub sync: Duration,
+    /// Moving entries into the tables; on no caller's way.
+    pub apply: Duration,
 }
 
 /// What is acknowledged, as far as it is not in the tables.
@@ -108,6 +126,7 @@ impl Shared {
             }),
             moved: Condvar::new(),
             poisoned: AtomicBool::new(false),
+            timing: Mutex::default(),
         }
     }
 
@@ -248,6 +267,14 @@ impl Shared {
 
     pub(super) fn applied(&self) -> u64 {
         self.progress().applied
+    }
+
+    pub(super) fn time(&self, add: impl FnOnce(&mut Timing)) {
+        add(&mut self.timing.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn timing(&self) -> Timing {
+        *self.timing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_poisoned(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, mpsc::Receiver},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::oneshot;
@@ -100,6 +100,7 @@ impl Writer {
 
     /// Returns each entry's own outcome once all that was accepted is durable.
     fn commit(&mut self, group: &[Job]) -> Result<Outcomes, StorageError> {
+        let start = Instant::now();
         let recorded_at = unix_secs();
         let frame =
             Vec::with_capacity(FRAME_HEAD_BYTES + group.iter().map(Job::size).sum::<usize>());
@@ -119,11 +120,19 @@ impl Writer {
             count,
             recorded_at,
         };
-        match self.log.append(&mut frame, &head) {
+        let decided = Instant::now();
+        let sync = match self.log.append(&mut frame, &head) {
             Err(LogError::Storage(error)) => return Err(error),
             Err(LogError::Malformed(error)) => return Err(redb::Error::from(error).into()),
-            Ok(()) => {}
-        }
+            Ok(sync) => sync,
+        };
+        self.shared.time(|timing| {
+            timing.entries += u64::from(count);
+            timing.groups += 1;
+            timing.decide += decided - start;
+            timing.append += decided.elapsed().saturating_sub(sync);
+            timing.sync += sync;
+        });
         generation.bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
         generation.frames = vec![Arc::new(frame)];
         self.shared.publish(generation);

@@ -33,6 +33,7 @@ struct State {
     fail_from_sync: Option<usize>,
     bytes_max: Option<usize>,
     dead: bool,
+    read_only: bool,
     closed_gate: bool,
     waiting: usize,
 }
@@ -73,6 +74,9 @@ impl State {
     }
 
     fn alive(&self) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         if self.dead {
             return Err(io::Error::other("the disk does not answer"));
         }
@@ -113,6 +117,11 @@ impl Disk {
         state.bytes_max = Some(state.files.values().map(|file| file.seen.len()).sum());
     }
 
+    /// From now on nothing can be written.
+    pub(crate) fn turn_read_only(&self) {
+        self.state().read_only = true;
+    }
+
     /// Whether the disk has failed for good.
     pub(crate) fn is_dead(&self) -> bool {
         self.state().dead
@@ -148,6 +157,16 @@ impl Disk {
     /// only this many bytes.
     pub(crate) fn after_torn_write(&self, bytes: usize) -> Self {
         self.cut(|_| true, |len| bytes.min(len))
+    }
+
+    /// Another disk in the same state, what was not synced included.
+    pub(crate) fn copy(&self) -> Self {
+        let state = self.state();
+        Self::of(State {
+            files: state.files.clone(),
+            unsynced: state.unsynced.clone(),
+            ..State::default()
+        })
     }
 
     /// Length of the last write that was not synced.
@@ -195,10 +214,13 @@ impl Disk {
         for file in files.values_mut() {
             file.seen = file.safe.clone();
         }
-        let state = State {
+        Self::of(State {
             files,
             ..State::default()
-        };
+        })
+    }
+
+    fn of(state: State) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),

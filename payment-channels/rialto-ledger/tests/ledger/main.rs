@@ -3,10 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod books;
 mod bounds;
+mod conformance;
 mod crash;
 mod disk;
 mod faults;
 mod fixture;
+mod growth;
+mod log;
 mod record;
 mod refuse;
+mod shared;
+mod upgrade;
