@@ -28,5 +28,7 @@ mod upgrade;
 mod writer;
 
 pub use handle::{Ledger, Pending};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use log::fuzz_log;
 pub use state::Timing;
 pub use storage::{Segment, Storage};

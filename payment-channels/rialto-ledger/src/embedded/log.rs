@@ -7,6 +7,8 @@
 //! Non-goals: what the entries mean.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod replay;
 
 use std::{
@@ -16,6 +18,8 @@ use std::{
 };
 
 pub(super) use frame::{FRAME_HEAD_BYTES, FrameHead};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzing::fuzz_log;
 pub(super) use replay::{Frame, Replay};
 
 use super::storage::{Segment, Storage};
