@@ -1,7 +1,7 @@
-//! The durable record of money on one machine: channel states, payments, receipts and totals, on
-//! redb.
+//! The durable record of money: channel states, payments, receipts and totals. [`Ledger`] is one
+//! machine's, on redb; [`SharedLedger`] is a fleet's, on PostgreSQL; what both do is [`Store`].
 //!
-//! One operating-system thread writes. Entries wait in a bounded queue; everything waiting is
+//! On one machine, one operating-system thread writes. Entries wait in a bounded queue; everything waiting is
 //! written in one transaction and synced once (group commit), and only then are the callers told.
 //! That is rule M4: a voucher is durable before its answer is complete. Rule M5, one execution
 //! per payment id, is kept here too: a payment key is stored at most once.
@@ -9,8 +9,11 @@
 //! A write or sync that fails poisons the ledger: nothing more is accepted, and the process
 //! should exit. After a failed sync nobody knows what the disk holds, so it is never retried.
 //!
-//! Non-goals: replication between machines, protocol decisions, and knowledge of the chain.
+//! In a fleet the database keeps the same rules over all replicas; see [`SharedLedger`].
+//!
+//! Non-goals: replicating storage, protocol decisions, and knowledge of the chain.
 
+mod audit;
 mod codec;
 mod config;
 mod embedded;
@@ -23,6 +26,9 @@ mod journal;
 mod postgres;
 mod store;
 
+pub use audit::{
+    Audit, Audited, ChainFacts, ChannelFact, Difference, Finding, ReceiverFact,
+};
 pub use config::Config;
 pub use embedded::{Ledger, Pending, Segment, Storage, Timing};
 pub use entry::{Entry, ExactNonce, Movement, PaymentRecord, StoredAnswer, Totals};
