@@ -30,12 +30,19 @@
 mod amount;
 mod authorization;
 mod channel;
+pub mod claims;
+mod confirmations;
 pub mod digest;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
+pub mod offer_receipt;
 pub mod payee;
 pub mod payer;
 pub mod price;
 pub mod receipt;
+pub mod royalty;
 mod signature;
 mod time;
 mod typed;
@@ -50,6 +57,7 @@ pub use channel::{
     ChannelConfig, ChannelId, ParseChannelIdError, SettlementDomain, TokenDomain,
     WITHDRAW_DELAY_SECS_MAX, WITHDRAW_DELAY_SECS_MIN,
 };
+pub use confirmations::{Confirmations, ConfirmationsError, Depth};
 pub use key::{KeyError, SigningKey};
 pub use signature::{Signature, SignatureError, recover};
 pub use time::ChainTime;

@@ -1,5 +1,7 @@
-//! Fixtures for tests: hostile guests, node processes and stranger clients.
+//! Fixtures for tests: hostile guests, node processes, chain endpoints that fail, and stranger
+//! clients.
 
 pub mod guests;
 pub mod mesh;
+pub mod proxy;
 pub mod postgres;

@@ -35,8 +35,10 @@ impl ChainClient {
             }
             let data = claim_data(&good)?;
             let receipt = self.send(self.contracts().settlement, data).await?;
+            let done = self.outcome(&receipt);
             outcome.transactions.push(receipt.transaction_hash);
             outcome.claimed.extend(claimed_in(&receipt));
+            outcome.done.push(done);
         }
         Ok(outcome)
     }

@@ -7,6 +7,7 @@ use alloy::sol_types::{Panic, Revert, SolError};
 use alloy::transports::http::reqwest;
 use alloy::transports::{RpcError, TransportError, TransportErrorKind};
 
+use super::endpoints::{OtherChain, other_chain};
 use crate::contracts;
 
 /// Why a client did not connect. All are the operator's to mend.
@@ -58,6 +59,24 @@ pub enum ChainError {
         /// The transaction, if it was mined; `None` if the simulation stopped it.
         transaction: Option<B256>,
     },
+    /// Every endpoint that answers belongs to another chain: the operator's to mend. Nothing was
+    /// sent.
+    #[error("the RPC endpoint is of chain {found}, not {expected}")]
+    WrongChain {
+        /// The chain id that was asked for.
+        expected: u64,
+        /// The chain id of the endpoint.
+        found: u64,
+    },
+    /// Another transaction of the same account took its nonce: it will never be mined.
+    #[error("transaction {transaction} lost its nonce to another one and will never be mined")]
+    Superseded {
+        /// Its hash.
+        transaction: B256,
+    },
+    /// What the chain said does not hold together: it changed while it was read. Ask again.
+    #[error("the chain changed while it was read")]
+    Changed,
     /// The transaction was sent and not confirmed in time. It may still be mined: look before
     /// sending another.
     #[error("transaction {transaction} was not confirmed within {} s", waited.as_secs())]
@@ -89,6 +108,10 @@ pub enum ChainError {
     /// A value does not fit the contract's type: a fault of the caller.
     #[error("{0} does not fit the contract's type")]
     OutOfRange(&'static str),
+    /// What must be remembered of a transaction could not be stored, so it was not submitted: see
+    /// the store's own error.
+    #[error("a transaction could not be remembered before it was sent")]
+    NotKept(#[source] super::kept::KeepError),
     /// The signer failed: a fault of ours.
     #[error("transaction not signed")]
     Sign(#[source] alloy::signers::Error),
@@ -116,6 +139,9 @@ impl ChainError {
 
 /// Sorts an endpoint's error.
 pub(super) fn from_rpc(error: TransportError) -> ChainError {
+    if let Some(OtherChain { expected, found }) = other_chain(&error) {
+        return ChainError::WrongChain { expected, found };
+    }
     match error {
         RpcError::ErrorResp(payload) => {
             let message = payload.message.to_string();
@@ -136,6 +162,21 @@ pub(super) fn from_rpc(error: TransportError) -> ChainError {
             ChainError::BadAnswer(format!("{what} is not supported"))
         }
         RpcError::LocalUsageError(error) => ChainError::BadAnswer(error.to_string()),
+    }
+}
+
+/// What went wrong, in a few words and without the endpoint's URL (M7).
+pub(super) fn describe(error: &TransportError) -> String {
+    let RpcError::Transport(TransportErrorKind::Custom(cause)) = error else {
+        let mut words = error.to_string();
+        words.truncate(words.floor_char_boundary(WORDS_MAX));
+        return words;
+    };
+    match cause.downcast_ref::<reqwest::Error>() {
+        Some(error) if error.is_timeout() => "no answer in time".to_owned(),
+        Some(error) if error.is_connect() => "no connection".to_owned(),
+        Some(_) => "the connection broke".to_owned(),
+        None => cause.to_string(),
     }
 }
 
@@ -162,7 +203,7 @@ pub(super) fn never_left(error: &TransportError) -> bool {
 
 fn revert_name(data: &Bytes) -> String {
     if let Ok(revert) = Revert::abi_decode(data) {
-        return revert.reason;
+        return one_line(&revert.reason);
     }
     if let Ok(panic) = Panic::abi_decode(data) {
         return panic_name(panic.code);
@@ -174,12 +215,24 @@ fn revert_name(data: &Bytes) -> String {
     }
 }
 
+/// A contract's own text, as a log or a terminal can show it.
+fn one_line(reason: &str) -> String {
+    let visible = reason.chars().filter(|c| !c.is_control()).take(WORDS_MAX);
+    let line: String = visible.collect();
+    if line.trim().is_empty() {
+        return "without a reason".to_owned();
+    }
+    line
+}
+
 fn panic_name(code: U256) -> String {
     format!("Panic({code:#x})")
 }
 
 /// What go-ethereum and its followers use for reverted calls.
 const REVERT_CODE: i64 = 3;
+/// Bytes of an endpoint's words that are kept for a log.
+const WORDS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +260,13 @@ mod tests {
             "ClaimExceedsBalance",
         );
         check(Revert::from("no money").abi_encode(), "no money");
+        check(
+            Revert::from("\u{1b}[31mno\n money").abi_encode(),
+            "[31mno money",
+        );
+        check(Revert::from("").abi_encode(), "without a reason");
+        let long = Revert::from("x".repeat(10_000)).abi_encode();
+        check(long, &"x".repeat(WORDS_MAX));
         let panic = Panic {
             code: U256::from(0x11),
         };

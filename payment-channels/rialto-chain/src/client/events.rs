@@ -6,7 +6,7 @@ use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::SolEventInterface;
 use rialto_channels::{Amount, ChainTime, ChannelId};
 
-use super::error::from_rpc;
+use super::follow::STEP_BLOCKS_MAX;
 use super::{ChainClient, ChainError};
 use crate::contracts::IBatchSettlement::IBatchSettlementEvents as Raw;
 
@@ -15,6 +15,8 @@ use crate::contracts::IBatchSettlement::IBatchSettlementEvents as Raw;
 pub struct Event {
     /// The block's number.
     pub block: u64,
+    /// The block's hash.
+    pub block_hash: B256,
     /// The transaction.
     pub transaction: B256,
     /// What happened.
@@ -77,6 +79,21 @@ pub enum ChannelEvent {
     },
 }
 
+impl ChannelEvent {
+    /// The channel that it is about; a settlement is about a receiver.
+    #[must_use]
+    pub fn channel(&self) -> Option<ChannelId> {
+        match self {
+            Self::Deposited { channel, .. }
+            | Self::Claimed { channel, .. }
+            | Self::Refunded { channel, .. }
+            | Self::WithdrawInitiated { channel, .. }
+            | Self::WithdrawFinalized { channel, .. } => Some(*channel),
+            Self::Settled { .. } => None,
+        }
+    }
+}
+
 impl ChainClient {
     /// The events from block `from` on, oldest first, and the block to go on from. Blocks without
     /// enough confirmations are left for later; one call looks at 2,000 blocks at most.
@@ -89,27 +106,39 @@ impl ChainClient {
         let Some(last) = latest.checked_sub(shallow).filter(|last| *last >= from) else {
             return Ok((Vec::new(), from));
         };
-        let last = last.min(from.saturating_add(EVENT_BLOCKS_MAX - 1));
+        let last = last.min(from.saturating_add(STEP_BLOCKS_MAX - 1));
+        let events = self.events_within(from, last).await?;
+        Ok((events, last.saturating_add(1)))
+    }
+
+    /// The events of the blocks from `first` to `last`, oldest first.
+    pub(super) async fn events_within(
+        &self,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<Event>, ChainError> {
         let filter = Filter::new()
             .address(self.contracts().settlement)
-            .from_block(from)
+            .from_block(first)
             .to_block(last);
-        let logs = self
-            .inner
-            .provider
-            .get_logs(&filter)
-            .await
-            .map_err(from_rpc)?;
+        let logs = self.inner.provider.get_logs(&filter).await;
+        let logs = logs.map_err(|error| self.failed(error))?;
         let mut events = Vec::with_capacity(logs.len());
         for log in &logs {
+            let within = log
+                .block_number
+                .is_some_and(|number| (first..=last).contains(&number));
+            if log.address() != self.contracts().settlement || !within {
+                return Err(self.nonsense("logs that were not asked for"));
+            }
             events.extend(decode(log)?);
         }
-        Ok((events, last.saturating_add(1)))
+        Ok(events)
     }
 }
 
 /// `None` for events that tell nothing about money.
-fn decode(log: &Log) -> Result<Option<Event>, ChainError> {
+pub(super) fn decode(log: &Log) -> Result<Option<Event>, ChainError> {
     let Ok(raw) = Raw::decode_log(&log.inner) else {
         // A newer contract may have events that we do not know.
         return Ok(None);
@@ -145,15 +174,14 @@ fn decode(log: &Log) -> Result<Option<Event>, ChainError> {
         },
         Raw::ChannelCreated(_) | Raw::ChannelClosed(_) => return Ok(None),
     };
-    let place = log.block_number.zip(log.transaction_hash);
-    let (block, transaction) =
-        place.ok_or_else(|| ChainError::BadAnswer("log without a block".to_owned()))?;
+    let place = log.block_number.zip(log.block_hash);
+    let ((block, block_hash), transaction) = place
+        .zip(log.transaction_hash)
+        .ok_or_else(|| ChainError::BadAnswer("log without a block".to_owned()))?;
     Ok(Some(Event {
         block,
+        block_hash,
         transaction,
         event,
     }))
 }
-
-/// Blocks in one request; public endpoints refuse more.
-const EVENT_BLOCKS_MAX: u64 = 2_000;

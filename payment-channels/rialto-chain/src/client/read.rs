@@ -7,9 +7,26 @@ use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::SolCall;
 use rialto_channels::{Amount, ChainTime, ChannelConfig, OnChainView, Withdrawal};
 
-use super::error::from_rpc;
-use super::{ChainClient, ChainError};
+use super::{BlockRef, ChainClient, ChainError};
 use crate::contracts::{IBatchSettlement, IErc3009};
+
+/// A channel as seen at one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// What may be relied on.
+    pub view: OnChainView,
+    /// The balance in the newest block, which may be more than lies deep enough.
+    pub newest: Amount,
+    /// The block that was read.
+    pub block: BlockRef,
+}
+
+/// A block's place and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) block: BlockRef,
+    pub(super) time: ChainTime,
+}
 
 impl ChainClient {
     /// The contract's state of a channel, all of one block. A channel that nobody funded is all
@@ -18,10 +35,20 @@ impl ChainClient {
     /// # Errors
     /// See [`ChainError`].
     pub async fn channel(&self, config: &ChannelConfig) -> Result<OnChainView, ChainError> {
-        let (number, read_at) = self.latest().await?;
+        Ok(self.sight(config).await?.view)
+    }
+
+    /// As [`channel`](Self::channel), with the block that was read. Of the balance only what lies
+    /// deep enough by the configured depths is shown: what a reorganisation could take away counts
+    /// only up to the amount that the operator risks.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub async fn sight(&self, config: &ChannelConfig) -> Result<Sight, ChainError> {
+        let head = self.head().await?;
         let id = config.id(&self.domain()).0;
         let settlement = self.contracts().settlement;
-        let at = BlockId::number(number);
+        let at = BlockId::number(head.block.number);
         let channels = IBatchSettlement::channelsCall { channelId: id };
         let withdrawals = IBatchSettlement::pendingWithdrawalsCall { channelId: id };
         let nonce = IBatchSettlement::refundNonceCall { channelId: id };
@@ -40,13 +67,37 @@ impl ChainClient {
                 finalizes_at: finalizes_at.ok_or(ChainError::OutOfRange("withdrawal delay"))?,
             })
         };
-        Ok(OnChainView {
-            balance: Amount::new(channel.balance),
-            claimed: Amount::new(channel.totalClaimed),
-            refund_nonce,
-            withdrawal,
-            read_at,
+        let newest = Amount::new(channel.balance);
+        Ok(Sight {
+            view: OnChainView {
+                balance: self.deep_enough(id, newest, head.block.number).await?,
+                claimed: Amount::new(channel.totalClaimed),
+                refund_nonce,
+                withdrawal,
+                read_at: head.time,
+            },
+            newest,
+            block: head.block,
         })
+    }
+
+    /// What of a balance counts, by how deep it lies.
+    async fn deep_enough(&self, id: B256, newest: Amount, head: u64) -> Result<Amount, ChainError> {
+        let mut counts = newest;
+        for step in self.inner.config.depths.concerning(newest) {
+            // Blocks before the first hold nothing.
+            let settled = match head.checked_add(1).and_then(|n| n.checked_sub(step.blocks)) {
+                Some(number) => {
+                    let call = IBatchSettlement::channelsCall { channelId: id };
+                    let settlement = self.contracts().settlement;
+                    let then = self.read(settlement, call, BlockId::number(number)).await?;
+                    Amount::new(then.balance)
+                }
+                None => Amount::ZERO,
+            };
+            counts = counts.min(step.counts(settled, newest));
+        }
+        Ok(counts)
     }
 
     /// What was claimed for the receiver in `token` and not paid out yet.
@@ -60,7 +111,7 @@ impl ChainClient {
             .await?;
         Amount::new(totals.totalClaimed)
             .checked_sub(Amount::new(totals.totalSettled))
-            .map_err(|_| ChainError::BadAnswer("settled more than was claimed".to_owned()))
+            .map_err(|_| self.nonsense("settled more than was claimed"))
     }
 
     /// What the account holds of the token, in base units.
@@ -100,7 +151,16 @@ impl ChainClient {
             .provider
             .get_balance(account)
             .await
-            .map_err(from_rpc)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// What a unit of gas costs now, in wei.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub async fn gas_price(&self) -> Result<u128, ChainError> {
+        let price = self.inner.provider.get_gas_price().await;
+        price.map_err(|error| self.failed(error))
     }
 
     /// The time of the latest block.
@@ -108,7 +168,7 @@ impl ChainClient {
     /// # Errors
     /// See [`ChainError`].
     pub async fn now(&self) -> Result<ChainTime, ChainError> {
-        Ok(self.latest().await?.1)
+        Ok(self.head().await?.time)
     }
 
     /// The number of the latest block.
@@ -120,22 +180,29 @@ impl ChainClient {
             .provider
             .get_block_number()
             .await
-            .map_err(from_rpc)
+            .map_err(|error| self.failed(error))
     }
 
-    async fn latest(&self) -> Result<(u64, ChainTime), ChainError> {
-        let block = self
-            .inner
-            .provider
-            .get_block_by_number(BlockNumberOrTag::Latest)
-            .await
-            .map_err(from_rpc)?
-            .ok_or_else(|| ChainError::BadAnswer("no latest block".to_owned()))?;
-        let header = block.header;
-        Ok((header.number, ChainTime::new(header.timestamp)))
+    /// The latest block.
+    pub(super) async fn head(&self) -> Result<Head, ChainError> {
+        let head = self.block(BlockNumberOrTag::Latest).await?;
+        head.ok_or_else(|| self.nonsense("no latest block"))
     }
 
-    async fn read<C: SolCall>(
+    /// The block of this number, if the chain is so long.
+    pub(super) async fn block(&self, at: BlockNumberOrTag) -> Result<Option<Head>, ChainError> {
+        let block = self.inner.provider.get_block_by_number(at).await;
+        let block = block.map_err(|error| self.failed(error))?;
+        Ok(block.map(|block| Head {
+            block: BlockRef {
+                number: block.header.number,
+                hash: block.header.hash,
+            },
+            time: ChainTime::new(block.header.timestamp),
+        }))
+    }
+
+    pub(super) async fn read<C: SolCall>(
         &self,
         to: Address,
         call: C,
@@ -150,7 +217,7 @@ impl ChainClient {
             .call(request)
             .block(at)
             .await
-            .map_err(from_rpc)?;
-        C::abi_decode_returns(&answer).map_err(|error| ChainError::BadAnswer(error.to_string()))
+            .map_err(|error| self.failed(error))?;
+        C::abi_decode_returns(&answer).map_err(|error| self.nonsense(error.to_string()))
     }
 }

@@ -1,34 +1,52 @@
-//! Sending transactions: simulate, sign, submit, wait.
+//! Sending transactions: simulate, sign, keep, submit, see through.
 //!
 //! One account may send from several tasks: the nonce is taken and the transaction submitted
 //! under one lock, the wait is outside it.
+//! Non-goals: several nonces for one order. A transaction that was perhaps sent is only ever
+//! replaced under its own nonce, so that one of its forms is mined at most.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::BlockId;
 use alloy::eips::eip2718::Encodable2718;
 use alloy::network::TxSignerSync;
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, Bytes};
 use alloy::providers::Provider;
 use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
 use alloy::transports::TransportError;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use super::error::{from_rpc, never_left};
-use super::{ChainClient, ChainError};
+use super::error::never_left;
+use super::fees::Fees;
+use super::kept::KeepSent;
+use super::{ChainClient, ChainError, Sent};
 
 /// The next nonce, as far as this process knows better than the endpoint; locked while a
 /// transaction is submitted.
 #[derive(Debug, Default)]
-pub(super) struct Nonces(Mutex<Option<u64>>);
+pub(super) struct Nonces {
+    next: Mutex<Option<u64>>,
+    /// Those of transactions that are being seen through here.
+    ours: std::sync::Mutex<BTreeSet<u64>>,
+}
+
+/// A transaction on its way, in the form that was submitted last.
+#[derive(Debug)]
+pub(super) struct Attempt<'k> {
+    pub(super) transaction: TxEip1559,
+    pub(super) raw: Vec<u8>,
+    pub(super) sent: Sent,
+    pub(super) keeper: Option<&'k dyn KeepSent>,
+}
 
 impl ChainClient {
     /// Runs a transaction at the latest block without sending it.
     pub(super) async fn simulate(&self, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
         let request = self.request(to, data);
-        self.inner.provider.call(request).await.map_err(from_rpc)
+        let answer = self.inner.provider.call(request).await;
+        answer.map_err(|error| self.failed(error))
     }
 
     /// Simulates, sends, and waits for the confirmations.
@@ -37,6 +55,16 @@ impl ChainClient {
         to: Address,
         data: Bytes,
     ) -> Result<TransactionReceipt, ChainError> {
+        self.send_kept(to, data, None).await
+    }
+
+    /// As [`send`](Self::send), with every form of the transaction kept before it is submitted.
+    pub(super) async fn send_kept(
+        &self,
+        to: Address,
+        data: Bytes,
+        keeper: Option<&dyn KeepSent>,
+    ) -> Result<TransactionReceipt, ChainError> {
         // The estimate runs the transaction: what reverts is never sent.
         let estimate = self
             .inner
@@ -44,12 +72,30 @@ impl ChainClient {
             .estimate_gas(self.request(to, data.clone()))
             .await
             .map_err(|error| self.sort(error))?;
-        let gas_limit = estimate.saturating_add(estimate / GAS_SPARE_PART);
-        let hash = self.submit(to, data.clone(), gas_limit).await?;
-        let confirmed = self.wait(hash).await;
-        if matches!(confirmed, Err(ChainError::Dropped { .. })) {
+        let fees = self.fees_now().await?.capped(self.inner.config.fee_max);
+        let mut attempt = Attempt {
+            transaction: TxEip1559 {
+                chain_id: self.chain_id(),
+                gas_limit: estimate.saturating_add(estimate / GAS_SPARE_PART),
+                max_fee_per_gas: fees.max,
+                max_priority_fee_per_gas: fees.tip,
+                to: to.into(),
+                input: data.clone(),
+                ..TxEip1559::default()
+            },
+            raw: Vec::new(),
+            sent: Sent::default(),
+            keeper,
+        };
+        self.submit(&mut attempt).await?;
+        let _ours = self.inner.nonces.see_through(attempt.sent.nonce);
+        let confirmed = self.see_through(&mut attempt).await;
+        if matches!(
+            confirmed,
+            Err(ChainError::Dropped { .. } | ChainError::Superseded { .. })
+        ) {
             // Whoever sends next asks the endpoint again.
-            *self.inner.nonces.0.lock().await = None;
+            self.inner.nonces.forget().await;
         }
         let receipt = confirmed?;
         if receipt.status() {
@@ -66,46 +112,47 @@ impl ChainClient {
             .input(data.into())
     }
 
-    async fn submit(&self, to: Address, data: Bytes, gas_limit: u64) -> Result<B256, ChainError> {
-        let fees = self
-            .inner
-            .provider
-            .estimate_eip1559_fees()
-            .await
-            .map_err(from_rpc)?;
-        let mut transaction = TxEip1559 {
-            chain_id: self.chain_id(),
-            gas_limit,
-            max_fee_per_gas: fees.max_fee_per_gas,
-            max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
-            to: to.into(),
-            input: data,
-            ..TxEip1559::default()
-        };
-        let mut known = self.inner.nonces.0.lock().await;
+    /// What the endpoint advises to offer.
+    pub(super) async fn fees_now(&self) -> Result<Fees, ChainError> {
+        let fees = self.inner.provider.estimate_eip1559_fees().await;
+        let fees = fees.map_err(|error| self.failed(error))?;
+        Ok(Fees {
+            max: fees.max_fee_per_gas,
+            tip: fees.max_priority_fee_per_gas,
+        })
+    }
+
+    async fn submit(&self, attempt: &mut Attempt<'_>) -> Result<(), ChainError> {
+        let mut known = self.inner.nonces.next.lock().await;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            transaction.nonce = self.next_nonce(*known).await?;
-            let (hash, raw) = self.sign(transaction.clone())?;
-            let Err(error) = self.inner.provider.send_raw_transaction(&raw).await else {
-                *known = transaction.nonce.checked_add(1);
-                return Ok(hash);
+            let pending = self.pending_count().await?;
+            attempt.transaction.nonce = known.unwrap_or(0).max(pending);
+            attempt.sent = Sent::at(attempt.transaction.nonce);
+            self.sign(attempt)?;
+            // Forms that were never submitted are harmless: nobody else has them.
+            attempt.keep().await?;
+            let next = attempt.transaction.nonce.checked_add(1);
+            let Err(error) = self.inner.provider.send_raw_transaction(&attempt.raw).await else {
+                *known = next;
+                return Ok(());
             };
             match Submission::of(&error) {
                 Submission::Sent => {
-                    *known = transaction.nonce.checked_add(1);
-                    return Ok(hash);
+                    *known = next;
+                    return Ok(());
                 }
                 Submission::Unknown => {
+                    let hash = attempt.sent.last();
                     tracing::warn!(%hash, "no answer to a transaction; waiting for it all the same");
                     *known = None;
-                    return Ok(hash);
+                    return Ok(());
                 }
                 Submission::StaleNonce if attempts < SUBMIT_ATTEMPTS_MAX => {
                     // Another process sends as this account, or the endpoint lags behind.
                     *known = None;
-                    tokio::time::sleep(POLL_FIRST * attempts).await;
+                    tokio::time::sleep(RETRY_PAUSE * attempts).await;
                 }
                 Submission::StaleNonce | Submission::Refused => {
                     *known = None;
@@ -115,75 +162,38 @@ impl ChainClient {
         }
     }
 
-    async fn next_nonce(&self, known: Option<u64>) -> Result<u64, ChainError> {
-        let pending = self
-            .inner
-            .provider
-            .get_transaction_count(self.address())
-            .pending()
-            .await
-            .map_err(from_rpc)?;
-        Ok(known.unwrap_or(0).max(pending))
+    /// The account's transactions, those that wait to be mined included.
+    async fn pending_count(&self) -> Result<u64, ChainError> {
+        let count = self.inner.provider.get_transaction_count(self.address());
+        count.pending().await.map_err(|error| self.failed(error))
     }
 
-    fn sign(&self, mut transaction: TxEip1559) -> Result<(B256, Vec<u8>), ChainError> {
+    /// The account's mined transactions.
+    pub(super) async fn mined_count(&self) -> Result<u64, ChainError> {
+        let count = self.inner.provider.get_transaction_count(self.address());
+        count.latest().await.map_err(|error| self.failed(error))
+    }
+
+    /// Signs the transaction as it stands and adds the form to those that may be mined.
+    pub(super) fn sign(&self, attempt: &mut Attempt<'_>) -> Result<(), ChainError> {
+        let mut transaction = attempt.transaction.clone();
         let signature = self
             .inner
             .signer
             .sign_transaction_sync(&mut transaction)
             .map_err(ChainError::Sign)?;
         let envelope: TxEnvelope = transaction.into_signed(signature).into();
-        Ok((*envelope.tx_hash(), envelope.encoded_2718()))
-    }
-
-    /// Waits until the transaction is mined and has its confirmations.
-    async fn wait(&self, hash: B256) -> Result<TransactionReceipt, ChainError> {
-        let waited = self.inner.config.confirm_within;
-        let deadline = Instant::now() + waited;
-        let mut pause = POLL_FIRST;
-        loop {
-            match self.confirmed(hash).await {
-                Ok(Some(receipt)) => return Ok(receipt),
-                Ok(None) => {}
-                // It was sent: an endpoint that is away for a moment is no reason to forget it.
-                Err(error) => {
-                    let error = from_rpc(error);
-                    tracing::debug!(%error, %hash, "looking for a transaction");
-                }
-            }
-            if Instant::now() >= deadline {
-                return Err(ChainError::Dropped {
-                    transaction: hash,
-                    waited,
-                });
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(POLL_LAST);
-        }
-    }
-
-    /// The receipt, if it is deep enough. A reorganisation takes it away again, or moves it.
-    async fn confirmed(&self, hash: B256) -> Result<Option<TransactionReceipt>, TransportError> {
-        let provider = &self.inner.provider;
-        let Some(receipt) = provider.get_transaction_receipt(hash).await? else {
-            return Ok(None);
-        };
-        let Some(block) = receipt.block_number else {
-            return Ok(None);
-        };
-        let further = self.inner.config.confirmations.saturating_sub(1);
-        if further == 0 {
-            return Ok(Some(receipt));
-        }
-        let latest = provider.get_block_number().await?;
-        Ok((latest >= block.saturating_add(further)).then_some(receipt))
+        attempt.sent.hashes.push(*envelope.tx_hash());
+        attempt.raw = envelope.encoded_2718();
+        Ok(())
     }
 
     /// Why a mined transaction failed: it runs again on the state before its block.
     async fn explain(&self, to: Address, data: Bytes, receipt: &TransactionReceipt) -> ChainError {
         let before = receipt.block_number.unwrap_or(0).saturating_sub(1);
         let call = self.inner.provider.call(self.request(to, data));
-        let data = match call.block(BlockId::number(before)).await.map_err(from_rpc) {
+        let answer = call.block(BlockId::number(before)).await;
+        let data = match answer.map_err(|error| self.failed(error)) {
             Err(ChainError::Reverted { data, .. }) => data,
             // The endpoint does not keep that state, or another transaction was in between.
             Ok(_) | Err(_) => Bytes::new(),
@@ -193,7 +203,7 @@ impl ChainClient {
 
     /// Sorts an endpoint's error about one of our transactions.
     fn sort(&self, error: TransportError) -> ChainError {
-        let error = from_rpc(error);
+        let error = self.failed(error);
         if let ChainError::Refused { message, .. } = &error
             && is_poverty(message)
         {
@@ -206,9 +216,58 @@ impl ChainClient {
     }
 }
 
+impl Attempt<'_> {
+    pub(super) fn fees(&self) -> Fees {
+        Fees {
+            max: self.transaction.max_fee_per_gas,
+            tip: self.transaction.max_priority_fee_per_gas,
+        }
+    }
+
+    pub(super) async fn keep(&self) -> Result<(), ChainError> {
+        match self.keeper {
+            Some(keeper) => keeper.keep(&self.sent).await.map_err(ChainError::NotKept),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Nonces {
+    /// Marks a nonce as looked after until the guard is dropped.
+    fn see_through(&self, nonce: u64) -> Ours<'_> {
+        self.ours().insert(nonce);
+        Ours {
+            nonces: self,
+            nonce,
+        }
+    }
+
+    /// The chain took blocks back, and with them what this process knows better.
+    pub(super) async fn forget(&self) {
+        *self.next.lock().await = None;
+    }
+
+    pub(super) fn ours(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.ours
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+struct Ours<'n> {
+    nonces: &'n Nonces,
+    nonce: u64,
+}
+
+impl Drop for Ours<'_> {
+    fn drop(&mut self) {
+        self.nonces.ours().remove(&self.nonce);
+    }
+}
+
 /// What an error to `eth_sendRawTransaction` says about the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Submission {
+pub(super) enum Submission {
     /// The endpoint had it already.
     Sent,
     /// The connection broke: it may have arrived.
@@ -219,9 +278,10 @@ enum Submission {
 }
 
 impl Submission {
-    fn of(error: &TransportError) -> Self {
+    pub(super) fn of(error: &TransportError) -> Self {
         let Some(payload) = error.as_error_resp() else {
-            return if never_left(error) {
+            let refused = never_left(error) || super::endpoints::other_chain(error).is_some();
+            return if refused {
                 Self::Refused
             } else {
                 Self::Unknown
@@ -247,10 +307,8 @@ fn is_poverty(message: &str) -> bool {
 const GAS_SPARE_PART: u64 = 4;
 /// How often a transaction is signed anew because its nonce was taken.
 const SUBMIT_ATTEMPTS_MAX: u32 = 16;
-/// The first pause between two looks for a transaction; it doubles each time.
-const POLL_FIRST: Duration = Duration::from_millis(5);
-/// The longest pause.
-const POLL_LAST: Duration = Duration::from_secs(1);
+/// The first pause before it is; each is longer by as much.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,6 @@ use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::SolEvent;
 use rialto_channels::TransferAuthorization;
 
-use super::error::from_rpc;
 use super::{ChainClient, ChainError};
 use crate::contracts::IErc3009;
 
@@ -50,7 +49,7 @@ impl ChainClient {
                 .to_block(last);
             let logs = self.inner.provider.get_logs(&filter).await;
             // A nonce is used once, so there is one such event at most.
-            if let Some(used) = logs.map_err(from_rpc)?.first() {
+            if let Some(used) = logs.map_err(|error| self.failed(error))?.first() {
                 return self.fate_of(used, authorization).await;
             }
             let Some(before) = first.checked_sub(1) else {
@@ -71,7 +70,7 @@ impl ChainClient {
             place.ok_or_else(|| ChainError::BadAnswer("log without a place".to_owned()))?;
         let receipt = self.inner.provider.get_transaction_receipt(hash).await;
         let receipt = receipt
-            .map_err(from_rpc)?
+            .map_err(|error| self.failed(error))?
             .ok_or_else(|| ChainError::BadAnswer("log without its transaction".to_owned()))?;
         let made = receipt.logs().iter().any(|log| {
             log.log_index == index.checked_add(1)

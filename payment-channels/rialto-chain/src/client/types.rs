@@ -1,52 +1,11 @@
 //! What goes into the client's transactions and what comes back.
 
-use std::fmt;
-
 use alloy::primitives::aliases::U40;
-use alloy::primitives::{B256, Bytes, U256};
-use alloy::sol_types::SolValue;
+use alloy::primitives::B256;
 use rialto_channels::{Amount, ChannelConfig, ChannelId, ClaimRow};
 
-use super::ChainError;
+use super::{ChainError, Outcome};
 use crate::contracts::IBatchSettlement;
-
-/// A payer's consent to a deposit: EIP-3009 `receiveWithAuthorization` for the collector.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DepositAuthorization {
-    /// Valid strictly after this moment (chain seconds).
-    pub valid_after: u64,
-    /// Valid strictly before this moment (chain seconds).
-    pub valid_before: u64,
-    /// Makes the nonce unique: `keccak256(abi.encode(channel id, salt))`.
-    pub salt: B256,
-    /// The payer's signature; 65 bytes, or what its contract account wants.
-    pub signature: Vec<u8>,
-}
-
-impl DepositAuthorization {
-    /// As the collector decodes it.
-    pub(super) fn collector_data(&self) -> Bytes {
-        let signature = Bytes::copy_from_slice(&self.signature);
-        let fields = (
-            U256::from(self.valid_after),
-            U256::from(self.valid_before),
-            U256::from_be_bytes(self.salt.0),
-            signature,
-        );
-        fields.abi_encode_params().into()
-    }
-}
-
-impl fmt::Debug for DepositAuthorization {
-    /// Without the signature (M7).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DepositAuthorization")
-            .field("valid_after", &self.valid_after)
-            .field("valid_before", &self.valid_before)
-            .field("salt", &self.salt)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A confirmed deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +26,8 @@ pub struct Claimed {
     /// The channels whose claimed total rose, and to what. A row that asks for no more than was
     /// claimed before is skipped by the contract and not here.
     pub claimed: Vec<(ChannelId, Amount)>,
+    /// What each transaction did, in the same order.
+    pub done: Vec<Outcome>,
     /// Rows that would have spoiled the batch, left out.
     pub dropped: Vec<DroppedRow>,
 }

@@ -7,24 +7,24 @@ use rialto_channels::{Amount, ChannelConfig, TransferAuthorization};
 
 use super::types::contract_config;
 use super::{
-    ChainClient, ChainError, DepositAuthorization, Deposited, Refunded, Settled, Withdrawn,
+    ChainClient, ChainError, DepositConsent, Deposited, KeepSent, Refunded, Settled, Withdrawn,
 };
 use crate::contracts::{IBatchSettlement, IErc3009};
 
 impl ChainClient {
-    /// Moves `amount` from the payer into the channel, by the payer's signature; this account
+    /// Moves `amount` from the payer into the channel, by the payer's signed consent; this account
     /// pays the gas. Confirmed when it returns.
     ///
     /// # Errors
-    /// [`ChainError::Reverted`] if the authorization is bad, used or expired, or the payer has
-    /// too little: the payer's fault. See [`ChainError`] for the rest.
+    /// [`ChainError::Reverted`] if the consent is bad, used or expired, or the payer has (or
+    /// allows) too little: the payer's fault. See [`ChainError`] for the rest.
     pub async fn deposit(
         &self,
         config: &ChannelConfig,
         amount: Amount,
-        authorization: &DepositAuthorization,
+        consent: &dyn DepositConsent,
     ) -> Result<Deposited, ChainError> {
-        let data = self.deposit_data(config, amount, authorization)?;
+        let data = self.deposit_data(config, amount, consent)?;
         let receipt = self.send(self.contracts().settlement, data).await?;
         let event = self.event::<IBatchSettlement::Deposited>(&receipt);
         let event = event.ok_or_else(|| missing("Deposited"))?;
@@ -43,9 +43,9 @@ impl ChainClient {
         &self,
         config: &ChannelConfig,
         amount: Amount,
-        authorization: &DepositAuthorization,
+        consent: &dyn DepositConsent,
     ) -> Result<(), ChainError> {
-        let data = self.deposit_data(config, amount, authorization)?;
+        let data = self.deposit_data(config, amount, consent)?;
         self.simulate(self.contracts().settlement, data).await?;
         Ok(())
     }
@@ -75,7 +75,8 @@ impl ChainClient {
     }
 
     /// Gives `amount`, at most what is unclaimed, back to the payer. This account must be the
-    /// channel's receiver or receiver authorizer.
+    /// channel's receiver or receiver authorizer. `keeper` remembers the transaction before it is
+    /// submitted: a refund must not be made twice because a process forgot the first.
     ///
     /// # Errors
     /// See [`ChainError`].
@@ -83,13 +84,15 @@ impl ChainClient {
         &self,
         config: &ChannelConfig,
         amount: Amount,
+        keeper: Option<&dyn KeepSent>,
     ) -> Result<Refunded, ChainError> {
         let call = IBatchSettlement::refundCall {
             config: contract_config(config)?,
             amount: amount.get(),
         };
+        let data = call.abi_encode().into();
         let receipt = self
-            .send(self.contracts().settlement, call.abi_encode().into())
+            .send_kept(self.contracts().settlement, data, keeper)
             .await?;
         // No event: everything was claimed, nothing was left to give.
         let event = self.event::<IBatchSettlement::Refunded>(&receipt);
@@ -171,7 +174,7 @@ impl ChainClient {
     }
 
     /// The first event of this kind that the settlement contract emitted in a transaction.
-    fn event<E: SolEvent>(&self, receipt: &TransactionReceipt) -> Option<E> {
+    pub(super) fn event<E: SolEvent>(&self, receipt: &TransactionReceipt) -> Option<E> {
         let settlement = self.contracts().settlement;
         let mut logs = receipt.logs().iter();
         logs.find_map(|log| {
@@ -184,13 +187,14 @@ impl ChainClient {
         &self,
         config: &ChannelConfig,
         amount: Amount,
-        authorization: &DepositAuthorization,
+        consent: &dyn DepositConsent,
     ) -> Result<Bytes, ChainError> {
+        let (collector, data) = consent.collected(&self.contracts());
         let call = IBatchSettlement::depositCall {
             config: contract_config(config)?,
             amount: amount.get(),
-            collector: self.contracts().collector,
-            collectorData: authorization.collector_data(),
+            collector,
+            collectorData: data,
         };
         Ok(call.abi_encode().into())
     }

@@ -1,8 +1,5 @@
 //! The two kinds of chain that the tests run on.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use alloy::transports::http::reqwest::Client;
 use rialto_chain::client::{ChainClient, ClientConfig};
 use rialto_chain::contracts::DEV_CHAIN_ID;
@@ -10,6 +7,8 @@ use rialto_chain::devchain::{Config, DEV_ACCOUNTS, DevChain, Server};
 use rialto_chain::install::install;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::anvil::{AnvilProcess, start_anvil};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -96,45 +95,4 @@ impl Chain {
     pub(crate) async fn mine(&self) {
         self.rpc("evm_mine", json!([])).await;
     }
-}
-
-/// An anvil process, ended when dropped.
-pub(crate) struct AnvilProcess(Child);
-
-impl Drop for AnvilProcess {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to do.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start_anvil(chain_id: u64) -> (String, AnvilProcess) {
-    let binary = std::env::var_os("RIALTO_ANVIL").unwrap_or_else(|| {
-        panic!("RIALTO_ANVIL does not name an anvil binary: run `cargo xtask test`, which sets it")
-    });
-    let chain_id = chain_id.to_string();
-    let child = Command::new(&binary)
-        .args([
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--chain-id",
-            &chain_id,
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
-    let mut process = AnvilProcess(child);
-    let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next().expect("anvil says where it listens").unwrap();
-        if let Some(address) = line.strip_prefix("Listening on ") {
-            break address.trim().to_owned();
-        }
-    };
-    // Read on, so that anvil never blocks on a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    (format!("http://{address}"), process)
 }

@@ -20,9 +20,15 @@ macro_rules! on_both {
     };
 }
 
+#[path = "../shared/anvil.rs"]
+mod anvil;
 mod chain;
 mod claims;
 mod confirmations;
 mod connect;
+mod faults;
+mod kept;
 mod life;
+mod payouts;
 mod people;
+mod reorgs;

@@ -81,6 +81,15 @@ impl PayeeChannel {
         self.expire(at);
     }
 
+    /// A reorganisation took blocks away that the last view may rest on. No call is taken before
+    /// the next view, and that one counts even if its block is older. Vouchers and charges stay.
+    pub fn on_reorganised(&mut self) {
+        self.needs_view = true;
+        self.view_floor = ChainTime::ZERO;
+        self.state.synced_at = ChainTime::ZERO;
+        self.touch();
+    }
+
     /// Events up to the last view are already in it.
     fn is_news(&self, at: ChainTime) -> bool {
         at > self.state.synced_at
