@@ -18,7 +18,7 @@ use rialto_channels::{
     receipt::SignedReceipt,
 };
 
-pub use finding::{Difference, Finding};
+pub use finding::{Difference, Finding, SumDifference};
 
 use crate::{Account, Ledger, ReadError, Totals, TrialBalance};
 use chain::Chain;
@@ -107,7 +107,7 @@ impl<'f> Audit<'f> {
         let found = |difference| Finding {
             channel: receipt.channel,
             receipt: Some(receipt.id),
-            difference,
+            difference: Box::new(difference),
         };
         signed
             .verify(self.host)
@@ -143,7 +143,7 @@ impl<'f> Audit<'f> {
         };
         // M2: charged <= signed ceiling, and the ceiling's signature.
         PayeeChannel::restore(channel.clone(), &self.domain, 1)
-            .map_err(|error| found(Difference::Channel(error), None))?;
+            .map_err(|error| found(Box::new(Difference::Channel(error)), None))?;
         let fact = self.facts.channels.get(&channel.id);
         let claimed = fact.map_or(Amount::ZERO, |fact| fact.claimed);
         let chain = self.chains.remove(&channel.id).unwrap_or_default();
@@ -156,11 +156,11 @@ impl<'f> Audit<'f> {
         });
         if stored.0 != on_chain.0 {
             let (stored, chain) = (stored.0, on_chain.0);
-            return Err(found(Difference::Balance { stored, chain }, None));
+            return Err(found(Box::new(Difference::Balance { stored, chain }), None));
         }
         if stored.1 != on_chain.1 {
             let (stored, chain) = (stored.1, on_chain.1);
-            return Err(found(Difference::Claimed { stored, chain }, None));
+            return Err(found(Box::new(Difference::Claimed { stored, chain }), None));
         }
         let key = (channel.config.receiver, channel.config.token);
         let sums = self.sums.entry(key).or_default();
@@ -247,13 +247,13 @@ impl<'f> Audit<'f> {
         ];
         for (what, stored, found) in pairs {
             if stored != Some(found) {
-                return Err(Finding::of_sums(Difference::Sum {
+                return Err(Finding::of_sums(Difference::Sum(Box::new(SumDifference {
                     what,
                     receiver,
                     token,
                     stored,
                     found,
-                }));
+                }))));
             }
         }
         Ok(())
@@ -311,7 +311,7 @@ impl Finding {
         Self {
             channel: Some(channel),
             receipt: None::<B256>,
-            difference,
+            difference: Box::new(difference),
         }
     }
 
@@ -319,7 +319,7 @@ impl Finding {
         Self {
             channel: None,
             receipt: None,
-            difference,
+            difference: Box::new(difference),
         }
     }
 }

@@ -161,15 +161,18 @@ impl From<redb::Error> for ReadError {
 
 /// The system's reason and what the operator can do about it.
 fn advice(error: &io::Error) -> impl fmt::Display + use<> {
-    let advice = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free space on the ledger's disk and start again"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "mount the ledger's disk writable and start again",
-        io::ErrorKind::PermissionDenied => {
-            "let this user write to the ledger's folder and start again"
-        }
-        _ => "check the ledger's disk and start again",
+    let kind = error.kind();
+    let advice = if matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        "free space on the ledger's disk and start again"
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        "mount the ledger's disk writable and start again"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "let this user write to the ledger's folder and start again"
+    } else {
+        "check the ledger's disk and start again"
     };
     format!("{error}; {advice}; every entry that was acknowledged is kept")
 }

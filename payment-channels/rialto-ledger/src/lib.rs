@@ -27,7 +27,7 @@ mod postgres;
 mod store;
 
 pub use audit::{
-    Audit, Audited, ChainFacts, ChannelFact, Difference, Finding, ReceiverFact,
+    Audit, Audited, ChainFacts, ChannelFact, Difference, Finding, ReceiverFact, SumDifference,
 };
 pub use config::Config;
 pub use embedded::{Ledger, Pending, Segment, Storage, Timing};

@@ -52,12 +52,12 @@ impl Chain {
         self,
         channel: &ChannelSnapshot,
         proved: Amount,
-    ) -> Result<(), (Difference, Option<B256>)> {
+    ) -> Result<(), (Box<Difference>, Option<B256>)> {
         // The lowest one: everything above it follows from its missing predecessor.
         let lowest = self.early.iter().min_by_key(|(_, link)| link.before);
         if let Some((previous, link)) = lowest {
             let previous = *previous;
-            return Err((Difference::Missing { previous }, Some(link.id)));
+            return Err((Box::new(Difference::Missing { previous }), Some(link.id)));
         }
         let id = self.end.map(|end| end.id);
         let digest = self.end.map_or(B256::ZERO, |end| end.digest);
@@ -66,7 +66,7 @@ impl Chain {
                 stored: channel.last_receipt,
                 receipts: digest,
             };
-            return Err((difference, id));
+            return Err((Box::new(difference), id));
         }
         let after = self.end.map_or(Amount::ZERO, |end| end.after);
         if channel.charged != after && !proved_up_to(after, channel.charged, proved) {
@@ -74,7 +74,7 @@ impl Chain {
                 stored: channel.charged,
                 receipts: after,
             };
-            return Err((difference, id));
+            return Err((Box::new(difference), id));
         }
         Ok(())
     }

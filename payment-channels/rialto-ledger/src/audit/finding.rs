@@ -14,7 +14,7 @@ pub struct Finding {
     pub receipt: Option<B256>,
     /// What differs.
     #[source]
-    pub difference: Difference,
+    pub difference: Box<Difference>,
 }
 
 impl fmt::Display for Finding {
@@ -104,20 +104,25 @@ pub enum Difference {
     #[error("the books do not balance")]
     Unbalanced,
     /// A sum is not what it is made of.
-    #[error(
-        "{what}, receiver {receiver}, token {token}: {} is stored, {found} is found",
-        stored.map_or_else(|| "less than nothing".to_owned(), |sum| sum.to_string())
-    )]
-    Sum {
-        /// Which sum.
-        what: &'static str,
-        /// Whose.
-        receiver: Address,
-        /// In which token.
-        token: Address,
-        /// What is stored; `None` for an account where more left than entered.
-        stored: Option<U256>,
-        /// What receipts, channels or the chain add up to.
-        found: U256,
-    },
+    #[error(transparent)]
+    Sum(Box<SumDifference>),
+}
+
+/// A sum that is not what it is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what}, receiver {receiver}, token {token}: {} is stored, {found} is found",
+    stored.map_or_else(|| "less than nothing".to_owned(), |sum| sum.to_string())
+)]
+pub struct SumDifference {
+    /// Which sum.
+    pub what: &'static str,
+    /// Whose.
+    pub receiver: Address,
+    /// In which token.
+    pub token: Address,
+    /// What is stored, in base units; `None` for an account where more left than entered.
+    pub stored: Option<U256>,
+    /// What receipts, channels or the chain add up to.
+    pub found: U256,
 }

@@ -80,20 +80,7 @@ impl Model {
     fn entry(&mut self, step: &Step) -> Option<Entry> {
         self.serial += 1;
         match *step {
-            Step::Charge { till, amount, day } => {
-                let amount = u128::from(amount);
-                self.count(Flow::Charged, amount);
-                let channel = self.change(till, |channel| {
-                    channel.charged = more(channel.charged, amount)
-                });
-                let mut payment = exact(1_000 + self.serial, amount);
-                payment.receipt.receipt.channel = Some(channel.id);
-                payment.receipt.receipt.issued_at = u64::from(day) * 86_400;
-                Some(Entry::Charge {
-                    snapshot: Some(channel),
-                    payment,
-                })
-            }
+            Step::Charge { till, amount, day } => Some(self.charge(till, amount.into(), day)),
             Step::Deposit { till, amount } => {
                 self.count(Flow::Deposited, amount.into());
                 let change = |channel: &mut ChannelSnapshot| {
@@ -154,6 +141,20 @@ impl Model {
         }
     }
 
+    fn charge(&mut self, till: usize, amount: u128, day: u8) -> Entry {
+        self.count(Flow::Charged, amount);
+        let channel = self.change(till, |channel| {
+            channel.charged = more(channel.charged, amount);
+        });
+        let mut payment = exact(1_000 + self.serial, amount);
+        payment.receipt.receipt.channel = Some(channel.id);
+        payment.receipt.receipt.issued_at = u64::from(day) * 86_400;
+        Entry::Charge {
+            snapshot: Some(channel),
+            payment,
+        }
+    }
+
     fn change(
         &mut self,
         till: usize,
@@ -182,14 +183,13 @@ fn run(steps: &[Step]) -> (Ledger, Model) {
     let mut ledger = Ledger::on_storage(disk.clone(), slow()).unwrap();
     let mut model = Model::new();
     for step in steps {
-        match step {
-            Step::Checkpoint => assert!(ledger.trial_balance().unwrap().is_balanced()),
-            Step::Reopen => {
-                // As a killed process leaves it.
-                disk = disk.after_power_cut(|_| false);
-                ledger = Ledger::on_storage(disk.clone(), slow()).unwrap();
-            }
-            _ => {}
+        if matches!(step, Step::Checkpoint) {
+            assert!(ledger.trial_balance().unwrap().is_balanced());
+        }
+        if matches!(step, Step::Reopen) {
+            // As a killed process leaves it.
+            disk = disk.after_power_cut(|_| false);
+            ledger = Ledger::on_storage(disk.clone(), slow()).unwrap();
         }
         let Some(entry) = model.entry(step) else {
             continue;
@@ -203,14 +203,15 @@ fn run(steps: &[Step]) -> (Ledger, Model) {
         };
         let before = settled(&ledger);
         let outcome = ledger.enqueue(entry).unwrap().wait();
-        match step {
-            // Reported before, or made before.
-            Step::Settle { .. } => model.count(Flow::Settled, settled(&ledger) - before),
-            Step::Exact { amount, .. } if outcome.is_ok() => {
-                model.count(Flow::Exact, (*amount).into())
-            }
-            Step::Exact { .. } => {}
-            _ => outcome.unwrap(),
+        if matches!(step, Step::Settle { .. }) {
+            // Nothing, if it was reported before.
+            model.count(Flow::Settled, settled(&ledger) - before);
+        } else if let Step::Exact { amount, .. } = step {
+            // Refused, if it was made before.
+            let counted = if outcome.is_ok() { *amount } else { 0 };
+            model.count(Flow::Exact, counted.into());
+        } else {
+            outcome.unwrap();
         }
     }
     (ledger, model)

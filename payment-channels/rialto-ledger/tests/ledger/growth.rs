@@ -23,7 +23,7 @@ fn fill(ledger: &Ledger, template: &ChannelSnapshot, numbers: std::ops::Range<u6
             ledger.enqueue(Entry::Channel(snapshot)).unwrap()
         })
         .collect();
-    assert!(first % 1_000 == 0 && pending.len() <= 1_000);
+    assert!(first.is_multiple_of(1_000) && pending.len() <= 1_000);
     pending
         .into_iter()
         .for_each(|waiting| waiting.wait().unwrap());
