@@ -164,7 +164,7 @@ impl Host {
     }
 }
 
-fn engine_config(config: &Config) -> wasmtime::Config {
+pub(crate) fn engine_config(config: &Config) -> wasmtime::Config {
     let mut engine = wasmtime::Config::new();
     engine
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)))

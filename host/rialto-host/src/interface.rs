@@ -85,13 +85,8 @@ impl Interface {
             .find(|method| ty::same_name(&method.name, name))
     }
 
-    /// All methods' names, for messages.
+    /// The methods' names, for messages.
     pub(crate) fn method_names(&self) -> String {
-        let names: Vec<String> = self
-            .methods
-            .iter()
-            .map(|method| format!("`{}`", method.name))
-            .collect();
-        names.join(", ")
+        ty::listed(self.methods.iter().map(|method| method.name.as_str()))
     }
 }

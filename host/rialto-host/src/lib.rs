@@ -39,6 +39,9 @@ mod capabilities;
 mod clock;
 mod engine;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interface;
 mod json;
 mod limits;

@@ -231,13 +231,25 @@ fn max_of<'a>(types: impl Iterator<Item = &'a Ty>) -> u64 {
     types.map(Ty::expansion).max().unwrap_or(1)
 }
 
-/// The names in backquotes, listed.
+/// The names in backquotes, listed; the first of them where they are many.
 pub(crate) fn names(cases: &[Case]) -> String {
+    listed(cases.iter().map(|case| case.json.as_str()))
+}
+
+/// As [`names`], for any names.
+pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(NAMES_SHOWN_MAX);
     let mut text = String::new();
-    for (at, case) in cases.iter().enumerate() {
+    for (at, name) in names.take(NAMES_SHOWN_MAX).enumerate() {
         let separator = if at == 0 { "" } else { ", " };
         // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}`{}`", case.json);
+        let _ = write!(text, "{separator}`{name}`");
+    }
+    if more > 0 {
+        let _ = write!(text, " and {more} more");
     }
     text
 }
+
+/// Names in one message: a publisher may have thousands, and every caller's mistake would list them.
+const NAMES_SHOWN_MAX: usize = 32;

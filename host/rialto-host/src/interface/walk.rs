@@ -7,7 +7,8 @@
     reason = "kinds that cannot be served are refused together; docs that do not match are ignored"
 )]
 
-use std::sync::Arc;
+mod leaves;
+mod method;
 
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
@@ -15,15 +16,21 @@ use wasmtime::component::{Component, ComponentExportIndex};
 use wit_parser::{Type as WitType, TypeDef, TypeDefKind};
 
 use super::docs::{Docs, InterfaceDocs, text_of};
-use super::schema::{Direction, schema};
-use super::ty::{Case, Int, Named, Ty, TyKind, snake};
-use super::{Interface, Method, Param, Returns, Signature};
+use super::ty::{Case, Named, Ty, TyKind, snake};
+use super::{Interface, Method, Returns, Signature};
 use crate::error::LoadError;
+use leaves::scalar;
+use method::method;
 
 /// Types nested in types.
 const DEPTH_MAX: usize = 32;
-/// Types in the whole interface, counted where they are used.
+/// Methods, types and cases in the whole interface, counted where they are used.
 const NODES_MAX: usize = 10_000;
+/// Names and documentation in the whole interface, in bytes, counted where they are used: one long
+/// comment on a type that is used often would fill the host's memory. Names beyond it are refused,
+/// documentation is left out.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+const TOO_LARGE: &str = "its types are nested too deeply or too large";
 
 /// Reads the one interface that `component` exports, with docs from its bytes.
 ///
@@ -40,6 +47,7 @@ pub(crate) fn walk(
     let mut builder = Builder {
         docs: interface_docs.as_ref(),
         nodes: 0,
+        text_bytes: 0,
     };
     let mut methods = Vec::with_capacity(found.functions.len());
     for (name, function, index) in found.functions {
@@ -112,6 +120,7 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
 struct Builder<'a> {
     docs: Option<&'a InterfaceDocs<'a>>,
     nodes: usize,
+    text_bytes: usize,
 }
 
 impl Builder<'_> {
@@ -127,9 +136,11 @@ impl Builder<'_> {
         if function.async_() {
             return Err("async functions cannot be served yet".to_owned());
         }
+        self.named(name)?;
         let wit = self.docs.and_then(|docs| docs.function(name));
         let mut params = Vec::new();
         for (at, (param, ty)) in function.params().enumerate() {
+            self.named(param)?;
             let wit_type = wit.and_then(|wit| wit.params.get(at)).map(|param| param.ty);
             params.push(Named {
                 json: snake(param),
@@ -143,7 +154,7 @@ impl Builder<'_> {
         let returns = self
             .returns(function, wit.and_then(|wit| wit.result))
             .map_err(|problem| format!("result: {problem}"))?;
-        let docs = wit.and_then(|wit| text_of(&wit.docs));
+        let docs = self.text(wit.and_then(|wit| text_of(&wit.docs)));
         Ok(method(
             snake(name),
             docs,
@@ -174,17 +185,38 @@ impl Builder<'_> {
     }
 
     fn build(&mut self, ty: &Type, wit: Option<WitType>, depth: usize) -> Result<Ty, String> {
-        self.nodes = self.nodes.saturating_add(1);
-        if depth > DEPTH_MAX || self.nodes > NODES_MAX {
-            return Err("its types are nested too deeply or too large".to_owned());
+        if depth > DEPTH_MAX {
+            return Err(TOO_LARGE.to_owned());
         }
+        self.named("")?;
         let resolved = self.docs.map(|docs| docs.resolve(wit)).unwrap_or_default();
         let kind = self.kind(ty, resolved.definition, depth + 1)?;
         Ok(Ty {
             kind,
-            name: resolved.name,
-            docs: resolved.docs,
+            name: self.text(resolved.name),
+            docs: self.text(resolved.docs),
         })
+    }
+
+    /// Counts something that has a name.
+    fn named(&mut self, name: &str) -> Result<(), String> {
+        self.nodes = self.nodes.saturating_add(1);
+        self.text_bytes = self.text_bytes.saturating_add(name.len());
+        if self.nodes > NODES_MAX || self.text_bytes > TEXT_BYTES_MAX {
+            return Err(TOO_LARGE.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Passes on what the WIT text says, while there is room.
+    fn text(&mut self, text: Option<String>) -> Option<String> {
+        let text = text?;
+        let bytes = self.text_bytes.saturating_add(text.len());
+        if bytes > TEXT_BYTES_MAX {
+            return None;
+        }
+        self.text_bytes = bytes;
+        Some(text)
     }
 
     fn kind(&mut self, ty: &Type, wit: Option<&TypeDef>, depth: usize) -> Result<TyKind, String> {
@@ -218,8 +250,8 @@ impl Builder<'_> {
                 Ok(TyKind::Tuple(elements))
             }
             Type::Variant(variant) => self.variant(variant.cases(), wit, depth),
-            Type::Enum(names) => Ok(TyKind::Enum(enum_cases(names.names(), wit))),
-            Type::Flags(names) => Ok(TyKind::Flags(flag_cases(names.names(), wit))),
+            Type::Enum(names) => Ok(TyKind::Enum(self.enumeration(names.names(), wit)?)),
+            Type::Flags(names) => Ok(TyKind::Flags(self.flags(names.names(), wit)?)),
             Type::Option(option) => {
                 let wit_some = match wit {
                     Some(TypeDefKind::Option(some)) => Some(*some),
@@ -256,11 +288,12 @@ impl Builder<'_> {
         };
         let mut built = Vec::new();
         for field in fields {
+            self.named(field.name)?;
             let wit_field = wit_fields.iter().find(|wit| wit.name == field.name);
             built.push(Named {
                 json: snake(field.name),
                 wit: field.name.to_owned(),
-                docs: wit_field.and_then(|wit| text_of(&wit.docs)),
+                docs: self.text(wit_field.and_then(|wit| text_of(&wit.docs))),
                 ty: self.build(&field.ty, wit_field.map(|wit| wit.ty), depth)?,
             });
         }
@@ -279,12 +312,13 @@ impl Builder<'_> {
         };
         let mut built = Vec::new();
         for case in cases {
+            self.named(case.name)?;
             let wit_case = wit_cases.iter().find(|wit| wit.name == case.name);
             let wit_payload = wit_case.and_then(|wit| wit.ty);
             built.push(Case {
                 json: snake(case.name),
                 wit: case.name.to_owned(),
-                docs: wit_case.and_then(|wit| text_of(&wit.docs)),
+                docs: self.text(wit_case.and_then(|wit| text_of(&wit.docs))),
                 payload: self.payload(case.ty, wit_payload, depth)?,
             });
         }
@@ -298,99 +332,5 @@ impl Builder<'_> {
         depth: usize,
     ) -> Result<Option<Ty>, String> {
         ty.map(|ty| self.build(&ty, wit, depth)).transpose()
-    }
-}
-
-fn scalar(ty: &Type) -> Option<TyKind> {
-    Some(match ty {
-        Type::Bool => TyKind::Bool,
-        Type::S8 => TyKind::Int(Int::S8),
-        Type::U8 => TyKind::Int(Int::U8),
-        Type::S16 => TyKind::Int(Int::S16),
-        Type::U16 => TyKind::Int(Int::U16),
-        Type::S32 => TyKind::Int(Int::S32),
-        Type::U32 => TyKind::Int(Int::U32),
-        Type::S64 => TyKind::Int(Int::S64),
-        Type::U64 => TyKind::Int(Int::U64),
-        Type::Float32 => TyKind::F32,
-        Type::Float64 => TyKind::F64,
-        Type::Char => TyKind::Char,
-        Type::String => TyKind::String,
-        _ => return None,
-    })
-}
-
-fn enum_cases<'t>(names: impl Iterator<Item = &'t str>, wit: Option<&TypeDefKind>) -> Vec<Case> {
-    let wit_cases = match wit {
-        Some(TypeDefKind::Enum(cases)) => cases.cases.as_slice(),
-        _ => &[],
-    };
-    names
-        .map(|name| {
-            let docs = wit_cases.iter().find(|case| case.name == name);
-            plain_case(name, docs.and_then(|case| text_of(&case.docs)))
-        })
-        .collect()
-}
-
-fn flag_cases<'t>(names: impl Iterator<Item = &'t str>, wit: Option<&TypeDefKind>) -> Vec<Case> {
-    let wit_flags = match wit {
-        Some(TypeDefKind::Flags(flags)) => flags.flags.as_slice(),
-        _ => &[],
-    };
-    names
-        .map(|name| {
-            let docs = wit_flags.iter().find(|flag| flag.name == name);
-            plain_case(name, docs.and_then(|flag| text_of(&flag.docs)))
-        })
-        .collect()
-}
-
-fn plain_case(name: &str, docs: Option<String>) -> Case {
-    Case {
-        json: snake(name),
-        wit: name.to_owned(),
-        docs,
-        payload: None,
-    }
-}
-
-fn method(name: String, docs: Option<String>, signature: Signature) -> Method {
-    let params = signature
-        .params
-        .iter()
-        .map(|param| Param {
-            name: param.json.clone(),
-            docs: param.ty.docs.clone(),
-            schema: schema(&param.ty, Direction::In),
-            optional: param.ty.is_optional(),
-        })
-        .collect();
-    let null = || serde_json::json!({ "type": "null" });
-    let out = |ty: &Option<Ty>| {
-        ty.as_ref()
-            .map_or_else(null, |ty| schema(ty, Direction::Out))
-    };
-    let (result_schema, error_schema) = match &signature.returns {
-        Returns::Nothing => (null(), None),
-        Returns::Value(ty) => (schema(ty, Direction::Out), None),
-        Returns::Result { ok, err } => (out(ok), Some(out(err))),
-    };
-    let mut required = signature
-        .params
-        .iter()
-        .filter(|param| !param.ty.is_optional());
-    let raw_bytes_param = match (required.next(), required.next()) {
-        (Some(only), None) if only.ty.kind == TyKind::Bytes => Some(only.json.clone()),
-        _ => None,
-    };
-    Method {
-        name,
-        docs,
-        params,
-        result_schema,
-        error_schema,
-        raw_bytes_param,
-        signature: Arc::new(signature),
     }
 }

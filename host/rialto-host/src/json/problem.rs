@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::ArgumentError;
 use crate::interface::Ty;
-use crate::interface::ty::Named;
+use crate::interface::ty::{Named, listed};
 
 /// Why a value does not fit.
 pub(crate) struct Problem {
@@ -81,11 +81,7 @@ pub(crate) fn parameters(params: &[Named]) -> String {
     if params.is_empty() {
         return "no parameters".to_owned();
     }
-    let all: Vec<String> = params
-        .iter()
-        .map(|param| format!("`{}`", param.json))
-        .collect();
-    all.join(", ")
+    listed(params.iter().map(|param| param.json.as_str()))
 }
 
 /// The kind of a JSON value, with its article.

@@ -141,6 +141,58 @@ fn exports_that_cannot_be_served_say_why() {
     assert!(error.is_err());
 }
 
+/// A component whose one function takes so many uses of `used`, a type `$used` in component text,
+/// with `wit` as the text that its docs come from.
+fn using(used: &str, count: usize, wit: &str) -> String {
+    let uses = " $used".repeat(count);
+    format!(
+        r#"(component {used}
+            (type $all (tuple {uses}))
+            (core module $m
+                (@custom "rialto:wit" "{wit}")
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+                (func (export "f") (param i32)))
+            (core instance $i (instantiate $m))
+            (func (export "f") (param "it" $all) (canon lift (core func $i "f")
+                (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
+    )
+}
+
+#[test]
+fn few_bytes_that_describe_much_are_refused() {
+    let cases: String = (0..500).map(|at| format!(" \"case-{at}\"")).collect();
+    let used = format!("(type $used' (enum {cases})) (export $used \"used\" (type $used'))");
+    let load = |count| load(&Fixture::new(), &using(&used, count, ""), Grants::default());
+    assert_eq!(load(18).unwrap().interface().methods.len(), 1);
+    // Ten times as much is still a small component: 100,000 names from 10 KB.
+    let error = load(200).unwrap_err().to_string();
+    assert!(error.contains("nested too deeply or too large"), "{error}");
+}
+
+#[test]
+fn documentation_is_kept_while_there_is_room() {
+    let used = "(type $used' (enum \"a\")) (export $used \"used\" (type $used'))";
+    let text = "x".repeat(50_000);
+    let types = "used, ".repeat(999);
+    let wit = format!(
+        "package a:a;\\nworld one {{\\n/// {text}\\nenum used {{ a }}\\n\
+         export f: func(it: tuple<{types}used>);\\n}}\\n"
+    );
+    let service = load(
+        &Fixture::new(),
+        &using(used, 1_000, &wit),
+        Grants::default(),
+    )
+    .unwrap();
+    let schema = service.interface().methods[0].params[0].schema.to_string();
+    assert!(
+        schema.contains(&text),
+        "the first use has its documentation"
+    );
+    assert!(schema.len() < 4 << 20, "{} bytes of schema", schema.len());
+}
+
 #[test]
 fn what_is_no_component_or_too_large_is_refused() {
     let fixture = Fixture::with(|config| config.component_bytes_max = 1_000);
