@@ -16,6 +16,8 @@ mod block;
 mod chain;
 mod clock;
 mod evm;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod genesis;
 mod log;
 mod record;

@@ -9,4 +9,7 @@
 pub mod client;
 pub mod contracts;
 pub mod devchain;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod install;

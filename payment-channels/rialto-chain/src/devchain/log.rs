@@ -201,7 +201,7 @@ fn check_header(path: &Path, bytes: &[u8], expected: B256) -> Result<(), LogErro
 }
 
 /// The whole records, and where the last of them ends.
-fn scan(path: &Path, bytes: &[u8]) -> Result<(Vec<Vec<u8>>, usize), LogError> {
+pub(super) fn scan(path: &Path, bytes: &[u8]) -> Result<(Vec<Vec<u8>>, usize), LogError> {
     let mut records = Vec::new();
     let mut offset = HEADER_LEN.min(bytes.len());
     loop {

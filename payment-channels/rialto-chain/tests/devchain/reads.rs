@@ -176,6 +176,10 @@ async fn headers_hash_to_their_block_and_fees_follow_eip_1559() {
     assert_eq!(history["reward"][4], json!(["0x1", "0x1"]));
     assert_eq!(history["reward"][0], json!(["0x0", "0x0"]));
     assert!(quantity(&node.ask("eth_gasPrice", json!([])).await) > 1_000_000_000);
+    // An answer has each percentile for each block.
+    let many = json!(["0x400", "latest", vec![50.0; 101]]);
+    let error = node.refusal("eth_feeHistory", many).await;
+    assert!(error.message.contains("at most 100"), "{error}");
 }
 
 #[tokio::test]

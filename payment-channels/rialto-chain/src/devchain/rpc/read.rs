@@ -100,6 +100,13 @@ pub(super) fn fee_history(chain: &Chain, params: &Params) -> Result<Value, RpcEr
     let count = params.required::<U64>(0, "number of blocks")?.to::<u64>();
     let newest = params.required::<BlockNumberOrTag>(1, "newest block")?;
     let percentiles = params.optional::<Vec<f64>>(2, "percentiles")?;
+    if percentiles
+        .as_ref()
+        .is_some_and(|percentiles| percentiles.len() > PERCENTILES_MAX)
+    {
+        let message = format!("at most {PERCENTILES_MAX} percentiles");
+        return Err(RpcError::invalid_params(message));
+    }
     let newest = block_number(chain, newest)
         .ok_or_else(|| RpcError::server("header not found".to_owned()))?;
     let count = usize::try_from(count)
@@ -185,5 +192,7 @@ fn gas_used_ratio(block: &Block) -> f64 {
 
 /// Logs in one answer.
 const LOGS_MAX: usize = 10_000;
+/// Percentiles in one fee history, as go-ethereum has it: each is an answer for every block.
+const PERCENTILES_MAX: usize = 100;
 /// Blocks in one fee history.
 const FEE_HISTORY_MAX: usize = 1_024;
