@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import sha3 from "js-sha3";
 import solc from "solc";
 
 const root = dirname(fileURLToPath(import.meta.url));
@@ -15,7 +16,11 @@ const SOLC_VERSION = "0.8.28+commit.7893614a";
 const CONTRACTS = {
   "BatchSettlement.json": "src/BatchSettlement.sol",
   "Erc3009DepositCollector.json": "src/Erc3009DepositCollector.sol",
+  "Permit2DepositCollector.json": "src/Permit2DepositCollector.sol",
   "DevToken.json": "src/DevToken.sol",
+  "DevPermit2.json": "src/DevPermit2.sol",
+  "RoyaltySplitter.json": "src/RoyaltySplitter.sol",
+  "RoyaltySplitterFactory.json": "src/RoyaltySplitterFactory.sol",
   "test/HostileToken.json": "test/HostileToken.sol",
   "test/TestCollector.json": "test/TestCollector.sol",
   "test/TestWallet.json": "test/TestWallet.sol",
@@ -25,8 +30,14 @@ const CONTRACTS = {
 const GENESIS = {
   BatchSettlement: "0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003",
   Erc3009DepositCollector: "0x4020806089470a89826cB9fB1f4059150b550004",
+  Permit2DepositCollector: "0x4020425FAf3B746C082C2f942b4E5159887B0005",
   DevToken: "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+  DevPermit2: "0x000000000022D473030F116dDEE9F6B43aC78BA3",
+  RoyaltySplitterFactory: "0xfaa9DD09F61171Ebf53423A9219dB447c4Cb3585",
 };
+
+/** Deploys anything at an address that follows from its code, on every chain. */
+const CREATE2_DEPLOYER = "0x4e59b44847b379578588920cA78FbF26c0B4956C";
 
 const SETTINGS = {
   evmVersion: "cancun",
@@ -60,6 +71,16 @@ function compile() {
 
 const nameOf = (source) => source.slice(source.lastIndexOf("/") + 1, -".sol".length);
 
+/** The factory's address is a promise to payers: it follows from the factory's code. */
+function checkFactory(initCode) {
+  const salt = "00".repeat(32);
+  const packed = `ff${CREATE2_DEPLOYER.slice(2)}${salt}${sha3.keccak256(Buffer.from(initCode, "hex"))}`;
+  const address = `0x${sha3.keccak256(Buffer.from(packed, "hex")).slice(24)}`;
+  if (GENESIS.RoyaltySplitterFactory.toLowerCase() !== address) {
+    throw new Error(`the factory's address is ${address} now: put it into GENESIS here and into contracts.rs`);
+  }
+}
+
 /** Every artifact as text, by its path below artifacts/. */
 function artifacts() {
   const contracts = compile();
@@ -67,7 +88,7 @@ function artifacts() {
   const write = (path, value) => texts.set(path, `${JSON.stringify(value, null, 1)}\n`);
   for (const [path, source] of Object.entries(CONTRACTS)) {
     const { abi, evm } = contracts[source][nameOf(source)];
-    if (Object.keys(evm.deployedBytecode.immutableReferences).length > 0) {
+    if (nameOf(source) in GENESIS && Object.keys(evm.deployedBytecode.immutableReferences).length > 0) {
       throw new Error(`${source} has immutables: it cannot be genesis code`);
     }
     write(path, {
@@ -76,6 +97,7 @@ function artifacts() {
       deployedBytecode: `0x${evm.deployedBytecode.object}`,
     });
   }
+  checkFactory(contracts["src/RoyaltySplitterFactory.sol"].RoyaltySplitterFactory.evm.bytecode.object);
   const slots = {};
   for (const [name, source] of Object.entries({
     BatchSettlement: "src/BatchSettlement.sol",

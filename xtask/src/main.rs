@@ -12,6 +12,7 @@ mod bench;
 mod clients;
 mod digest;
 mod fuzz;
+mod gas;
 mod guests;
 mod host;
 mod lock;
@@ -75,6 +76,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "clients" => no_arguments(task, rest).and_then(|()| clients::install(&paths)),
         "bench" => bench::run(&paths, rest),
         "fuzz" => fuzz::run(&paths, rest),
+        "gas" => no_arguments(task, rest).and_then(|()| gas::run(&paths)),
         "help" | "--help" | "-h" => help(),
         unknown => bail!("there is no task `{unknown}`; `cargo xtask help` lists them"),
     }
@@ -117,6 +119,7 @@ cargo xtask TASK
   bench [..]                  run the benchmarks with the arguments left
   fuzz [TARGET..] [--seconds N]
                               look for inputs that break a decoder, N seconds a target [60]
+  gas                         measure what the contracts cost and write docs/gas.md
   help                        this text
 
 Environment

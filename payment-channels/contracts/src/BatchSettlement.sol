@@ -41,7 +41,7 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
         if (amount == 0) revert ZeroDeposit();
         if (collector == address(0)) revert InvalidCollector();
 
-        ChannelId id = Digests.channelId(config);
+        ChannelId id = Digests.channelId(Digests.settlement(), config);
         ChannelState storage channel = channels[id];
         uint128 before = channel.balance;
         if (amount > type(uint128).max - before) revert DepositOverflow();
@@ -61,7 +61,7 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
     function initiateWithdraw(ChannelConfig calldata config, uint128 amount) external nonReentrant {
         if (!_isPayerSide(config)) revert InvalidChannel();
         if (amount == 0) revert NothingToWithdraw();
-        ChannelId id = Digests.channelId(config);
+        ChannelId id = Digests.channelId(Digests.settlement(), config);
         WithdrawalState storage pending = pendingWithdrawals[id];
         if (pending.initiatedAt != 0) revert WithdrawalAlreadyPending();
         if (amount > _unclaimed(channels[id])) revert WithdrawAmountExceedsAvailable();
@@ -75,7 +75,7 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
     /// @inheritdoc IBatchSettlement
     function finalizeWithdraw(ChannelConfig calldata config) external nonReentrant {
         if (!_isPayerSide(config)) revert NotAuthorizedToFinalizeWithdraw();
-        ChannelId id = Digests.channelId(config);
+        ChannelId id = Digests.channelId(Digests.settlement(), config);
         WithdrawalState memory pending = pendingWithdrawals[id];
         if (pending.initiatedAt == 0) revert WithdrawalNotPending();
         if (block.timestamp < uint256(pending.initiatedAt) + config.withdrawDelay) revert WithdrawDelayNotElapsed();
@@ -93,9 +93,11 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
     /// @inheritdoc IBatchSettlement
     function claim(VoucherClaim[] calldata voucherClaims) external nonReentrant {
         if (voucherClaims.length == 0) revert EmptyBatch();
+        bytes32 domain = Digests.settlement();
         for (uint256 i = 0; i < voucherClaims.length; ++i) {
-            if (!_isReceiverSide(voucherClaims[i].voucher.channel)) revert NotAuthorizedToClaim();
-            _claim(voucherClaims[i]);
+            VoucherClaim calldata row = voucherClaims[i];
+            if (!_isReceiverSide(row.voucher.channel)) revert NotAuthorizedToClaim();
+            _claim(domain, row);
         }
     }
 
@@ -105,13 +107,15 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
         nonReentrant
     {
         if (voucherClaims.length == 0) revert EmptyBatch();
+        bytes32 domain = Digests.settlement();
         address authorizer = voucherClaims[0].voucher.channel.receiverAuthorizer;
-        if (!Signatures.isValid(authorizer, Digests.claimBatch(voucherClaims), authorizerSignature)) {
+        if (!Signatures.isValid(authorizer, Digests.claimBatch(domain, voucherClaims), authorizerSignature)) {
             revert InvalidSignature();
         }
         for (uint256 i = 0; i < voucherClaims.length; ++i) {
-            if (voucherClaims[i].voucher.channel.receiverAuthorizer != authorizer) revert NotReceiverAuthorizer();
-            _claim(voucherClaims[i]);
+            VoucherClaim calldata row = voucherClaims[i];
+            if (row.voucher.channel.receiverAuthorizer != authorizer) revert NotReceiverAuthorizer();
+            _claim(domain, row);
         }
     }
 
@@ -129,7 +133,7 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
     /// @inheritdoc IBatchSettlement
     function refund(ChannelConfig calldata config, uint128 amount) external nonReentrant {
         if (!_isReceiverSide(config)) revert NotAuthorizedToRefund();
-        _refund(Digests.channelId(config), config, amount);
+        _refund(Digests.channelId(Digests.settlement(), config), config, amount);
     }
 
     /// @inheritdoc IBatchSettlement
@@ -139,9 +143,10 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
         uint256 nonce,
         bytes calldata receiverAuthorizerSignature
     ) external nonReentrant {
-        ChannelId id = Digests.channelId(config);
+        bytes32 domain = Digests.settlement();
+        ChannelId id = Digests.channelId(domain, config);
         if (nonce != refundNonce[id]) revert InvalidRefundNonce();
-        bytes32 digest = Digests.refund(id, nonce, amount);
+        bytes32 digest = Digests.refund(domain, id, nonce, amount);
         if (!Signatures.isValid(config.receiverAuthorizer, digest, receiverAuthorizerSignature)) {
             revert InvalidSignature();
         }
@@ -168,22 +173,22 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
 
     /// @inheritdoc IBatchSettlement
     function getChannelId(ChannelConfig calldata config) external view returns (ChannelId) {
-        return Digests.channelId(config);
+        return Digests.channelId(Digests.settlement(), config);
     }
 
     /// @inheritdoc IBatchSettlement
     function getVoucherDigest(ChannelId channelId, uint128 maxClaimableAmount) external view returns (bytes32) {
-        return Digests.voucher(channelId, maxClaimableAmount);
+        return Digests.voucher(Digests.settlement(), channelId, maxClaimableAmount);
     }
 
     /// @inheritdoc IBatchSettlement
     function getRefundDigest(ChannelId channelId, uint256 nonce, uint128 amount) external view returns (bytes32) {
-        return Digests.refund(channelId, nonce, amount);
+        return Digests.refund(Digests.settlement(), channelId, nonce, amount);
     }
 
     /// @inheritdoc IBatchSettlement
     function getClaimBatchDigest(VoucherClaim[] calldata voucherClaims) external view returns (bytes32) {
-        return Digests.claimBatch(voucherClaims);
+        return Digests.claimBatch(Digests.settlement(), voucherClaims);
     }
 
     /// @inheritdoc IBatchSettlement
@@ -216,15 +221,15 @@ contract BatchSettlement is IBatchSettlement, TransientGuard {
     }
 
     /// @dev One row. Upholds I2, I4 and I5.
-    function _claim(VoucherClaim calldata row) private {
+    function _claim(bytes32 domain, VoucherClaim calldata row) private {
         ChannelConfig calldata config = row.voucher.channel;
-        ChannelId id = Digests.channelId(config);
+        ChannelId id = Digests.channelId(domain, config);
         ChannelState storage channel = channels[id];
         uint128 before = channel.totalClaimed;
         if (row.totalClaimed <= before) return;
         if (row.totalClaimed > row.voucher.maxClaimableAmount) revert ClaimExceedsCeiling();
         if (row.totalClaimed > channel.balance) revert ClaimExceedsBalance();
-        _checkVoucher(config, Digests.voucher(id, row.voucher.maxClaimableAmount), row.signature);
+        _checkVoucher(config, Digests.voucher(domain, id, row.voucher.maxClaimableAmount), row.signature);
 
         uint128 more = row.totalClaimed - before;
         channel.totalClaimed = row.totalClaimed;

@@ -16,6 +16,8 @@ contract HostileToken {
     }
 
     mapping(address => uint256) public balanceOf;
+    /// Whom `transfer` never pays.
+    mapping(address => bool) public refuses;
     Mode public mode;
     address public target;
     bytes public call;
@@ -26,12 +28,17 @@ contract HostileToken {
         call = callData;
     }
 
+    function setRefuses(address to, bool yes) external {
+        refuses[to] = yes;
+    }
+
     /// @notice Makes tokens out of nothing.
     function give(address to, uint256 value) external {
         balanceOf[to] += value;
     }
 
     function transfer(address to, uint256 value) external returns (bool) {
+        if (refuses[to]) revert Refused(8);
         if (mode == Mode.AnswersFalse) return false;
         if (mode == Mode.Reverts) revert Refused(7);
         if (mode == Mode.Reenters) _reenter();

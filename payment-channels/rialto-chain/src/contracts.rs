@@ -4,16 +4,29 @@
 //! The bindings cover what Rialto calls; `contracts/src/interfaces` has every function with its
 //! rules. Non-goals: deployment on public chains, where the canonical contracts are used.
 
+mod bindings;
+
 use alloy::primitives::{Address, Bytes, U256, address, keccak256};
 use alloy::sol_types::SolValue;
 use serde::Deserialize;
 
-pub use bindings::{IBatchSettlement, IErc3009, IErc3009DepositCollector};
+pub use bindings::{
+    IBatchSettlement, IErc3009, IErc3009DepositCollector, IPermit2, IPermit2DepositCollector,
+    IRoyaltySplitter, IRoyaltySplitterFactory,
+};
+/// The royalty splitters' factory, at the same address on every chain.
+pub use rialto_channels::royalty::SPLITTER_FACTORY;
 
 /// The x402 batch-settlement contract, at the same address on every chain.
 pub const BATCH_SETTLEMENT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 /// Its collector of EIP-3009 deposits, at the same address on every chain.
 pub const ERC3009_DEPOSIT_COLLECTOR: Address = address!("4020806089470a89826cB9fB1f4059150b550004");
+/// Its collector of Permit2 deposits, at the same address on every chain.
+pub const PERMIT2_DEPOSIT_COLLECTOR: Address = address!("4020425FAf3B746C082C2f942b4E5159887B0005");
+/// Permit2, at the same address on every chain; our own stand-in on a development chain.
+pub const PERMIT2: Address = address!("000000000022D473030F116dDEE9F6B43aC78BA3");
+/// Deploys anything at an address that follows from its code, on every public chain and on anvil.
+pub const CREATE2_DEPLOYER: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
 /// USDC on Base Sepolia, whose place the development token takes on a development chain.
 pub const DEV_TOKEN: Address = address!("036CbD53842c5426634e7929541eC2318f3dCF7e");
 /// The development token's EIP-712 name.
@@ -32,6 +45,10 @@ pub struct Addresses {
     pub collector: Address,
     /// The token that channels are funded with.
     pub token: Address,
+    /// The collector of Permit2 deposits; needed only where they are accepted.
+    pub permit2_collector: Address,
+    /// Permit2 itself; likewise.
+    pub permit2: Address,
 }
 
 impl Default for Addresses {
@@ -41,6 +58,8 @@ impl Default for Addresses {
             settlement: BATCH_SETTLEMENT,
             collector: ERC3009_DEPOSIT_COLLECTOR,
             token: DEV_TOKEN,
+            permit2_collector: PERMIT2_DEPOSIT_COLLECTOR,
+            permit2: PERMIT2,
         }
     }
 }
@@ -78,6 +97,44 @@ impl Artifact {
         ))
     }
 
+    /// Our collector of Permit2 deposits.
+    ///
+    /// # Errors
+    /// If the committed file is damaged: a fault of the build.
+    pub fn permit2_collector() -> Result<Self, serde_json::Error> {
+        serde_json::from_str(include_str!(
+            "../../contracts/artifacts/Permit2DepositCollector.json"
+        ))
+    }
+
+    /// Our stand-in for Permit2.
+    ///
+    /// # Errors
+    /// If the committed file is damaged: a fault of the build.
+    pub fn dev_permit2() -> Result<Self, serde_json::Error> {
+        serde_json::from_str(include_str!("../../contracts/artifacts/DevPermit2.json"))
+    }
+
+    /// The factory of royalty splitters.
+    ///
+    /// # Errors
+    /// If the committed file is damaged: a fault of the build.
+    pub fn splitter_factory() -> Result<Self, serde_json::Error> {
+        serde_json::from_str(include_str!(
+            "../../contracts/artifacts/RoyaltySplitterFactory.json"
+        ))
+    }
+
+    /// A royalty splitter; its deployed code lacks what the constructor fills in.
+    ///
+    /// # Errors
+    /// If the committed file is damaged: a fault of the build.
+    pub fn splitter() -> Result<Self, serde_json::Error> {
+        serde_json::from_str(include_str!(
+            "../../contracts/artifacts/RoyaltySplitter.json"
+        ))
+    }
+
     /// The development token.
     ///
     /// # Errors
@@ -97,7 +154,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The three contracts at their addresses, and `balances` in the development token, in base
+    /// All contracts at their addresses, and `balances` in the development token, in base
     /// units; `minter` may mint more. An account named twice gets the sum. The token's total
     /// supply is the sum of all (token invariant T1).
     ///
@@ -116,7 +173,16 @@ impl Placement {
                 ERC3009_DEPOSIT_COLLECTOR,
                 Artifact::deposit_collector()?.deployed_bytecode,
             ),
+            (
+                PERMIT2_DEPOSIT_COLLECTOR,
+                Artifact::permit2_collector()?.deployed_bytecode,
+            ),
             (DEV_TOKEN, Artifact::dev_token()?.deployed_bytecode),
+            (PERMIT2, Artifact::dev_permit2()?.deployed_bytecode),
+            (
+                SPLITTER_FACTORY,
+                Artifact::splitter_factory()?.deployed_bytecode,
+            ),
         ];
         let mut sums = std::collections::BTreeMap::<Address, U256>::new();
         let mut supply = U256::ZERO;
@@ -156,6 +222,13 @@ pub fn error_name(data: &[u8]) -> Option<&'static str> {
                 bindings::IErc3009DepositCollector::IErc3009DepositCollectorErrors::name_by_selector(
                     selector,
                 )
+            })
+            .or_else(|| bindings::IPermit2::IPermit2Errors::name_by_selector(selector))
+            .or_else(|| bindings::IRoyaltySplitter::IRoyaltySplitterErrors::name_by_selector(selector))
+            .or_else(|| {
+                bindings::IRoyaltySplitterFactory::IRoyaltySplitterFactoryErrors::name_by_selector(
+                    selector,
+                )
             }),
     }
 }
@@ -168,119 +241,6 @@ const TOKEN_MINTER_SLOT: u64 = 5;
 const ERROR_STRING_SELECTOR: [u8; 4] = [0x08, 0xc3, 0x79, 0xa0];
 /// `Panic(uint256)`.
 const PANIC_SELECTOR: [u8; 4] = [0x4e, 0x48, 0x7b, 0x71];
-
-mod bindings {
-    //! What `sol!` makes of the interfaces.
-
-    alloy::sol! {
-        /// Payment channels of the x402 `batch-settlement` scheme.
-        #[derive(Debug, PartialEq, Eq)]
-        interface IBatchSettlement {
-            /// The terms of a channel.
-            struct ChannelConfig {
-                address payer;
-                address payerAuthorizer;
-                address receiver;
-                address receiverAuthorizer;
-                address token;
-                uint40 withdrawDelay;
-                bytes32 salt;
-            }
-            /// The payer's cumulative ceiling for one channel.
-            struct Voucher {
-                ChannelConfig channel;
-                uint128 maxClaimableAmount;
-            }
-            /// One row of a claim.
-            struct VoucherClaim {
-                Voucher voucher;
-                bytes signature;
-                uint128 totalClaimed;
-            }
-
-            event ChannelCreated(bytes32 indexed channelId, ChannelConfig config);
-            event ChannelClosed(bytes32 indexed channelId, ChannelConfig config);
-            event Deposited(bytes32 indexed channelId, address indexed sender, uint128 amount, uint128 newBalance);
-            event Claimed(bytes32 indexed channelId, address indexed sender, uint128 claimAmount, uint128 newTotalClaimed);
-            event Settled(address indexed receiver, address indexed token, address indexed sender, uint128 amount);
-            event Refunded(bytes32 indexed channelId, address indexed sender, uint128 amount);
-            event WithdrawInitiated(bytes32 indexed channelId, uint128 amount, uint40 finalizeAfter);
-            event WithdrawFinalized(bytes32 indexed channelId, address indexed sender, uint128 amount);
-
-            error InvalidChannel();
-            error ZeroDeposit();
-            error DepositOverflow();
-            error InvalidSignature();
-            error NotReceiverAuthorizer();
-            error NotAuthorizedToClaim();
-            error NotAuthorizedToRefund();
-            error ClaimExceedsCeiling();
-            error ClaimExceedsBalance();
-            error WithdrawalAlreadyPending();
-            error WithdrawalNotPending();
-            error NotAuthorizedToFinalizeWithdraw();
-            error WithdrawDelayNotElapsed();
-            error NothingToWithdraw();
-            error WithdrawAmountExceedsAvailable();
-            error WithdrawDelayOutOfRange();
-            error EmptyBatch();
-            error DepositCollectionFailed();
-            error InvalidCollector();
-            error InvalidRefundNonce();
-            error ZeroRefund();
-            error FailedCall();
-            error ECDSAInvalidSignature();
-            error ECDSAInvalidSignatureLength(uint256 length);
-            error ECDSAInvalidSignatureS(bytes32 s);
-            error ReentrancyGuardReentrantCall();
-            error SafeERC20FailedOperation(address token);
-
-            function deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata collectorData) external;
-            function initiateWithdraw(ChannelConfig calldata config, uint128 amount) external;
-            function finalizeWithdraw(ChannelConfig calldata config) external;
-            function claim(VoucherClaim[] calldata voucherClaims) external;
-            function claimWithSignature(VoucherClaim[] calldata voucherClaims, bytes calldata authorizerSignature) external;
-            function settle(address receiver, address token) external;
-            function refund(ChannelConfig calldata config, uint128 amount) external;
-            function refundWithSignature(ChannelConfig calldata config, uint128 amount, uint256 nonce, bytes calldata receiverAuthorizerSignature) external;
-
-            function channels(bytes32 channelId) external view returns (uint128 balance, uint128 totalClaimed);
-            function pendingWithdrawals(bytes32 channelId) external view returns (uint128 amount, uint40 initiatedAt);
-            function refundNonce(bytes32 channelId) external view returns (uint256);
-            function receivers(address receiver, address token) external view returns (uint128 totalClaimed, uint128 totalSettled);
-            function getChannelId(ChannelConfig calldata config) external view returns (bytes32);
-        }
-
-        /// A token with signed transfers (EIP-3009).
-        #[derive(Debug, PartialEq, Eq)]
-        interface IErc3009 {
-            event Transfer(address indexed from, address indexed to, uint256 value);
-            event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
-
-            error AuthorizationNotYetValid(uint256 validAfter);
-            error AuthorizationExpired(uint256 validBefore);
-            error AuthorizationUsedOrCanceled(address authorizer, bytes32 nonce);
-            error CallerMustBePayee(address caller, address payee);
-            error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
-            error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
-            error ERC20InvalidReceiver(address receiver);
-            error ERC20InvalidSpender(address spender);
-
-            function balanceOf(address account) external view returns (uint256);
-            function transfer(address to, uint256 value) external returns (bool);
-            function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
-            function transferWithAuthorization(address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce, bytes calldata signature) external;
-        }
-
-        /// Pulls deposits by EIP-3009.
-        #[derive(Debug, PartialEq, Eq)]
-        interface IErc3009DepositCollector {
-            error OnlyX402BatchSettlement();
-
-            function x402BatchSettlement() external view returns (address);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -311,6 +271,29 @@ mod tests {
         for selector in bindings::IErc3009::IErc3009Calls::selectors() {
             assert!(token.functions().any(|f| f.selector() == selector));
         }
+        let permit2 = abi(Artifact::dev_permit2().unwrap());
+        for selector in bindings::IPermit2::IPermit2Calls::selectors() {
+            assert!(permit2.functions().any(|f| f.selector() == selector));
+        }
+        let splitter = abi(Artifact::splitter().unwrap());
+        for selector in bindings::IRoyaltySplitter::IRoyaltySplitterCalls::selectors() {
+            assert!(splitter.functions().any(|f| f.selector() == selector));
+        }
+        let factory = abi(Artifact::splitter_factory().unwrap());
+        use bindings::IRoyaltySplitterFactory::IRoyaltySplitterFactoryCalls;
+        for selector in IRoyaltySplitterFactoryCalls::selectors() {
+            assert!(factory.functions().any(|f| f.selector() == selector));
+        }
+    }
+
+    #[test]
+    fn addresses_follow_from_the_code() {
+        use rialto_channels::royalty::SPLITTER_INIT_CODE_HASH;
+        let splitter = Artifact::splitter().unwrap();
+        assert_eq!(keccak256(&splitter.bytecode), SPLITTER_INIT_CODE_HASH);
+        let factory = Artifact::splitter_factory().unwrap();
+        let deployed = CREATE2_DEPLOYER.create2_from_code([0; 32], &factory.bytecode);
+        assert_eq!(deployed, SPLITTER_FACTORY);
     }
 
     #[test]
@@ -318,6 +301,10 @@ mod tests {
         for artifact in [
             Artifact::batch_settlement(),
             Artifact::deposit_collector(),
+            Artifact::permit2_collector(),
+            Artifact::dev_permit2(),
+            Artifact::splitter(),
+            Artifact::splitter_factory(),
             Artifact::dev_token(),
         ] {
             for error in abi(artifact.unwrap()).errors() {

@@ -9,6 +9,8 @@ import {ChannelConfig, ChannelId, VoucherClaim} from "../Types.sol";
 library Digests {
     string internal constant NAME = "x402 Batch Settlement";
     string internal constant VERSION = "1";
+    bytes32 private constant NAME_HASH = keccak256("x402 Batch Settlement");
+    bytes32 private constant VERSION_HASH = keccak256("1");
 
     bytes32 internal constant DOMAIN =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -32,38 +34,62 @@ library Digests {
         );
     }
 
+    /// @notice The settlement contract's own separator. Computed once in a call, whatever it hashes.
+    function settlement() internal view returns (bytes32) {
+        return keccak256(abi.encode(DOMAIN, NAME_HASH, VERSION_HASH, block.chainid, address(this)));
+    }
+
     /// @notice The digest that is signed: `keccak256(0x1901 || separator || structHash)`.
-    function digest(bytes32 domainSeparator, bytes32 structHash) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(hex"1901", domainSeparator, structHash));
+    function digest(bytes32 domainSeparator, bytes32 structHash) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            // Beyond the free pointer, which stays where it is.
+            let text := mload(0x40)
+            mstore(text, hex"1901")
+            mstore(add(text, 2), domainSeparator)
+            mstore(add(text, 34), structHash)
+            hash := keccak256(text, 66)
+        }
     }
 
-    function channelId(ChannelConfig calldata config) internal view returns (ChannelId) {
+    function channelId(bytes32 domainSeparator, ChannelConfig calldata config) internal pure returns (ChannelId) {
         // A struct of static fields encodes to its fields in order, as EIP-712 wants them.
-        return ChannelId.wrap(_ours(keccak256(abi.encode(CHANNEL_CONFIG, config))));
+        return ChannelId.wrap(digest(domainSeparator, keccak256(abi.encode(CHANNEL_CONFIG, config))));
     }
 
-    function voucher(ChannelId id, uint128 ceiling) internal view returns (bytes32) {
-        return _ours(keccak256(abi.encode(VOUCHER, id, ceiling)));
+    function voucher(bytes32 domainSeparator, ChannelId id, uint128 ceiling) internal pure returns (bytes32) {
+        bytes32 typeHash = VOUCHER;
+        bytes32 structHash;
+        assembly ("memory-safe") {
+            let text := mload(0x40)
+            mstore(text, typeHash)
+            mstore(add(text, 0x20), id)
+            mstore(add(text, 0x40), ceiling)
+            structHash := keccak256(text, 0x60)
+        }
+        return digest(domainSeparator, structHash);
     }
 
-    function refund(ChannelId id, uint256 nonce, uint128 amount) internal view returns (bytes32) {
-        return _ours(keccak256(abi.encode(REFUND, id, nonce, amount)));
+    function refund(bytes32 domainSeparator, ChannelId id, uint256 nonce, uint128 amount)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return digest(domainSeparator, keccak256(abi.encode(REFUND, id, nonce, amount)));
     }
 
-    function claimBatch(VoucherClaim[] calldata rows) internal view returns (bytes32) {
+    function claimBatch(bytes32 domainSeparator, VoucherClaim[] calldata rows) internal pure returns (bytes32) {
         bytes32[] memory entries = new bytes32[](rows.length);
         for (uint256 i = 0; i < rows.length; ++i) {
             VoucherClaim calldata row = rows[i];
             entries[i] = keccak256(
                 abi.encode(
-                    CLAIM_ENTRY, channelId(row.voucher.channel), row.voucher.maxClaimableAmount, row.totalClaimed
+                    CLAIM_ENTRY,
+                    channelId(domainSeparator, row.voucher.channel),
+                    row.voucher.maxClaimableAmount,
+                    row.totalClaimed
                 )
             );
         }
-        return _ours(keccak256(abi.encode(CLAIM_BATCH, keccak256(abi.encodePacked(entries)))));
-    }
-
-    function _ours(bytes32 structHash) private view returns (bytes32) {
-        return digest(separator(NAME, VERSION), structHash);
+        return digest(domainSeparator, keccak256(abi.encode(CLAIM_BATCH, keccak256(abi.encodePacked(entries)))));
     }
 }

@@ -14,30 +14,29 @@ library Signatures {
     /// @notice `s` is in the upper half of the curve's order.
     error ECDSAInvalidSignatureS(bytes32 s);
 
-    enum Fault {
-        None,
-        Signature,
-        Length,
-        S
-    }
-
     /// Half of the order of secp256k1, rounded down.
     uint256 private constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
 
     /// @notice The signer of `digest`; reverts when the signature has no valid form.
-    function recover(bytes32 digest, bytes calldata signature) internal pure returns (address) {
-        (address signer, Fault fault, bytes32 s) = _tryRecover(digest, signature);
-        if (fault == Fault.Length) revert ECDSAInvalidSignatureLength(signature.length);
-        if (fault == Fault.S) revert ECDSAInvalidSignatureS(s);
-        if (fault == Fault.Signature) revert ECDSAInvalidSignature();
-        return signer;
+    function recover(bytes32 digest, bytes calldata signature) internal pure returns (address signer) {
+        if (signature.length != 65) revert ECDSAInvalidSignatureLength(signature.length);
+        bytes32 r;
+        bytes32 s;
+        uint8 v;
+        assembly ("memory-safe") {
+            r := calldataload(signature.offset)
+            s := calldataload(add(signature.offset, 0x20))
+            v := byte(0, calldataload(add(signature.offset, 0x40)))
+        }
+        if (uint256(s) > HALF_ORDER) revert ECDSAInvalidSignatureS(s);
+        signer = ecrecover(digest, v, r, s);
+        if (signer == address(0)) revert ECDSAInvalidSignature();
     }
 
     /// @notice Whether `account` signed `digest`: by its code (EIP-1271) if it has any, else by its key.
     function isValid(address account, bytes32 digest, bytes memory signature) internal view returns (bool) {
         if (account.code.length != 0) return _isValid1271(account, digest, signature);
-        (address signer, Fault fault,) = _tryRecover(digest, signature);
-        return fault == Fault.None && signer == account;
+        return _isValidKey(account, digest, signature);
     }
 
     function _isValid1271(address account, bytes32 digest, bytes memory signature) private view returns (bool) {
@@ -46,21 +45,18 @@ library Signatures {
         return ok && answer.length >= 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);
     }
 
-    function _tryRecover(bytes32 digest, bytes memory signature)
-        private
-        pure
-        returns (address signer, Fault fault, bytes32 s)
-    {
-        if (signature.length != 65) return (address(0), Fault.Length, 0);
+    function _isValidKey(address account, bytes32 digest, bytes memory signature) private pure returns (bool) {
+        if (signature.length != 65) return false;
         bytes32 r;
+        bytes32 s;
         uint8 v;
         assembly ("memory-safe") {
             r := mload(add(signature, 0x20))
             s := mload(add(signature, 0x40))
             v := byte(0, mload(add(signature, 0x60)))
         }
-        if (uint256(s) > HALF_ORDER) return (address(0), Fault.S, s);
-        signer = ecrecover(digest, v, r, s);
-        if (signer == address(0)) fault = Fault.Signature;
+        if (uint256(s) > HALF_ORDER) return false;
+        address signer = ecrecover(digest, v, r, s);
+        return signer != address(0) && signer == account;
     }
 }

@@ -17,6 +17,30 @@ sol! {
 sol! {
     #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
+    Permit2DepositCollector,
+    "../contracts/artifacts/Permit2DepositCollector.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    DevPermit2,
+    "../contracts/artifacts/DevPermit2.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    RoyaltySplitter,
+    "../contracts/artifacts/RoyaltySplitter.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    RoyaltySplitterFactory,
+    "../contracts/artifacts/RoyaltySplitterFactory.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
     DevToken,
     "../contracts/artifacts/DevToken.json"
 }
@@ -60,5 +84,11 @@ pub(crate) mod typed {
         }
         struct CancelAuthorization { address authorizer; bytes32 nonce; }
         struct Permit { address owner; address spender; uint256 value; uint256 nonce; uint256 deadline; }
+        struct TokenPermissions { address token; uint256 amount; }
+        struct DepositWitness { bytes32 channelId; }
+        struct PermitWitnessTransferFrom {
+            TokenPermissions permitted; address spender; uint256 nonce; uint256 deadline;
+            DepositWitness witness;
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! The two chains that every test runs on, behind one JSON-RPC endpoint each.
 
 use std::fmt::Debug;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use alloy::contract::{CallBuilder, CallDecoder};
@@ -16,8 +14,12 @@ use rialto_chain::devchain::{Config, DevChain, Server};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::abi::{BatchSettlement, DevToken, Erc3009DepositCollector};
-use crate::world::{COLLECTOR, SETTLEMENT, TOKEN, signers};
+use crate::abi::{
+    BatchSettlement, DevPermit2, DevToken, Erc3009DepositCollector, Permit2DepositCollector,
+    RoyaltySplitterFactory,
+};
+use crate::anvil::{AnvilProcess, start_anvil};
+use crate::world::{COLLECTOR, FACTORY, PERMIT2, PERMIT2_COLLECTOR, SETTLEMENT, TOKEN, signers};
 
 /// The chain id that unmodified x402 clients expect on a development chain.
 pub(crate) const CHAIN_ID: u64 = 84_532;
@@ -50,16 +52,6 @@ enum Host {
     Anvil { _process: AnvilProcess },
 }
 
-struct AnvilProcess(Child);
-
-impl Drop for AnvilProcess {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to do.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Runs one test on a fresh chain.
 pub(crate) fn run(kind: Kind, test: impl AsyncFnOnce(Chain)) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -81,7 +73,7 @@ impl Chain {
                 (server.url(), Host::Dev { _server: server })
             }
             Kind::Anvil => {
-                let (url, process) = start_anvil();
+                let (url, process) = start_anvil(CHAIN_ID);
                 (url, Host::Anvil { _process: process })
             }
         };
@@ -191,7 +183,13 @@ impl Chain {
         let code = [
             (SETTLEMENT, &*BatchSettlement::DEPLOYED_BYTECODE),
             (COLLECTOR, &Erc3009DepositCollector::DEPLOYED_BYTECODE),
+            (
+                PERMIT2_COLLECTOR,
+                &Permit2DepositCollector::DEPLOYED_BYTECODE,
+            ),
             (TOKEN, &DevToken::DEPLOYED_BYTECODE),
+            (PERMIT2, &DevPermit2::DEPLOYED_BYTECODE),
+            (FACTORY, &RoyaltySplitterFactory::DEPLOYED_BYTECODE),
         ];
         for (address, code) in code {
             self.rpc("anvil_setCode", json!([address, code])).await;
@@ -207,6 +205,11 @@ impl Chain {
             .await;
         // On top of block 0, anvil runs calls at time 0.
         self.rpc("evm_mine", json!([])).await;
+    }
+
+    /// Leaves an address without a contract.
+    pub(crate) async fn remove_code(&self, contract: Address) {
+        self.rpc("anvil_setCode", json!([contract, "0x"])).await;
     }
 
     /// Writes a word of a contract's storage.
@@ -266,35 +269,4 @@ pub(crate) fn emitted<E: SolEvent + PartialEq + Debug>(
     expected: &[E],
 ) {
     assert_eq!(events::<E>(receipt), expected);
-}
-
-fn start_anvil() -> (String, AnvilProcess) {
-    let binary = std::env::var_os("RIALTO_ANVIL").unwrap_or_else(|| {
-        panic!(
-            "RIALTO_ANVIL does not name an anvil binary: run `cargo xtask test`, which fetches it"
-        )
-    });
-    let child = Command::new(&binary)
-        .args([
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--chain-id",
-            &CHAIN_ID.to_string(),
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|e| panic!("cannot start {}: {e}", binary.display()));
-    let mut process = AnvilProcess(child);
-    let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next().expect("anvil says where it listens").unwrap();
-        if let Some(address) = line.strip_prefix("Listening on ") {
-            break address.trim().to_owned();
-        }
-    };
-    // Read on, so that anvil never blocks on a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    (format!("http://{address}"), process)
 }

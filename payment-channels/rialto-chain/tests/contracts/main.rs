@@ -1,8 +1,8 @@
 //! The contracts' tests: every revert, every event, the digests, and properties over random runs.
 //!
 //! Each test speaks JSON-RPC only and runs twice: on the in-process development chain, and on anvil
-//! (`RIALTO_ANVIL` names its binary; `cargo xtask test` sets it). The invariants I1 to I11, C1, C2
-//! and T1 to T4 that comments here cite are those of the contracts' NatSpec.
+//! (`RIALTO_ANVIL` names its binary; `cargo xtask test` sets it). The invariants I1 to I11, C1, C2,
+//! P1, P2, R1 to R4, F1 and T1 to T4 that comments here cite are those of the contracts' NatSpec.
 //! Non-goals: the client of this crate and the chain itself; they have their own tests.
 
 #![expect(
@@ -24,6 +24,8 @@ macro_rules! on_both {
 }
 
 mod abi;
+#[path = "../shared/anvil.rs"]
+mod anvil;
 mod chain;
 mod claim_signatures;
 mod claims;
@@ -31,11 +33,15 @@ mod coverage;
 mod deposit_consent;
 mod deposits;
 mod digests;
+mod gas;
 mod golden;
 mod guard;
 mod model;
+mod permit2;
 mod properties;
 mod refunds;
+mod splitter_runs;
+mod splitters;
 mod strategies;
 mod times;
 mod token;

@@ -37,12 +37,20 @@ pub(crate) struct Row {
     pub(crate) forged: bool,
 }
 
+/// How the payer consents to a deposit; the outcome is the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By {
+    Erc3009,
+    Permit2,
+}
+
 /// What a run does, step by step.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Deposit {
         channel: usize,
         amount: u128,
+        by: By,
     },
     Claim {
         rows: Vec<Row>,
@@ -134,7 +142,9 @@ impl Model {
     pub(crate) fn apply(&mut self, op: &Op) -> Result<(), Refused> {
         let mut next = self.clone();
         match *op {
-            Op::Deposit { channel, amount } => next.deposit(channel, amount)?,
+            Op::Deposit {
+                channel, amount, ..
+            } => next.deposit(channel, amount)?,
             Op::Claim { ref rows, how } => next.claim(rows, how)?,
             Op::Settle { receiver } => next.settle(receiver),
             Op::Refund {

@@ -13,9 +13,10 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::abi::BatchSettlement::{self, ChannelConfig, VoucherClaim};
 use crate::chain::{Chain, GENESIS_BALANCE, Kind, outcome};
 use crate::model::{
-    CHANNELS, Channel, Consented, Earned, Model, Op, PAYERS, RECEIVERS, Refused, Row, payer_of,
+    By, CHANNELS, Channel, Consented, Earned, Model, Op, PAYERS, RECEIVERS, Refused, Row, payer_of,
     receiver_of,
 };
+use crate::permit2::Permit2Consent;
 use crate::strategies::any_op;
 use crate::world::{
     COLLECTOR, Consent, SETTLEMENT, TOKEN, Who, batch_digest, config, id, refund_digest, row,
@@ -23,15 +24,17 @@ use crate::world::{
 
 #[test]
 fn dev_random_runs() {
-    random_runs(Kind::Dev, 16);
+    random_runs(&[Kind::Dev], 16);
 }
 
 #[test]
-fn anvil_random_runs() {
-    random_runs(Kind::Anvil, 6);
+fn random_runs_on_both_chains() {
+    random_runs(&[Kind::Dev, Kind::Anvil], 6);
 }
 
-fn random_runs(kind: Kind, cases: u32) {
+/// Each run is made on every one of `kinds`. As each must do exactly what the model does, revert
+/// data included, the chains are compared with each other too.
+fn random_runs(kinds: &[Kind], cases: u32) {
     let config = match std::env::var_os("PROPTEST_CASES") {
         Some(_) => Config::default(),
         None => Config::with_cases(cases),
@@ -44,20 +47,27 @@ fn random_runs(kind: Kind, cases: u32) {
     let mut runner = TestRunner::new(config);
     let ops = prop::collection::vec(any_op(), 1..40);
     let outcome = runner.run(&ops, |ops| {
-        crate::chain::run(kind, async |chain| {
-            let mut world = World {
-                chain,
-                model: Model::new(),
-                deposits: 0,
-            };
-            for op in &ops {
-                world.step(op).await;
-            }
-            world.check_wallets().await;
-        });
+        for kind in kinds {
+            crate::chain::run(*kind, async |chain| run(chain, &ops).await);
+        }
         Ok(())
     });
     outcome.unwrap();
+}
+
+async fn run(chain: Chain, ops: &[Op]) {
+    for payer in PAYERS {
+        chain.allow_permit2(payer, u128::MAX).await;
+    }
+    let mut world = World {
+        chain,
+        model: Model::new(),
+        deposits: 0,
+    };
+    for op in ops {
+        world.step(op).await;
+    }
+    world.check_wallets().await;
 }
 
 struct World {
@@ -98,13 +108,25 @@ impl World {
         let expected = self.model.apply(op);
         let settlement = self.chain.settlement();
         match *op {
-            Op::Deposit { channel, amount } => {
+            Op::Deposit {
+                channel,
+                amount,
+                by,
+            } => {
                 self.deposits += 1;
-                let consent = Consent::new(amount, self.deposits);
-                let payer = PAYERS[payer_of(channel)];
-                let call = self
-                    .chain
-                    .deposit_call(&channel_config(channel), payer, &consent);
+                let (config, payer) = (channel_config(channel), PAYERS[payer_of(channel)]);
+                let call = match by {
+                    By::Erc3009 => {
+                        let consent = Consent::new(amount, self.deposits);
+                        self.chain.deposit_call(&config, payer, &consent)
+                    }
+                    By::Permit2 => {
+                        let consent = Permit2Consent::new(amount, self.deposits);
+                        let none = Bytes::new();
+                        self.chain
+                            .permit2_deposit_call(&config, payer, &consent, none)
+                    }
+                };
                 self.run(op, call, expected).await;
             }
             Op::Claim { ref rows, how } => {

@@ -2,15 +2,15 @@
 
 use proptest::prelude::*;
 
-use crate::model::{CHANNELS, Consented, Op, RECEIVERS, Row};
+use crate::model::{By, CHANNELS, Consented, Op, RECEIVERS, Row};
 
 /// Any step of a run.
 pub(crate) fn any_op() -> impl Strategy<Value = Op> {
     let channel = any_channel();
     let amount = 0..1000_u128;
     prop_oneof![
-        4 => (channel.clone(), amount.clone())
-            .prop_map(|(channel, amount)| Op::Deposit { channel, amount }),
+        4 => (channel.clone(), amount.clone(), prop_oneof![Just(By::Erc3009), Just(By::Permit2)])
+            .prop_map(|(channel, amount, by)| Op::Deposit { channel, amount, by }),
         5 => (prop::collection::vec(any_row(), 0..4), any_consent())
             .prop_map(|(rows, how)| Op::Claim { rows, how }),
         2 => (0..RECEIVERS.len()).prop_map(|receiver| Op::Settle { receiver }),

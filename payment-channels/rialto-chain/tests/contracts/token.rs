@@ -165,4 +165,10 @@ impl Chain {
     pub(crate) fn balance_slot(account: Address) -> alloy::primitives::B256 {
         keccak256((account, Self::token_slot("balances")).abi_encode())
     }
+
+    /// The storage slot of an allowance.
+    pub(crate) fn allowance_slot(owner: Address, spender: Address) -> alloy::primitives::B256 {
+        let of_owner = keccak256((owner, Self::token_slot("allowances")).abi_encode());
+        keccak256((spender, of_owner).abi_encode())
+    }
 }

@@ -17,6 +17,10 @@ use crate::chain::{CHAIN_ID, Chain};
 pub(crate) const SETTLEMENT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 pub(crate) const COLLECTOR: Address = address!("4020806089470a89826cB9fB1f4059150b550004");
 pub(crate) const TOKEN: Address = address!("036CbD53842c5426634e7929541eC2318f3dCF7e");
+pub(crate) const PERMIT2_COLLECTOR: Address = address!("4020425FAf3B746C082C2f942b4E5159887B0005");
+pub(crate) const PERMIT2: Address = address!("000000000022D473030F116dDEE9F6B43aC78BA3");
+/// The royalty splitters' factory: its address follows from its code.
+pub(crate) const FACTORY: Address = address!("faa9DD09F61171Ebf53423A9219dB447c4Cb3585");
 /// Shortest delay that the contract takes, in seconds.
 pub(crate) const DELAY: u64 = 900;
 
