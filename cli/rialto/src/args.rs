@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::policy::Units;
+
 /// A mesh of AI services in WebAssembly, paid per call.
 #[derive(Debug, Parser)]
 #[command(name = "rialto", version, arg_required_else_help = true, after_help = AFTER_HELP)]
@@ -13,7 +15,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const AFTER_HELP: &str = "Start here:\n  rialto up                     everything on this machine, with a development chain\n  rialto services               what can be called, and for how much\n  rialto call embed similarity '{\"texts\": [\"a cat\", \"a kitten\"]}'";
+const AFTER_HELP: &str = "Start here:\n  rialto up                     everything on this machine, with a development chain\n  rialto services               what can be called, and for how much\n  rialto call embed similarity '{\"texts\": [\"a cat\", \"a kitten\"]}'\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 your own policy or wallet said no,\n  4 somebody broke their word (a bad receipt, books that do not add up), 5 nobody answers";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -26,8 +28,16 @@ pub(crate) enum Command {
     /// Look at payment channels, or close one.
     #[command(subcommand)]
     Channel(ChannelCommand),
-    /// Show this wallet: its address and what it holds.
+    /// Show the wallet, or make, import, choose and export one.
     Wallet(WalletArgs),
+    /// Show or change what this wallet allows itself.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Look at receipts and check them, offline.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
+    /// Show a provider's books: balances, open exposure, claimed and settled.
+    Ledger(LedgerArgs),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -42,6 +52,9 @@ pub(crate) struct DataArgs {
     /// Folder for keys, channels, the ledger and the development chain.
     #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// A file whose first line is the wallet's password; without it you are asked.
+    #[arg(long, env = "RIALTO_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 /// Which gateway to speak to.
@@ -55,6 +68,26 @@ pub(crate) struct GatewayArgs {
         value_name = "URL"
     )]
     pub(crate) gateway: String,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+/// Who pays, and through which chain endpoint.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PayerArgs {
+    /// The chain's RPC endpoint; without it the gateway names one.
+    #[arg(long = "rpc", env = "RIALTO_RPC", value_name = "URL")]
+    pub(crate) rpc: Option<String>,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+}
+
+/// For commands that touch the wallet's files alone.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WalletOptions {
     /// Print JSON for scripts.
     #[arg(long)]
     pub(crate) json: bool,
@@ -90,6 +123,15 @@ pub(crate) struct UpArgs {
     /// The provider's payout address.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) payout: Option<String>,
+    /// Share the record of money with other replicas: a PostgreSQL database
+    /// (postgres://user@host:port/name; its password is better kept in ~/.pgpass or PGPASSWORD).
+    #[arg(
+        long,
+        env = "RIALTO_LEDGER",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) ledger: Option<String>,
     /// Make one paid call of each known service, then claim and settle, and show what happened.
     #[arg(long)]
     pub(crate) tour: bool,
@@ -113,11 +155,20 @@ pub(crate) struct CallArgs {
     /// Take a parameter from a file: text as a string, anything else as bytes.
     #[arg(long = "file", value_name = "FIELD=PATH")]
     pub(crate) files: Vec<String>,
-    /// Refuse to sign a higher price, in token base units (1,000,000 is one USDC).
-    #[arg(long, value_name = "UNITS", default_value = "100000")]
-    pub(crate) max_price: u128,
+    /// Refuse to pay a higher price: base units (1000000 is one USDC) or `0.05 USDC`.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) max_price: Option<Units>,
+    /// Refuse to spend more than this today, with what was spent before.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<Units>,
+    /// Make the same call so often.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) times: u32,
+    /// Make so many calls at once, on several channels if one is not enough.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) parallel: Option<u32>,
     #[command(flatten)]
-    pub(crate) gateway: GatewayArgs,
+    pub(crate) payer: PayerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,15 +179,186 @@ pub(crate) enum ChannelCommand {
     Close {
         /// The channel's id, or its first digits; may be left out when there is only one.
         id: Option<String>,
+        /// Take the money back without the provider, which takes until the channel's delay is over.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
-        gateway: GatewayArgs,
+        payer: PayerArgs,
+    },
+    /// Finish withdrawals whose delay is over, and show when the others can be finished.
+    Finalize {
+        /// The channel's id, or its first digits; without it, all.
+        id: Option<String>,
+        #[command(flatten)]
+        payer: PayerArgs,
+    },
+    /// Read the channels' state from the chain.
+    Refresh {
+        /// The channel's id, or its first digits; without it, all.
+        id: Option<String>,
+        #[command(flatten)]
+        payer: PayerArgs,
     },
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct WalletArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<WalletCommand>,
     #[command(flatten)]
-    pub(crate) gateway: GatewayArgs,
+    pub(crate) payer: PayerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WalletCommand {
+    /// Show the wallet in use: its address and what it holds.
+    Show(PayerArgs),
+    /// Make a wallet: a new key, encrypted with a password.
+    New {
+        /// Pay from it at once.
+        #[arg(long = "use")]
+        select: bool,
+        #[command(flatten)]
+        options: WalletOptions,
+    },
+    /// Take over a key: another wallet's key file, or a file with a private key.
+    Import {
+        /// The file; without it the private key is typed, unseen.
+        file: Option<PathBuf>,
+        /// Pay from it at once.
+        #[arg(long = "use")]
+        select: bool,
+        #[command(flatten)]
+        options: WalletOptions,
+    },
+    /// Encrypt the plain key of an earlier release.
+    Encrypt(WalletOptions),
+    /// List the wallets.
+    Ls(WalletOptions),
+    /// Pay from another wallet.
+    Use {
+        /// Its address or the beginning of it; `plain` for the plain key.
+        address: Option<String>,
+        /// Let this command sign: it reads JSON (digest, typed data) and prints the signature.
+        #[arg(long, value_name = "COMMAND")]
+        signer: Option<String>,
+        #[command(flatten)]
+        options: WalletOptions,
+    },
+    /// Print a key file, encrypted as it is, for another wallet.
+    Export {
+        /// The wallet's address; the one in use without it.
+        address: Option<String>,
+        /// Print the private key itself.
+        #[arg(long)]
+        plain: bool,
+        /// The address once more, instead of typing it when asked.
+        #[arg(long, value_name = "ADDRESS", requires = "plain")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        options: WalletOptions,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show the limits, and what is spent today.
+    Show {
+        /// Print JSON for scripts.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Change a limit.
+    Set {
+        /// Which: `rialto policy show` lists them.
+        key: String,
+        /// Base units (50000), an amount (`0.05 USDC`), a number, or `off`.
+        value: String,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiptCommand {
+    /// Check receipts without asking anybody: signatures, sums, and the chain they form.
+    Verify {
+        /// A file with a receipt, a JSON list of them, or one a line; `-` reads the input.
+        file: PathBuf,
+        /// The host that must have signed them all.
+        #[arg(long, value_name = "ADDRESS")]
+        host: Option<String>,
+        /// Print JSON for scripts.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a receipt: one kept here, or else asked of the gateway.
+    Show {
+        /// The receipt's id.
+        id: String,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// List the receipts kept of a channel.
+    Ls {
+        /// The channel's id, or its first digits; may be left out when there is only one.
+        channel: Option<String>,
+        #[command(flatten)]
+        options: WalletOptions,
+    },
+    /// Prove that a host signed two receipts that cannot both be true.
+    Conflict {
+        /// A file with the one receipt.
+        first: PathBuf,
+        /// A file with the other.
+        second: PathBuf,
+        /// Print the proof as JSON that anybody can check.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct LedgerArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LedgerCommand>,
+    /// One row for each of these.
+    #[arg(long, value_enum, default_value = "channel")]
+    pub(crate) by: LedgerView,
+    #[command(flatten)]
+    pub(crate) format: LedgerFormat,
+}
+
+/// How the books are summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LedgerView {
+    Channel,
+    Provider,
+    Day,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Every movement of money, by day: from which account into which.
+    Journal(LedgerFormat),
+}
+
+/// How a sheet is printed, and of which node.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LedgerFormat {
+    /// Print comma-separated values, in token base units.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// Print JSON for scripts, in token base units.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The node's data folder.
+    #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

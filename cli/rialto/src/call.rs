@@ -4,36 +4,121 @@
     reason = "every other kind of JSON value is treated alike"
 )]
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rialto_gateway::client::Body;
+use rialto_channels::Amount;
+use rialto_gateway::client::{Answer, Body, PayingClient, Quote};
 use serde_json::{Map, Value};
+use tokio::task::JoinSet;
 
 use crate::args::CallArgs;
+use crate::exit::Breach;
 use crate::{pay, show};
 
-/// Shows the price, pays, prints the answer.
+/// Shows the price, pays, prints the answer: once, or so often and so many at once as asked.
 pub(crate) async fn run(args: CallArgs) -> Result<()> {
     let body = Body::json(&Value::Object(parameters(
         args.parameters.as_deref(),
         &args.files,
     )?));
-    let client = pay::client(&args.gateway, Some(args.max_price))?;
+    let client = pay::client_with(&args.payer, |config| {
+        if let Some(max_price) = args.max_price {
+            config.price_max = max_price.0;
+        }
+        if let Some(budget) = args.budget {
+            config.budget.day_max = Some(budget.0);
+        }
+    })?;
+    let json = args.payer.gateway.json;
     let quote = client.quote(&args.service, &args.method, &body).await?;
-    if !args.gateway.json {
+    if !json {
         show::note(format!("price     {}", show::money(quote.price)));
     }
+    let parallel = args.parallel.unwrap_or(1);
+    let times = args.times.max(parallel);
+    if times > 1 {
+        return many(&client, quote, body, times, parallel, json).await;
+    }
     let answer = client.call(&quote, &body).await?;
-    if args.gateway.json {
+    if json {
         show::json(&pay::answer_json(&quote, &answer));
     } else {
         pay::show_cost(&answer);
         show::line(readable(&answer.body));
     }
-    Ok(())
+    kept_its_word(&answer)
+}
+
+/// The same call again and again, with a line for each, and what they cost together.
+async fn many(
+    client: &PayingClient,
+    quote: Quote,
+    body: Body,
+    times: u32,
+    parallel: u32,
+    json: bool,
+) -> Result<()> {
+    let quote = Arc::new(quote);
+    let mut running = JoinSet::new();
+    let mut left = times;
+    let mut charged = Amount::ZERO;
+    let mut channels = BTreeSet::new();
+    let mut failed = None;
+    let mut made = 0_u32;
+    loop {
+        while left > 0 && running.len() < usize::try_from(parallel)? {
+            left -= 1;
+            let (client, quote, body) = (client.clone(), Arc::clone(&quote), body.clone());
+            running.spawn(async move { client.call(&quote, &body).await });
+        }
+        let Some(answer) = running.join_next().await else {
+            break;
+        };
+        let outcome = match answer? {
+            Ok(answer) => {
+                made += 1;
+                charged = charged.checked_add(answer.charged)?;
+                channels.extend(answer.channel.as_ref().map(|channel| channel.id));
+                if json {
+                    show::json(&pay::answer_json(&quote, &answer));
+                } else {
+                    show::line(readable(&answer.body));
+                }
+                kept_its_word(&answer)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = outcome {
+            // Calls that are on their way are finished, and no new one begins.
+            left = 0;
+            failed.get_or_insert(error);
+        }
+    }
+    if !json {
+        show::note(format!(
+            "charged   {} for {} calls on {} channels",
+            show::money(charged),
+            made,
+            channels.len()
+        ));
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// A receipt that is no good ends the command with its own exit code; the answer was shown.
+fn kept_its_word(answer: &Answer) -> Result<()> {
+    match &answer.receipt_fault {
+        Some(fault) if fault.is_breach() => Err(Breach(format!(
+            "the host broke its word: {fault}; nothing more is paid on this channel"
+        ))
+        .into()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The parameters from the command line: a JSON object, and files by field.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rialto_channels::SigningKey;
 use rialto_node::keys;
 
 /// The data folder: as asked, else the platform's place for a user's data.
@@ -19,16 +18,14 @@ pub(crate) fn data_dir(asked: Option<&Path>) -> Result<PathBuf> {
     Ok(base.join("rialto"))
 }
 
-/// The folder of the wallet: its key and the channels it pays from.
+/// The folder of the wallet: its keys, its policy and the channels it pays from.
 pub(crate) fn wallet_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("wallet")
 }
 
-/// The wallet's key; made on first use.
-pub(crate) fn wallet_key(data_dir: &Path) -> Result<SigningKey> {
-    Ok(keys::load_or_create(
-        &wallet_dir(data_dir).join("wallet.key"),
-    )?)
+/// The folder of the channels that the wallet pays from, with their session keys and receipts.
+pub(crate) fn channels_dir(data_dir: &Path) -> PathBuf {
+    wallet_dir(data_dir).join("channels")
 }
 
 /// On a development chain the wallet is one of its funded accounts, unless there is a wallet already.
@@ -37,8 +34,9 @@ pub(crate) fn adopt_dev_wallet(
     accounts: &[(alloy_primitives::Address, [u8; 32])],
 ) -> Result<()> {
     let path = wallet_dir(data_dir).join("wallet.key");
+    let chosen = wallet_dir(data_dir).join("wallet.toml");
     match accounts.get(DEV_WALLET_ACCOUNT) {
-        Some((_, key)) if !path.exists() => Ok(keys::store(&path, key)?),
+        Some((_, key)) if !path.exists() && !chosen.exists() => Ok(keys::store(&path, key)?),
         _ => Ok(()),
     }
 }

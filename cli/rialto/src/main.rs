@@ -2,13 +2,18 @@
 //!
 //! Each command is a module of its name; this file only picks one and shows what went wrong.
 
+mod admin;
 mod args;
 mod artifacts;
 mod call;
 mod channel;
+mod exit;
 mod home;
+mod ledger;
 mod pay;
+mod policy;
 mod progress;
+mod receipt;
 mod services;
 mod show;
 mod tour;
@@ -38,7 +43,10 @@ async fn main() -> ExitCode {
             for cause in error.chain().skip(1) {
                 show::note(format!("  because: {cause}"));
             }
-            ExitCode::FAILURE
+            if let Some(next) = exit::next_step(&error) {
+                show::note(format!("  try: {next}"));
+            }
+            exit::code(&error)
         }
     }
 }
@@ -50,6 +58,9 @@ async fn run(command: Command) -> Result<()> {
         Command::Services(args) => services::run(args).await,
         Command::Channel(command) => channel::run(command).await,
         Command::Wallet(args) => wallet::run(args).await,
+        Command::Policy(command) => policy::run(command),
+        Command::Receipt(command) => receipt::run(command).await,
+        Command::Ledger(args) => ledger::run(args).await,
         Command::Config(ConfigCommand::Show { data, config }) => {
             let data_dir = home::data_dir(data.data_dir.as_deref())?;
             let file = config.unwrap_or_else(|| data_dir.join("rialto.toml"));

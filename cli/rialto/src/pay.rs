@@ -1,25 +1,33 @@
 //! The paying client as the commands use it: this user's wallet, kept in the data folder.
 
 use anyhow::Result;
-use rialto_channels::Amount;
 use rialto_channels::receipt::SignedReceipt;
 use rialto_gateway::client::{Answer, Config, PayingClient, Quote};
 use serde_json::{Value, json};
 
-use crate::args::GatewayArgs;
+use crate::args::PayerArgs;
 use crate::show::{dim, money};
-use crate::{home, show};
+use crate::{home, policy, show, wallet};
 
-/// A client of this gateway that pays from this user's wallet.
-pub(crate) fn client(args: &GatewayArgs, price_max: Option<u128>) -> Result<PayingClient> {
-    let data_dir = home::data_dir(args.data.data_dir.as_deref())?;
-    let key = home::wallet_key(&data_dir)?;
-    let mut config = Config::new(&args.gateway);
-    config.store = Some(home::wallet_dir(&data_dir).join("channels"));
-    if let Some(price_max) = price_max {
-        config.price_max = Amount::new(price_max);
+/// A client of this gateway that pays from this user's wallet, by its policy.
+pub(crate) fn client(args: &PayerArgs) -> Result<PayingClient> {
+    client_with(args, |_| {})
+}
+
+/// The same, with something changed for this run alone.
+pub(crate) fn client_with(
+    args: &PayerArgs,
+    change: impl FnOnce(&mut Config),
+) -> Result<PayingClient> {
+    let data = &args.gateway.data;
+    let data_dir = home::data_dir(data.data_dir.as_deref())?;
+    let opened = wallet::open(&data_dir, data.password_file.as_deref())?;
+    let mut config = policy::client_config(&data_dir, &args.gateway.gateway, &opened)?;
+    if let Some(rpc) = &args.rpc {
+        config.rpc_url = Some(rpc.clone());
     }
-    Ok(PayingClient::new(config, key)?)
+    change(&mut config);
+    Ok(PayingClient::with_wallet(config, opened.wallet)?)
 }
 
 /// The answer and what it cost, for scripts.

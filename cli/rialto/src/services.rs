@@ -66,7 +66,7 @@ fn text(value: &Value, field: &str) -> String {
 }
 
 fn price(method: &Value) -> String {
-    let amount = |field: &str| {
+    let part = |field: &str| -> rialto_channels::Amount {
         let units = method
             .get("price")
             .and_then(|price| price.get(field))
@@ -75,11 +75,23 @@ fn price(method: &Value) -> String {
             .and_then(|units| units.parse().ok())
             .unwrap_or_default()
     };
-    let (call, per_kib): (rialto_channels::Amount, rialto_channels::Amount) =
-        (amount("call"), amount("per_input_kib"));
-    match (call.is_zero(), per_kib.is_zero()) {
-        (true, true) => "free".to_owned(),
-        (_, true) => show::money(call),
-        _ => format!("{} + {} per KiB", show::money(call), show::money(per_kib)),
+    let parts = [
+        ("call", ""),
+        ("per_input_kib", " per KiB in"),
+        ("per_output_kib", " per KiB out"),
+        ("per_guest_ms", " per guest ms"),
+        ("per_host_ms", " per host ms"),
+        ("per_tensor_run", " per model run"),
+    ];
+    let priced = parts.iter().map(|(field, what)| (part(field), what));
+    let priced = priced.filter(|(units, _)| !units.is_zero());
+    let text: Vec<_> = priced
+        .map(|(units, what)| format!("{}{what}", show::money(units)))
+        .collect();
+    let max = part("max");
+    match (text.is_empty(), max.is_zero()) {
+        (true, _) => "free".to_owned(),
+        (false, true) => text.join(" + "),
+        (false, false) => format!("{}, at most {}", text.join(" + "), show::money(max)),
     }
 }

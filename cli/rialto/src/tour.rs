@@ -1,24 +1,30 @@
 //! The tour of `rialto up --tour`: one paid call of each known service on real input, then the
 //! money's way to the provider.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use rialto_channels::Amount;
-use rialto_gateway::client::{Body, Config, PayingClient};
+use rialto_gateway::client::{Body, PayingClient};
 use rialto_node::Node;
 use serde_json::json;
 
 use crate::call::readable;
 use crate::show::{bold, dim, money};
-use crate::{home, pay, show};
+use crate::{pay, policy, show, wallet};
 
 /// Calls, claims, settles, and shows who was paid what.
-pub(crate) async fn run(node: &Node, gateway: &str, quiet: bool) -> Result<()> {
+pub(crate) async fn run(
+    node: &Node,
+    gateway: &str,
+    quiet: bool,
+    password_file: Option<&Path>,
+) -> Result<()> {
     let data_dir = &node.config().data_dir;
-    let key = home::wallet_key(data_dir)?;
-    let payer = key.address();
-    let mut config = Config::new(gateway);
-    config.store = Some(home::wallet_dir(data_dir).join("channels"));
-    let client = PayingClient::new(config, key)?;
+    let opened = wallet::open(data_dir, password_file)?;
+    let config = policy::client_config(data_dir, gateway, &opened)?;
+    let client = PayingClient::with_wallet(config, opened.wallet)?;
+    let payer = client.payer();
     let receiver = node.chain().receiver;
     let mut held = (unspent(node)?, Amount::ZERO);
     let before = (
@@ -47,6 +53,14 @@ pub(crate) async fn run(node: &Node, gateway: &str, quiet: bool) -> Result<()> {
             "  {account} was paid {}  {}",
             money(*amount),
             dim(&format!("tx {transaction}"))
+        ));
+    }
+    for (_, paid) in &collected.released {
+        show::line(format!(
+            "  royalty: {} to the publisher, {} to the provider  {}",
+            money(paid.publisher),
+            money(paid.provider),
+            dim(&format!("tx {}", paid.transaction))
         ));
     }
     let mut table = show::table(&["account", "before", "after"]);

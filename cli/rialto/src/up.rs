@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use rialto_node::{ChainChoice, Config, Node, Progress};
+use rialto_node::{ChainChoice, Config, LedgerChoice, Node, Progress};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::admin::Desk;
 use crate::args::UpArgs;
 use crate::progress::Board;
 use crate::show::{bold, cyan, dim, green, line};
@@ -34,6 +35,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         stopped.await.ok();
     }));
     let ready = ready_json(&node, &gateway);
+    let desk = Desk::open(&node);
     // Before anyone hears that the mesh is ready: who does may stop it at once.
     let mut interrupts = Interrupts::listen()?;
     if let Some(file) = &args.ready_file {
@@ -46,7 +48,13 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     }
     let shown = async {
         if args.tour {
-            tour::run(&node, &gateway, args.json).await?;
+            tour::run(
+                &node,
+                &gateway,
+                args.json,
+                args.data.password_file.as_deref(),
+            )
+            .await?;
         }
         if !args.json {
             next_steps(&node, &gateway);
@@ -66,6 +74,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     if !args.json {
         line("\nstopping: no new calls, finishing those in progress …");
     }
+    drop(desk);
     drop(stop);
     server.await.context("the gateway's task failed")?;
     node.shutdown().await;
@@ -108,6 +117,10 @@ fn config(args: &UpArgs) -> Result<Config> {
             None if args.listen.port() == 0 => listen.set_port(0),
             None => {}
         }
+    }
+    if let Some(url) = &args.ledger {
+        // Not repeated in the message: it may hold a password.
+        config.ledger = LedgerChoice::shared(url).context("--ledger")?;
     }
     if let Some(payout) = &args.payout {
         config.payout = Some(
@@ -183,6 +196,15 @@ fn greet(node: &Node, gateway: &str) {
         chain.rpc_url, chain.chain_id
     ));
     line(format!("  earnings  go to {}", chain.receiver));
+    for view in node.services() {
+        if let Some(royalty) = view.manifest.royalty() {
+            let (name, share) = (view.manifest.name(), royalty.share);
+            line(format!(
+                "  royalty   {share} of what {name} earns goes to {}",
+                royalty.publisher
+            ));
+        }
+    }
     let mut table = show::table(&["service", "method", "price", "what it does"]);
     for view in node.services() {
         for method in &view.interface.methods {

@@ -1,25 +1,38 @@
 //! A client that pays: quotes a call, opens and tops up a channel, signs vouchers, recovers from
-//! lost answers, checks receipts, and takes the rest of the money back.
+//! lost answers, checks and keeps receipts, and takes the rest of the money back, with the host's
+//! help or without it.
 //!
 //! Every decision about money is [`rialto_channels::payer`]'s; this module moves bytes. Calls may
 //! overlap: one client is shared by as many tasks as you like. What it trusts: the settlement
 //! contract and the collector are fixed addresses, the tokens are those of [`Config::tokens`], and
 //! a host is believed about past charges only as far as our own signature goes.
 //!
-//! Not here: `exact` payments, contract wallets, withdrawals against an absent host.
+//! The wallet signs deposits, and the transactions of a withdrawal; a session key of each channel
+//! signs its vouchers ([`PayingClient::with_wallet`]).
+//!
+//! Not here: `exact` payments, contract wallets, how a person unlocks a wallet.
 
+mod budget;
 mod call;
 mod channel;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+mod kept;
+mod lanes;
 mod quote;
 mod reach;
 mod reading;
 mod receipts;
 mod refund;
+mod royalty;
 mod rpc;
 mod send;
 mod store;
 mod ticket;
+mod transaction;
+mod wallet;
+mod withdraw;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,15 +43,23 @@ use alloy_primitives::{Address, address};
 use bytes::Bytes;
 use rialto_channels::payer::{Limits, PayerSnapshot};
 use rialto_channels::receipt::SignedReceipt;
-use rialto_channels::{Amount, B256, ChannelId, SigningKey};
+use rialto_channels::{Amount, B256, ChannelId, SettlementDomain, SigningKey};
 use tokio::sync::Mutex;
 
+pub use budget::{Budget, spent_today};
 pub use error::{ClientError, ReceiptFault, StoreError};
+pub use kept::{stored_receipt, stored_receipts};
 pub use quote::Quote;
 pub use store::{StoredChannel, stored_channels};
+pub use wallet::{SignContent, SignRequest, Signing, Unlocking, Wallet, WalletError};
+pub use withdraw::{Withdrawing, Withdrawn};
 
+use budget::Purse;
 use channel::Channel;
+use royalty::Receivers;
 use rpc::Rpc;
+
+use crate::x402::SETTLEMENT;
 
 /// How a client pays.
 #[derive(Debug, Clone)]
@@ -54,8 +75,16 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// An RPC endpoint of the chain; none asks the gateway for one.
     pub rpc_url: Option<String>,
+    /// The only chain to pay on; none allows every chain of [`tokens`](Self::tokens).
+    pub chain_id: Option<u64>,
     /// The tokens that may be paid with, each with its chain.
     pub tokens: Vec<Token>,
+    /// What may be spent in a day.
+    pub budget: Budget,
+    /// How many channels with one provider may be open.
+    pub lanes_max: u32,
+    /// How many calls share a channel before another is opened; the host's headroom bounds it too.
+    pub calls_per_lane: u32,
     /// How long one request may take.
     pub timeout: Duration,
     /// How often a request is sent before it is given up, the first time included.
@@ -90,7 +119,11 @@ impl Config {
             },
             store: None,
             rpc_url: None,
+            chain_id: None,
             tokens: usual_tokens(),
+            budget: Budget::default(),
+            lanes_max: 1,
+            calls_per_lane: u32::MAX,
             timeout: Duration::from_secs(60),
             attempts: 4,
         }
@@ -181,28 +214,59 @@ pub struct PayingClient {
 
 struct Inner {
     config: Config,
-    key: SigningKey,
+    wallet: Arc<dyn Wallet>,
+    authorizer: Authorizer,
     http: reqwest::Client,
     rpc: tokio::sync::OnceCell<Rpc>,
     channels: Mutex<HashMap<ChannelId, Arc<Channel>>>,
+    receivers: Receivers,
+    purse: Purse,
+}
+
+/// Whose key signs vouchers.
+enum Authorizer {
+    /// The wallet's own.
+    Wallet(SigningKey),
+    /// One that is made for each channel and kept beside its state.
+    Sessions,
 }
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner")
             .field("gateway", &self.config.gateway)
-            .field("payer", &self.key.address())
+            .field("payer", &self.wallet.address())
             .finish_non_exhaustive()
     }
 }
 
 impl PayingClient {
     /// A client of one gateway that pays with `key`, which is both the wallet's and the channels'
-    /// signing key.
+    /// signing key: whoever has it finds the channels again without any file.
     ///
     /// # Errors
     /// [`ClientError::Transport`] when no HTTP client can be made here.
-    pub fn new(mut config: Config, key: SigningKey) -> Result<Self, ClientError> {
+    pub fn new(config: Config, key: SigningKey) -> Result<Self, ClientError> {
+        let wallet = Arc::new(key.clone());
+        Self::make(config, wallet, Authorizer::Wallet(key))
+    }
+
+    /// A client of one gateway that pays from a wallet which is asked for deposits alone: each
+    /// channel's vouchers are signed by a key of its own. With [`Config::store`] those keys are
+    /// kept; without it the money in a channel comes back by [`refund`](Self::refund) in the same
+    /// program, or by a withdrawal.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_wallet(config: Config, wallet: Arc<dyn Wallet>) -> Result<Self, ClientError> {
+        Self::make(config, wallet, Authorizer::Sessions)
+    }
+
+    fn make(
+        mut config: Config,
+        wallet: Arc<dyn Wallet>,
+        authorizer: Authorizer,
+    ) -> Result<Self, ClientError> {
         while config.gateway.ends_with('/') {
             config.gateway.pop();
         }
@@ -210,13 +274,17 @@ impl PayingClient {
             .timeout(config.timeout)
             .build()
             .map_err(ClientError::Transport)?;
+        let purse = Purse::new(config.budget, config.store.clone());
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
-                key,
+                wallet,
+                authorizer,
                 http,
                 rpc: tokio::sync::OnceCell::new(),
                 channels: Mutex::new(HashMap::new()),
+                receivers: Receivers::default(),
+                purse,
             }),
         })
     }
@@ -224,7 +292,7 @@ impl PayingClient {
     /// Who pays.
     #[must_use]
     pub fn payer(&self) -> Address {
-        self.inner.key.address()
+        self.inner.wallet.address()
     }
 
     /// The states of the channels that this client has used since it was made.
@@ -232,4 +300,9 @@ impl PayingClient {
         let channels = self.inner.channels.lock().await;
         channels.values().map(|channel| channel.state()).collect()
     }
+}
+
+/// The settlement contract on a chain: it has one address everywhere.
+fn settlement(chain_id: u64) -> SettlementDomain {
+    SettlementDomain { chain_id, contract: SETTLEMENT }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use rialto_channels::payer::Corrective;
-use rialto_channels::{Amount, OnChainView, SignedVoucher};
+use rialto_channels::{Amount, ChannelConfig, OnChainView, SignedVoucher};
 use rialto_node::Deposit;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ use super::reading::{self, Correction, amount, cumulative, receipt, settlement};
 use super::receipts::Expected;
 use super::send::{Reply, Sent};
 use super::ticket::Ticket;
-use super::{Answer, Body, ClientError, PayingClient, Quote};
+use super::{Answer, Body, ClientError, PayingClient, Quote, ReceiptFault};
 use crate::x402::payment::{ChannelConfigWire, DepositWire, PaymentPayload, VoucherWire};
 use crate::x402::settlement::ChannelState;
 use crate::x402::{VERSION, header, identifier};
@@ -35,8 +35,41 @@ impl PayingClient {
         let Some(offer) = &quote.offer else {
             return self.call_free(quote, body).await;
         };
-        let channel = self.channel(offer).await?;
-        let answer = self.call_on(&channel, quote, offer, body).await;
+        let provider = offer.config.receiver;
+        let reservation = self.inner.purse.reserve(provider, quote.price).await?;
+        let answer = match self.lane(offer).await {
+            Ok(lane) => self.call_kept(lane.channel(), quote, offer, body).await,
+            Err(error) => Err(error),
+        };
+        match &answer {
+            Ok(answer) => self.inner.purse.settle(reservation, answer.charged).await?,
+            // The price stays counted: it may have been charged.
+            Err(ClientError::Transport(_) | ClientError::Protocol(_) | ClientError::Fault(_)) => {}
+            Err(_) => self.inner.purse.settle(reservation, Amount::ZERO).await?,
+        }
+        answer
+    }
+
+    async fn call_kept(
+        &self,
+        channel: &Arc<Channel>,
+        quote: &Quote,
+        offer: &Offer,
+        body: &Body,
+    ) -> Result<Answer, ClientError> {
+        let answer = self.call_on(channel, quote, offer, body).await;
+        match &answer {
+            Ok(Answer {
+                receipt_fault: Some(fault),
+                receipt,
+                charged,
+                ..
+            }) if fault.is_breach() => {
+                channel.condemn(&fault.to_string(), receipt.as_ref(), Some(*charged))?;
+            }
+            Err(ClientError::Fault(fault)) => channel.condemn(&fault.to_string(), None, None)?,
+            Ok(_) | Err(_) => {}
+        }
         channel.save().await?;
         answer
     }
@@ -53,17 +86,14 @@ impl PayingClient {
         let mut resyncs = 0;
         loop {
             if channel.is_stale() {
-                let view = self
-                    .rpc(offer)
-                    .await?
-                    .channel(channel.id(), &offer.config)
-                    .await?;
+                let view = self.view(channel).await?;
                 channel.viewed(&view);
             }
-            let now = self.now(channel, offer).await;
-            let ticket = channel.sign(offer, &self.inner.key, now).await?;
-            let payment = header::encode(&payload(offer, &ticket, &name))?;
+            let now = self.now(channel, offer).await?;
+            let mut ticket = channel.sign(offer, self.inner.wallet.as_ref(), now).await?;
+            let payment = header::encode(&payload(offer, channel.config(), &ticket, &name))?;
             channel.save().await?;
+            ticket.sending();
             let reply = match self.send(&url, body, Some(payment)).await {
                 Sent::Reply(reply) => reply,
                 Sent::Lost(error) => {
@@ -85,7 +115,7 @@ impl PayingClient {
             match reading::correction(&reply)? {
                 Correction::Resync(state, seen) if resyncs < RESYNCS_MAX => {
                     resyncs += 1;
-                    self.resync(channel, offer, state.as_ref(), &seen).await?;
+                    self.resync(channel, state.as_ref(), &seen).await?;
                 }
                 Correction::Reread if resyncs < RESYNCS_MAX => {
                     resyncs += 1;
@@ -107,11 +137,10 @@ impl PayingClient {
     pub(super) async fn resync(
         &self,
         channel: &Channel,
-        offer: &Offer,
         state: Option<&Corrective>,
         seen: &ChannelState,
     ) -> Result<(), ClientError> {
-        let view = match self.view(channel, offer).await {
+        let view = match self.view(channel).await {
             Ok(view) => view,
             Err(error) => {
                 tracing::debug!(%error, "taking the host's word for the channel's balance");
@@ -121,13 +150,9 @@ impl PayingClient {
         channel.resync(state, &view)
     }
 
-    pub(super) async fn view(
-        &self,
-        channel: &Channel,
-        offer: &Offer,
-    ) -> Result<OnChainView, ClientError> {
-        let rpc = self.rpc(offer).await?;
-        rpc.channel(channel.id(), &offer.config).await
+    pub(super) async fn view(&self, channel: &Channel) -> Result<OnChainView, ClientError> {
+        let rpc = self.rpc(channel).await?;
+        rpc.channel(channel.id(), channel.config()).await
     }
 
     fn answered(
@@ -159,6 +184,10 @@ impl PayingClient {
         };
         let receipt = receipt(&reply);
         let checked = match &receipt {
+            Ok(_) if charged > quote.price => Err(ReceiptFault::AboveQuote {
+                quoted: quote.price,
+                charged,
+            }),
             Ok(receipt) => expected.check(receipt),
             Err(fault) => Err(fault.clone()),
         };
@@ -168,10 +197,7 @@ impl PayingClient {
             _ => cumulative(extra.channel_state.as_ref())?,
         };
         let receipt = receipt.ok();
-        let fresh = receipt
-            .as_ref()
-            .filter(|_| checked.is_ok() && !replayed)
-            .map(|signed| &signed.receipt);
+        let fresh = receipt.as_ref().filter(|_| checked.is_ok() && !replayed);
         let unlinked = ticket.charged(charged, cumulative, fresh)?;
         let receipt_fault = checked.err().or(unlinked);
         Ok(Answer {
@@ -209,8 +235,8 @@ impl PayingClient {
     }
 }
 
-fn payload(offer: &Offer, ticket: &Ticket, name: &str) -> PaymentPayload {
-    let mut payment = wire_payment(offer, ticket.voucher(), ticket.deposit());
+fn payload(offer: &Offer, config: &ChannelConfig, ticket: &Ticket, name: &str) -> PaymentPayload {
+    let mut payment = wire_payment(offer, config, ticket.voucher(), ticket.deposit());
     let mut extensions = Map::new();
     extensions.insert(identifier::KEY.to_owned(), identifier::with_id(name));
     payment.extensions = Some(extensions);
@@ -219,16 +245,17 @@ fn payload(offer: &Offer, ticket: &Ticket, name: &str) -> PaymentPayload {
 
 fn wire_payment(
     offer: &Offer,
+    config: &ChannelConfig,
     voucher: &SignedVoucher,
     deposit: Option<&Deposit>,
 ) -> PaymentPayload {
     let mut payload = json!({
         "type": if deposit.is_some() { "deposit" } else { "voucher" },
-        "channelConfig": ChannelConfigWire::new(&offer.config),
+        "channelConfig": ChannelConfigWire::new(config),
         "voucher": VoucherWire::new(voucher),
     });
     if let Some(deposit) = deposit {
-        payload["deposit"] = json!(DepositWire::new(deposit));
+        payload["deposit"] = json!(DepositWire::new(deposit, config, voucher.voucher.channel));
     }
     envelope(offer, payload)
 }

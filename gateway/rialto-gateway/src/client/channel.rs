@@ -1,23 +1,28 @@
 //! One channel in use: the payer's state machine, the file that keeps it, the receipts, and the
 //! queue of calls that wait for money.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alloy_primitives::Bytes;
 use rand::RngCore as _;
-use rialto_channels::payer::{Call, Corrective, PayError, PayerChannel, PayerSnapshot};
-use rialto_channels::receipt::Receipt;
-use rialto_channels::{
-    Amount, B256, ChannelId, OnChainView, SettlementDomain, SignedVoucher, SigningKey, Voucher,
+use rialto_channels::payer::{
+    Call, Corrective, DepositPlan, PayError, PayerChannel, PayerSnapshot,
 };
-use rialto_node::Deposit;
+use rialto_channels::receipt::SignedReceipt;
+use rialto_channels::{
+    Amount, B256, ChannelConfig, ChannelId, OnChainView, SettlementDomain, SignedVoucher,
+    SigningKey, Voucher,
+};
 use tokio::sync::Notify;
 
+use super::kept::{self, Evidence};
 use super::quote::Offer;
 use super::receipts::Links;
 use super::store::{ChannelFile, StoredChannel};
-use super::ticket::{SignedDeposit, Ticket};
+use super::ticket::Ticket;
+use super::wallet::{self, SignRequest, Wallet};
 use super::{ClientError, Config, ReceiptFault, StoreError};
 use crate::x402::COLLECTOR;
 
@@ -25,13 +30,19 @@ use crate::x402::COLLECTOR;
 #[derive(Debug)]
 pub(super) struct Channel {
     gateway: String,
-    chain_id: u64,
+    settlement: SettlementDomain,
+    config: ChannelConfig,
+    /// Signs the vouchers.
+    key: SigningKey,
     machine: Mutex<Machine>,
     /// Told whenever money may have become available.
     changed: Notify,
     file: Option<Arc<ChannelFile>>,
+    dir: Option<PathBuf>,
     /// The version that is on disk; held while one is written.
     saved: tokio::sync::Mutex<u64>,
+    /// Calls that use it now.
+    calls: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -40,43 +51,78 @@ struct Machine {
     links: Links,
     version: u64,
     stale: bool,
+    rpc_url: Option<String>,
+    fault: Option<String>,
+    /// Receipts that are not on disk yet.
+    receipts: Vec<SignedReceipt>,
+}
+
+/// Which channel is opened, and how.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) settlement: SettlementDomain,
+    pub(super) config: ChannelConfig,
+    /// Signs the vouchers.
+    pub(super) key: SigningKey,
+    /// Nobody else can know of it yet: the key was made just now.
+    pub(super) is_new: bool,
+    /// How long to wait for another program that uses it.
+    pub(super) wait: Duration,
 }
 
 impl Channel {
     /// Takes the channel's file, if states are kept, and continues from it. A channel that was
-    /// not kept must be read from the chain first.
-    pub(super) async fn open(config: &Config, offer: &Offer) -> Result<Self, ClientError> {
-        let id = offer.config.id(&offer.settlement);
+    /// not kept must be read from the chain first, unless it is new.
+    pub(super) async fn open(config: &Config, opening: Opening) -> Result<Self, ClientError> {
+        let Opening {
+            settlement,
+            config: terms,
+            key,
+            is_new,
+            wait,
+        } = opening;
+        let id = terms.id(&settlement);
         let mut kept = None;
         let mut file = None;
         if let Some(dir) = &config.store {
-            let opened = ChannelFile::open(dir, id, LOCK_WAIT).await?;
+            let opened = ChannelFile::open(dir, id, wait).await?;
             kept = opened.load()?;
             file = Some(Arc::new(opened));
         }
-        let known = kept.is_some();
-        let (payer, last) = match kept {
-            Some(kept) => {
-                let payer = PayerChannel::restore(offer.settlement, kept.snapshot, config.limits);
-                (payer, kept.last_receipt)
-            }
-            None => {
-                let payer = PayerChannel::new(offer.settlement, offer.config, config.limits);
-                (payer, None)
-            }
+        let stale = kept.is_none() && !is_new;
+        // A channel's receipts begin with nothing charged, and no receipt before.
+        let first = is_new.then_some((Amount::ZERO, B256::ZERO));
+        let machine = match kept {
+            Some(kept) => Machine {
+                payer: PayerChannel::restore(settlement, kept.snapshot, config.limits),
+                links: Links::new(kept.last_receipt.or(first)),
+                version: 0,
+                stale,
+                rpc_url: kept.rpc_url,
+                fault: kept.fault,
+                receipts: Vec::new(),
+            },
+            None => Machine {
+                payer: PayerChannel::new(settlement, terms, config.limits),
+                links: Links::new(first),
+                version: 0,
+                stale,
+                rpc_url: None,
+                fault: None,
+                receipts: Vec::new(),
+            },
         };
         Ok(Self {
             gateway: config.gateway.clone(),
-            chain_id: offer.settlement.chain_id,
-            machine: Mutex::new(Machine {
-                payer,
-                links: Links::new(last),
-                version: 0,
-                stale: !known,
-            }),
+            settlement,
+            config: terms,
+            key,
+            machine: Mutex::new(machine),
             changed: Notify::new(),
             file,
+            dir: config.store.clone(),
             saved: tokio::sync::Mutex::new(0),
+            calls: AtomicU32::new(0),
         })
     }
 
@@ -84,36 +130,85 @@ impl Channel {
         self.lock().payer.id()
     }
 
+    /// The channel's terms.
+    pub(super) fn config(&self) -> &ChannelConfig {
+        &self.config
+    }
+
+    pub(super) fn chain_id(&self) -> u64 {
+        self.settlement.chain_id
+    }
+
     pub(super) fn state(&self) -> PayerSnapshot {
         self.lock().payer.state().clone()
     }
 
-    /// Signs for one call: a voucher, and a deposit if the channel does not hold enough. Waits
-    /// while a deposit of another call is under way, or while only other calls' outcomes can
-    /// free what this payer allows itself.
-    pub(super) async fn sign(
-        self: &Arc<Self>,
-        offer: &Offer,
-        key: &SigningKey,
-        now: u64,
-    ) -> Result<Ticket, ClientError> {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            match self.try_sign(offer, key, now)? {
-                Some(ticket) => return Ok(ticket),
-                None => changed.await,
-            }
+    /// How the host broke its word on this channel, if it did.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.lock().fault.clone()
+    }
+
+    /// How many calls use this channel now.
+    pub(super) fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Acquire)
+    }
+
+    pub(super) fn enter(&self) {
+        self.calls.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn leave(&self) {
+        self.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The chain's endpoint as it was last used.
+    pub(super) fn rpc_url(&self) -> Option<String> {
+        self.lock().rpc_url.clone()
+    }
+
+    /// Keeps the chain's endpoint for a time when the gateway is gone.
+    pub(super) fn remember_rpc(&self, url: &str) {
+        let mut machine = self.lock();
+        if machine.rpc_url.as_deref() != Some(url) {
+            machine.rpc_url = Some(url.to_owned());
+            machine.version += 1;
         }
     }
 
-    fn try_sign(
+    /// Signs for one call: a voucher, and a deposit if the channel does not hold enough. Waits
+    /// while a deposit of another call is under way, or while only other calls' outcomes can
+    /// free what this payer allows itself. Only a deposit needs the wallet.
+    pub(super) async fn sign(
         self: &Arc<Self>,
         offer: &Offer,
-        key: &SigningKey,
+        wallet: &dyn Wallet,
         now: u64,
-    ) -> Result<Option<Ticket>, ClientError> {
+    ) -> Result<Ticket, ClientError> {
+        let mut ticket = loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.try_sign(offer, now)? {
+                Some(ticket) => break ticket,
+                None => changed.await,
+            }
+        };
+        if let Some(plan) = ticket.unsigned() {
+            let purpose = format!(
+                "deposit {} base units of {} into channel {}",
+                plan.amount,
+                offer.token.name,
+                self.id()
+            );
+            let request =
+                SignRequest::deposit(&offer.token, &plan.authorization, plan.digest, purpose);
+            let signature = wallet::signature(wallet, &request).await?;
+            ticket.sign(&signature);
+        }
+        Ok(ticket)
+    }
+
+    fn try_sign(self: &Arc<Self>, offer: &Offer, now: u64) -> Result<Option<Ticket>, ClientError> {
         let mut machine = self.lock();
         let payer = &mut machine.payer;
         let needed = match payer.deposit_needed(offer.amount, offer.deposit_min) {
@@ -127,19 +222,18 @@ impl Channel {
             Err(error) => return Err(error.into()),
         };
         let deposit = match needed {
-            Some(amount) => Some(plan_deposit(payer, offer, amount, key, now)?),
+            Some(amount) => Some(plan_deposit(payer, offer, amount, now)?),
             None => None,
         };
-        let plan = deposit.as_ref().map(|deposit| &deposit.plan);
-        match payer.next_voucher(offer.amount, plan, key) {
+        match payer.next_voucher(offer.amount, deposit.as_ref(), &self.key) {
             Ok((call, voucher)) => {
                 machine.version += 1;
                 drop(machine);
                 Ok(Some(Ticket::new(Arc::clone(self), call, voucher, deposit)))
             }
             Err(error) => {
-                if let Some(deposit) = deposit {
-                    payer.on_deposit_failed(deposit.plan);
+                if let Some(plan) = deposit {
+                    payer.on_deposit_failed(plan);
                 }
                 Err(error.into())
             }
@@ -150,19 +244,15 @@ impl Channel {
     ///
     /// While the outcome of an earlier call is unknown, the count may be too low. The voucher is
     /// signed all the same: it promises nothing new, and the host answers with its count.
-    pub(super) fn sign_refund(
-        &self,
-        domain: &SettlementDomain,
-        key: &SigningKey,
-    ) -> Result<SignedVoucher, ClientError> {
+    pub(super) fn sign_refund(&self) -> Result<SignedVoucher, ClientError> {
         let mut machine = self.lock();
         machine.version += 1;
         let idle = machine.payer.in_flight().is_ok_and(|sum| sum.is_zero());
-        match machine.payer.refund_voucher(key) {
+        match machine.payer.refund_voucher(&self.key) {
             Err(PayError::CallsOpen) if idle => {
                 let channel = machine.payer.id();
                 let ceiling = machine.payer.state().charged;
-                Ok(Voucher { channel, ceiling }.sign(domain, key))
+                Ok(Voucher { channel, ceiling }.sign(&self.settlement, &self.key))
             }
             signed => Ok(signed?),
         }
@@ -220,14 +310,15 @@ impl Channel {
         call: Call,
         charged: Amount,
         cumulative: Option<Amount>,
-        receipt: Option<&Receipt>,
+        receipt: Option<&SignedReceipt>,
     ) -> Result<Option<ReceiptFault>, ClientError> {
         let (unexplained, fault) = {
             let mut machine = self.lock();
             machine.version += 1;
             let unexplained = machine.payer.on_charged(call, charged, cumulative);
             let alone = machine.payer.in_flight().is_ok_and(|sum| sum.is_zero());
-            let fault = receipt.and_then(|receipt| machine.links.add(receipt, alone).err());
+            let fault = receipt.and_then(|signed| machine.links.add(&signed.receipt, alone).err());
+            machine.receipts.extend(receipt.cloned());
             (unexplained, fault)
         };
         self.changed.notify_waiters();
@@ -238,10 +329,40 @@ impl Channel {
         Ok(fault)
     }
 
+    /// The host broke its word: keeps the evidence, and signs nothing more on this channel.
+    pub(super) fn condemn(
+        &self,
+        fault: &str,
+        receipt: Option<&SignedReceipt>,
+        charged: Option<Amount>,
+    ) -> Result<(), ClientError> {
+        let last = {
+            let mut machine = self.lock();
+            machine.version += 1;
+            machine.fault.get_or_insert_with(|| fault.to_owned());
+            machine.links.last()
+        };
+        let Some(dir) = &self.dir else {
+            return Ok(());
+        };
+        let evidence = Evidence {
+            channel: self.id(),
+            gateway: &self.gateway,
+            fault,
+            receipt,
+            last,
+            charged,
+        };
+        let path = kept::accuse(dir, &evidence)?;
+        tracing::warn!(channel.id = %self.id(), fault, evidence = %path.display(), "the host broke its word");
+        Ok(())
+    }
+
     /// Writes the state to disk, unless a newer one is there already. Calls that overlap share
     /// one write.
     pub(super) async fn save(&self) -> Result<(), ClientError> {
-        let Some(file) = &self.file else {
+        let (Some(file), Some(dir)) = (&self.file, &self.dir) else {
+            self.lock().receipts.clear();
             return Ok(());
         };
         let wanted = self.lock().version;
@@ -249,23 +370,32 @@ impl Channel {
         if *saved >= wanted {
             return Ok(());
         }
-        let (version, record) = {
-            let machine = self.lock();
+        let (version, record, receipts) = {
+            let mut machine = self.lock();
             let record = StoredChannel {
                 gateway: self.gateway.clone(),
-                chain_id: self.chain_id,
+                chain_id: self.settlement.chain_id,
                 snapshot: machine.payer.snapshot().map_err(PayError::from)?,
                 last_receipt: machine.links.last(),
+                rpc_url: machine.rpc_url.clone(),
+                fault: machine.fault.clone(),
             };
-            (machine.version, record)
+            let receipts = std::mem::take(&mut machine.receipts);
+            (machine.version, record, receipts)
         };
-        let file = Arc::clone(file);
-        tokio::task::spawn_blocking(move || file.save(&record))
-            .await
-            .map_err(|error| StoreError::Io {
-                path: "the store's task".into(),
-                source: std::io::Error::other(error),
-            })??;
+        let (file, dir) = (Arc::clone(file), dir.clone());
+        tokio::task::spawn_blocking(move || {
+            file.save(&record)?;
+            let id = record.snapshot.id;
+            receipts
+                .iter()
+                .try_for_each(|receipt| kept::keep(&dir, id, receipt))
+        })
+        .await
+        .map_err(|error| StoreError::Io {
+            path: "the store's task".into(),
+            source: std::io::Error::other(error),
+        })??;
         *saved = version;
         Ok(())
     }
@@ -290,9 +420,8 @@ fn plan_deposit(
     payer: &mut PayerChannel,
     offer: &Offer,
     amount: Amount,
-    key: &SigningKey,
     now: u64,
-) -> Result<SignedDeposit, ClientError> {
+) -> Result<DepositPlan, ClientError> {
     let mut salt = [0_u8; 32];
     rand::rng().fill_bytes(&mut salt);
     let valid_before = now.saturating_add(offer.timeout_seconds);
@@ -303,21 +432,5 @@ fn plan_deposit(
         B256::from(salt),
         valid_before,
     )?;
-    let signature = match plan.sign(key) {
-        Ok(signature) => signature,
-        Err(error) => {
-            payer.on_deposit_failed(plan);
-            return Err(error.into());
-        }
-    };
-    let wire = Deposit {
-        amount: plan.amount,
-        valid_after: plan.authorization.valid_after,
-        valid_before: plan.authorization.valid_before,
-        salt: plan.salt.into(),
-        signature: Bytes::from(signature.to_bytes().to_vec()).0,
-    };
-    Ok(SignedDeposit { plan, wire })
+    Ok(plan)
 }
-
-const LOCK_WAIT: Duration = Duration::from_secs(30);

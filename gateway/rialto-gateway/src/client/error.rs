@@ -3,11 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
-use rialto_channels::Amount;
+use alloy_primitives::Address;
+use rialto_channels::payer::policy::OverBudget;
 use rialto_channels::payer::{PayError, PayeeFault, ResyncError};
 use rialto_channels::receipt::ReceiptError;
+use rialto_channels::royalty::Royalty;
+use rialto_channels::{Amount, ChainTime, ChannelId};
 use serde_json::Value;
 
+use super::wallet::WalletError;
 use crate::x402::header::{DecodeError, EncodeError};
 
 /// Why there is no answer.
@@ -47,6 +51,67 @@ pub enum ClientError {
         /// The limit.
         limit: Amount,
     },
+    /// The call would exceed what may be spent today.
+    #[error(transparent)]
+    Budget(#[from] OverBudget),
+    /// The money is on another chain than it should be; nothing was signed.
+    #[error("the money is on chain {found}, and it should be on chain {expected}")]
+    WrongChain {
+        /// The chain that was allowed or offered.
+        expected: u64,
+        /// The chain that the offer or the RPC endpoint names.
+        found: u64,
+    },
+    /// The host broke its word on this channel: nothing more is signed for it.
+    #[error("the provider of channel {channel} broke its word: {fault}")]
+    Broken {
+        /// The channel, with money of ours in it.
+        channel: ChannelId,
+        /// What it did.
+        fault: String,
+    },
+    /// The wallet did not sign; nothing was charged.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// No channel of this id is kept here.
+    #[error("no channel {0} is kept here")]
+    UnknownChannel(ChannelId),
+    /// No withdrawal was begun.
+    #[error("no withdrawal is under way on channel {0}")]
+    NotWithdrawing(ChannelId),
+    /// A withdrawal cannot be finished yet.
+    #[error("the withdrawal can be finished at {finalizes_at}, and the chain's clock says {now}")]
+    TooEarly {
+        /// From when on.
+        finalizes_at: ChainTime,
+        /// The newest block's time.
+        now: ChainTime,
+    },
+    /// The wallet cannot pay a transaction's fee.
+    #[error("the wallet {wallet} holds {held} wei, and the fee is up to {needed} wei")]
+    NoGas {
+        /// The wallet.
+        wallet: Address,
+        /// What it holds of the chain's own coin.
+        held: u128,
+        /// What the transaction may cost.
+        needed: u128,
+    },
+    /// The host's offer pays somebody else than manifest and provider say; nothing was signed.
+    #[error(
+        "the offer for `{service}` pays {found}, but {} must be paid: {expected}; do not pay this host",
+        who_must_be_paid(.royalty)
+    )]
+    WrongReceiver {
+        /// The service.
+        service: String,
+        /// Whom the offer pays.
+        found: Address,
+        /// Who has to be paid.
+        expected: Address,
+        /// What the manifest promises to the service's author.
+        royalty: Option<Royalty>,
+    },
     /// The host offers no way to pay that this client may use.
     #[error("the host's offer cannot be used: {0}")]
     Offer(String),
@@ -68,6 +133,16 @@ pub enum ClientError {
     /// The gateway answered something that is not its protocol.
     #[error("the gateway's answer cannot be read: {0}")]
     Protocol(String),
+}
+
+fn who_must_be_paid(royalty: &Option<Royalty>) -> String {
+    match royalty {
+        Some(royalty) => format!(
+            "the splitter of its royalty ({} to {})",
+            royalty.share, royalty.publisher
+        ),
+        None => "its provider".to_owned(),
+    }
 }
 
 impl From<DecodeError> for ClientError {
@@ -100,6 +175,9 @@ pub enum StoreError {
         /// The lock.
         path: PathBuf,
     },
+    /// A channel's session key cannot be used.
+    #[error("cannot use a channel's session key")]
+    Key(#[source] rialto_node::keys::KeyError),
     /// A file is not a channel's state of this format.
     #[error("{path} is not a channel's state: {problem}; move it away to start from the chain")]
     Format {
@@ -128,7 +206,29 @@ pub enum ReceiptFault {
         /// Which statement.
         field: &'static str,
     },
+    /// It charges more than was quoted.
+    #[error("the receipt charges {charged}, and {quoted} was quoted")]
+    AboveQuote {
+        /// The price as quoted.
+        quoted: Amount,
+        /// The charge.
+        charged: Amount,
+    },
     /// It does not continue the channel's receipts.
     #[error("the receipt does not follow the channel's receipt before it")]
     Unlinked,
+}
+
+impl ReceiptFault {
+    /// Whether the host said something untrue, so that it is not to be paid any more. A receipt
+    /// that is missing or torn may be a mishap on the way.
+    #[must_use]
+    pub fn is_breach(&self) -> bool {
+        match self {
+            Self::Missing | Self::Unreadable(_) => false,
+            Self::Invalid(_) | Self::Untrue { .. } | Self::AboveQuote { .. } | Self::Unlinked => {
+                true
+            }
+        }
+    }
 }

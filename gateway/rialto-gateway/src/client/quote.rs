@@ -6,10 +6,10 @@ use rialto_channels::{Amount, ChannelConfig, SettlementDomain, TokenDomain};
 use serde_json::Value;
 
 use super::send::Reply;
-use super::{Body, ClientError, PayingClient, Token};
+use super::{Body, ClientError, PayingClient, Token, settlement};
 use crate::x402::header::{self, PAYMENT_REQUIRED};
 use crate::x402::offer::{PaymentRequired, Requirements};
-use crate::x402::{Network, SETTLEMENT, Scheme};
+use crate::x402::{Network, Scheme};
 
 /// What one call costs and how it is paid. Good for any body of the same size.
 #[derive(Debug, Clone)]
@@ -33,11 +33,27 @@ pub(super) struct Offer {
     /// As it came, to be sent back.
     pub(super) accepted: Requirements,
     pub(super) amount: Amount,
+    /// The most that one call is charged.
+    pub(super) price: Amount,
     pub(super) deposit_min: Option<Amount>,
     pub(super) timeout_seconds: u64,
+    /// The provider's terms, as a channel whose vouchers the wallet signs itself. A channel of the
+    /// same provider differs in its payer authorizer and its salt alone.
     pub(super) config: ChannelConfig,
     pub(super) settlement: SettlementDomain,
     pub(super) token: TokenDomain,
+}
+
+impl Offer {
+    /// Whether a channel of these terms is paid by this offer.
+    pub(super) fn is_served_by(&self, chain_id: u64, config: &ChannelConfig) -> bool {
+        let own = ChannelConfig {
+            payer_authorizer: self.config.payer_authorizer,
+            salt: self.config.salt,
+            ..*config
+        };
+        chain_id == self.settlement.chain_id && own == self.config
+    }
 }
 
 impl PayingClient {
@@ -65,7 +81,11 @@ impl PayingClient {
             ClientError::Protocol("a 402 without a PAYMENT-REQUIRED header".to_owned())
         })?;
         let required: PaymentRequired = header::decode(header.as_bytes())?;
-        self.quote_of(service, method, &required)
+        let quote = self.quote_of(service, method, &required)?;
+        if let Some(offer) = &quote.offer {
+            self.check_receiver(service, offer.config.receiver).await?;
+        }
+        Ok(quote)
     }
 
     pub(super) fn url(&self, service: &str, method: &str) -> String {
@@ -73,7 +93,7 @@ impl PayingClient {
         format!("{gateway}/services/{service}/{method}")
     }
 
-    fn quote_of(
+    pub(super) fn quote_of(
         &self,
         service: &str,
         method: &str,
@@ -82,8 +102,9 @@ impl PayingClient {
         let offer = required
             .offer(Scheme::BatchSettlement)
             .ok_or_else(|| refused("it has no `batch-settlement`"))?;
-        let offer = self.offer(offer)?;
+        let mut offer = self.offer(offer)?;
         let price = price(required, &offer)?;
+        offer.price = price;
         let limit = self.inner.config.price_max;
         if price > limit {
             return Err(ClientError::TooDear { price, limit });
@@ -110,9 +131,16 @@ impl PayingClient {
             .network
             .parse()
             .map_err(|_| refused("its network is not an EVM chain"))?;
+        if let Some(expected) = self.inner.config.chain_id.filter(|id| *id != network.0) {
+            let found = network.0;
+            return Err(ClientError::WrongChain { expected, found });
+        }
         let asset = address(&accepted.asset, "asset")?;
         let token = self.token(network, asset)?;
         let extra_text = |name: &str| accepted.extra(name).and_then(Value::as_str);
+        if extra_text("assetTransferMethod").is_some_and(|method| method != "eip3009") {
+            return Err(refused("it takes no deposits by EIP-3009"));
+        }
         let authorizer = extra_text("receiverAuthorizer")
             .ok_or_else(|| refused("it names no receiverAuthorizer"))?;
         let receiver_authorizer = address(authorizer, "receiverAuthorizer")?;
@@ -137,16 +165,15 @@ impl PayingClient {
             return Err(refused("its withdrawDelay is outside the contract's range"));
         }
         let amount = |text: &str| text.parse().map_err(|_| refused("an amount is no number"));
+        let ceiling = amount(&accepted.amount)?;
         Ok(Offer {
-            amount: amount(&accepted.amount)?,
+            amount: ceiling,
+            price: ceiling,
             deposit_min: extra_text("minDeposit").map(amount).transpose()?,
             timeout_seconds: accepted.max_timeout_seconds.min(TIMEOUT_SECONDS_MAX),
             accepted: accepted.clone(),
             config,
-            settlement: SettlementDomain {
-                chain_id: network.0,
-                contract: SETTLEMENT,
-            },
+            settlement: settlement(network.0),
             token: TokenDomain {
                 chain_id: network.0,
                 token: asset,
@@ -224,6 +251,7 @@ mod tests {
     use super::*;
     use crate::client::Config;
     use crate::testing::terms;
+    use crate::x402::SETTLEMENT;
     use crate::x402::offer::{Resource, offers};
 
     fn client(price_max: u64) -> PayingClient {
@@ -248,7 +276,7 @@ mod tests {
         assert_eq!(quote.price, Amount::new(100));
         assert_eq!(quote.ceiling, Amount::new(1000));
         let offer = quote.offer.unwrap();
-        assert_eq!(offer.accepted, offers(&terms())[0]);
+        assert_eq!(offer.accepted, offers(&terms(), "http://h/services/s/m")[0]);
         assert_eq!(offer.deposit_min, Some(Amount::new(10_000)));
         assert_eq!(offer.settlement.contract, SETTLEMENT);
     }

@@ -1,6 +1,5 @@
-//! What a call needs to reach: the channel, the chain, and the time.
+//! What a call needs to reach: the chain, and the time.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -11,58 +10,81 @@ use super::rpc::Rpc;
 use super::{ClientError, PayingClient};
 
 impl PayingClient {
-    /// The channel that an offer is paid on; opened at its first use.
-    pub(super) async fn channel(&self, offer: &Offer) -> Result<Arc<Channel>, ClientError> {
-        let id = offer.config.id(&offer.settlement);
-        let mut channels = self.inner.channels.lock().await;
-        if let Some(channel) = channels.get(&id) {
-            return Ok(Arc::clone(channel));
-        }
-        let channel = Arc::new(Channel::open(&self.inner.config, offer).await?);
-        channels.insert(id, Arc::clone(&channel));
-        Ok(channel)
+    /// The RPC endpoint of a channel's chain.
+    ///
+    /// # Errors
+    /// [`ClientError::WrongChain`] when it serves another one.
+    pub(super) async fn rpc(&self, channel: &Channel) -> Result<&Rpc, ClientError> {
+        let rpc = self.rpc_of(channel.chain_id(), channel.rpc_url()).await?;
+        channel.remember_rpc(rpc.url());
+        Ok(rpc)
     }
 
-    /// The chain's RPC endpoint, ours or the one that the gateway names.
-    pub(super) async fn rpc(&self, offer: &Offer) -> Result<&Rpc, ClientError> {
-        self.inner
+    /// As [`rpc`](Self::rpc): ours, or the one that the gateway names, or else the one that was
+    /// used before.
+    pub(super) async fn rpc_of(
+        &self,
+        chain_id: u64,
+        remembered: Option<String>,
+    ) -> Result<&Rpc, ClientError> {
+        let rpc = self
+            .inner
             .rpc
             .get_or_try_init(|| async {
                 let url = match &self.inner.config.rpc_url {
                     Some(url) => url.clone(),
-                    None => self.named_rpc().await?,
+                    None => match self.named_rpc().await {
+                        Ok(url) => url,
+                        Err(error) => remembered.ok_or(error)?,
+                    },
                 };
-                let rpc = Rpc::new(self.inner.http.clone(), url);
-                rpc.check_chain(offer.settlement.chain_id).await?;
-                Ok(rpc)
+                Rpc::connect(self.inner.http.clone(), url).await
             })
-            .await
+            .await?;
+        match rpc.chain_id() {
+            found if found == chain_id => Ok(rpc),
+            found => Err(ClientError::WrongChain {
+                expected: chain_id,
+                found,
+            }),
+        }
     }
 
     async fn named_rpc(&self) -> Result<String, ClientError> {
         #[derive(Deserialize)]
         struct NodeRecord {
-            rpc_url: String,
+            rpc_url: Option<String>,
         }
         let url = format!("{}/node", self.inner.config.gateway);
         let response = self.inner.http.get(url).send().await;
         let response = response.map_err(ClientError::Transport)?;
         let node: NodeRecord = response.json().await.map_err(ClientError::Transport)?;
-        Ok(node.rpc_url)
+        node.rpc_url.ok_or_else(|| {
+            ClientError::Chain("the gateway names no RPC endpoint of its chain".to_owned())
+        })
     }
 
     /// The time that a deposit's end of validity counts from: the later of our clock and the
     /// chain's, because the signature must still be good when it gets there.
-    pub(super) async fn now(&self, channel: &Channel, offer: &Offer) -> u64 {
+    ///
+    /// # Errors
+    /// [`ClientError::WrongChain`]: nothing is deposited on a chain that is not the offer's. An
+    /// endpoint that cannot be reached is no reason to refuse, since the deposit's signature names
+    /// its chain.
+    pub(super) async fn now(&self, channel: &Channel, offer: &Offer) -> Result<u64, ClientError> {
         let ours = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         if !channel.needs_deposit(offer) {
-            return ours;
+            return Ok(ours);
         }
-        match self.rpc(offer).await {
-            Ok(rpc) => rpc.now().await.map_or(ours, |now| ours.max(now.get())),
-            Err(_) => ours,
+        match self.rpc(channel).await {
+            Ok(rpc) => Ok(rpc.now().await.map_or(ours, |now| ours.max(now.get()))),
+            Err(error @ ClientError::WrongChain { .. }) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "the chain's clock cannot be read");
+                Ok(ours)
+            }
         }
     }
 }

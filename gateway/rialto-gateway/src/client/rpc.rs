@@ -1,8 +1,9 @@
-//! Reading a channel from the chain: three view functions and the clock, by plain JSON-RPC.
+//! The chain by plain JSON-RPC: a channel's views, the clock, balances, and what sending one
+//! transaction needs.
 //!
-//! Not here: transactions; a payer of vouchers sends none.
+//! Not here: what is sent, and who signs it.
 
-use alloy_primitives::{U256, hex, keccak256};
+use alloy_primitives::{Address, B256, U256, hex, keccak256};
 use rialto_channels::{Amount, ChainTime, ChannelConfig, ChannelId, OnChainView, Withdrawal};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +16,14 @@ use crate::x402::SETTLEMENT;
 pub(super) struct Rpc {
     http: reqwest::Client,
     url: String,
+    chain_id: u64,
+}
+
+/// What a transaction costs at the moment, in wei for each unit of gas.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fees {
+    pub(super) tip_max: u128,
+    pub(super) fee_max: u128,
 }
 
 #[derive(Deserialize)]
@@ -24,21 +33,86 @@ struct Reply {
 }
 
 impl Rpc {
-    pub(super) fn new(http: reqwest::Client, url: String) -> Self {
-        Self { http, url }
+    /// Asks an endpoint which chain it serves.
+    pub(super) async fn connect(http: reqwest::Client, url: String) -> Result<Self, ClientError> {
+        let mut rpc = Self {
+            http,
+            url,
+            chain_id: 0,
+        };
+        rpc.chain_id = rpc.number("eth_chainId", json!([])).await?;
+        Ok(rpc)
     }
 
-    /// Checks that the endpoint serves this chain.
-    pub(super) async fn check_chain(&self, chain_id: u64) -> Result<(), ClientError> {
-        let found = self.ask("eth_chainId", json!([])).await?;
-        let found = quantity(&found)?;
-        if found == U256::from(chain_id) {
-            return Ok(());
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// An account's balance of the chain's own coin, in wei.
+    pub(super) async fn coins(&self, account: Address) -> Result<u128, ClientError> {
+        self.number("eth_getBalance", json!([account, "latest"]))
+            .await
+    }
+
+    /// An account's balance of a token.
+    pub(super) async fn tokens(
+        &self,
+        token: Address,
+        account: Address,
+    ) -> Result<Amount, ClientError> {
+        let data = call("balanceOf(address)", account.into_word());
+        let answer = self.eth_call(token, &data, "balanceOf").await?;
+        amount(&answer, 0)
+    }
+
+    /// The next transaction's number.
+    pub(super) async fn nonce(&self, account: Address) -> Result<u64, ClientError> {
+        self.number("eth_getTransactionCount", json!([account, "pending"]))
+            .await
+    }
+
+    /// Fees that stay good while the base fee doubles.
+    pub(super) async fn fees(&self) -> Result<Fees, ClientError> {
+        let tip_max: u128 = self.number("eth_maxPriorityFeePerGas", json!([])).await?;
+        let block = self
+            .ask("eth_getBlockByNumber", json!(["latest", false]))
+            .await?;
+        let base: u128 = small(quantity(&block["baseFeePerGas"])?)?;
+        let fee_max = base.saturating_mul(2).saturating_add(tip_max);
+        Ok(Fees { tip_max, fee_max })
+    }
+
+    /// What a call would need; refused by the node when the call would fail.
+    pub(super) async fn gas(
+        &self,
+        from: Address,
+        to: Address,
+        data: &[u8],
+    ) -> Result<u64, ClientError> {
+        let request = json!([{"from": from, "to": to, "data": hex::encode_prefixed(data)}]);
+        self.number("eth_estimateGas", request).await
+    }
+
+    /// Hands in a signed transaction.
+    pub(super) async fn send(&self, raw: &[u8]) -> Result<(), ClientError> {
+        self.ask("eth_sendRawTransaction", json!([hex::encode_prefixed(raw)]))
+            .await
+            .map(|_| ())
+    }
+
+    /// Whether a transaction went through; none while it waits.
+    pub(super) async fn outcome(&self, transaction: B256) -> Result<Option<bool>, ClientError> {
+        let receipt = self
+            .ask("eth_getTransactionReceipt", json!([transaction]))
+            .await?;
+        match receipt.get("status") {
+            None | Some(Value::Null) => Ok(None),
+            Some(status) => Ok(Some(!quantity(status)?.is_zero())),
         }
-        Err(ClientError::Chain(format!(
-            "{} serves chain {found}, and the offer is on chain {chain_id}",
-            self.url
-        )))
     }
 
     /// What the contract holds for a channel.
@@ -81,27 +155,59 @@ impl Rpc {
     }
 
     async fn view(&self, function: &str, id: ChannelId) -> Result<Vec<u8>, ClientError> {
-        let mut call = keccak256(function.as_bytes())[..4].to_vec();
-        call.extend_from_slice(id.0.as_slice());
-        let request = json!([{"to": SETTLEMENT, "data": hex::encode_prefixed(call)}, "latest"]);
+        self.eth_call(SETTLEMENT, &call(function, id.0), function)
+            .await
+    }
+
+    async fn eth_call(&self, to: Address, data: &[u8], what: &str) -> Result<Vec<u8>, ClientError> {
+        let request = json!([{"to": to, "data": hex::encode_prefixed(data)}, "latest"]);
         let answer = self.ask("eth_call", request).await?;
         answer
             .as_str()
             .and_then(|text| hex::decode(text).ok())
-            .ok_or_else(|| unreadable(function))
+            .ok_or_else(|| unreadable(what))
+    }
+
+    async fn number<T: TryFrom<U256>>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, ClientError> {
+        small(quantity(&self.ask(method, params).await?)?)
     }
 
     async fn ask(&self, method: &str, params: Value) -> Result<Value, ClientError> {
-        let failed = |error: reqwest::Error| ClientError::Chain(format!("{method}: {error}"));
+        // The endpoint's URL may hold a token, so errors do not show it (M7).
+        let failed = |error: reqwest::Error| {
+            ClientError::Chain(format!("{method}: {}", error.without_url()))
+        };
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let response = self.http.post(&self.url).json(&request).send().await;
         let reply: Reply = response.map_err(failed)?.json().await.map_err(failed)?;
         match (reply.result, reply.error) {
             (Some(result), None) => Ok(result),
             (_, Some(error)) => Err(ClientError::Chain(format!("{method}: {error}"))),
-            (None, None) => Err(unreadable(method)),
+            // The answer `null`: nothing of this name, or not yet.
+            (None, None) => Ok(Value::Null),
         }
     }
+}
+
+/// A function's call with one word as its argument.
+fn call(function: &str, argument: B256) -> Vec<u8> {
+    let mut data = selector(function).to_vec();
+    data.extend_from_slice(argument.as_slice());
+    data
+}
+
+/// The first four bytes of a function's hash.
+pub(super) fn selector(function: &str) -> [u8; 4] {
+    let [a, b, c, d, ..] = keccak256(function.as_bytes()).0;
+    [a, b, c, d]
+}
+
+fn small<T: TryFrom<U256>>(word: U256) -> Result<T, ClientError> {
+    T::try_from(word).map_err(|_| unreadable("a number"))
 }
 
 fn finalizes_at(started: U256, config: &ChannelConfig) -> Result<ChainTime, ClientError> {

@@ -27,6 +27,18 @@ pub struct StoredChannel {
     pub snapshot: PayerSnapshot,
     /// The cumulative charge and the digest of the newest receipt.
     pub last_receipt: Option<(Amount, B256)>,
+    /// The chain's RPC endpoint as it was last used, for when the gateway is gone.
+    pub rpc_url: Option<String>,
+    /// How the host broke its word: nothing more is signed on this channel.
+    pub fault: Option<String>,
+}
+
+impl StoredChannel {
+    /// The file of the key that signs this channel's vouchers; absent where the wallet does.
+    #[must_use]
+    pub fn session_key(dir: &Path, id: ChannelId) -> PathBuf {
+        dir.join(format!("{id}.key"))
+    }
 }
 
 /// All channels kept in a folder; an absent folder keeps none.
@@ -42,12 +54,19 @@ pub fn stored_channels(dir: &Path) -> Result<Vec<StoredChannel>, StoreError> {
     let mut channels = Vec::new();
     for entry in entries {
         let path = entry.map_err(|source| at(dir, source))?.path();
-        if path.extension().is_some_and(|end| end == "json") {
+        if is_channel(&path) {
             channels.extend(read(&path)?);
         }
     }
     channels.sort_by_key(|channel| channel.snapshot.id);
     Ok(channels)
+}
+
+/// Other files share the folder: locks, keys, what was spent.
+fn is_channel(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.strip_suffix(".json"))
+        .is_some_and(|stem| stem.parse::<ChannelId>().is_ok())
 }
 
 /// One channel's file, locked for as long as this lives.
@@ -128,6 +147,10 @@ struct Record {
     signed_max: String,
     withdrawal: Option<(String, u64)>,
     last_receipt: Option<(String, B256)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rpc_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +194,8 @@ impl From<&StoredChannel> for Record {
             last_receipt: channel
                 .last_receipt
                 .map(|(after, digest)| (after.to_string(), digest)),
+            rpc_url: channel.rpc_url.clone(),
+            fault: channel.fault.clone(),
         }
     }
 }
@@ -179,8 +204,11 @@ impl TryFrom<Record> for StoredChannel {
     type Error = String;
 
     fn try_from(record: Record) -> Result<Self, String> {
-        if record.format != FORMAT {
-            return Err(format!("format {} is not {FORMAT}", record.format));
+        if !(FORMAT_FIRST..=FORMAT).contains(&record.format) {
+            return Err(format!(
+                "format {} is not one of {FORMAT_FIRST} to {FORMAT}",
+                record.format
+            ));
         }
         let amount = |text: String| text.parse::<Amount>().map_err(|error| error.to_string());
         let config = record.config;
@@ -215,6 +243,8 @@ impl TryFrom<Record> for StoredChannel {
                 withdrawal: withdrawal.transpose()?,
             },
             last_receipt: last_receipt.transpose()?,
+            rpc_url: record.rpc_url,
+            fault: record.fault,
         })
     }
 }
@@ -233,14 +263,16 @@ fn read(path: &Path) -> Result<Option<StoredChannel>, StoreError> {
     StoredChannel::try_from(record).map(Some).map_err(wrong)
 }
 
-fn at(path: &Path, source: io::Error) -> StoreError {
+pub(super) fn at(path: &Path, source: io::Error) -> StoreError {
     StoreError::Io {
         path: path.to_owned(),
         source,
     }
 }
 
-const FORMAT: u32 = 1;
+/// What is written; since 2 with the chain's endpoint and the host's fault.
+const FORMAT: u32 = 2;
+const FORMAT_FIRST: u32 = 1;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! What was signed for one call, until its outcome is known.
 //!
-//! A ticket that is dropped (its task was cancelled) counts as a call whose answer was lost: the
-//! money stays promised until the host's count is known, and nobody waits for it for ever.
+//! A ticket that is dropped after it was sent (its task was cancelled) counts as a call whose
+//! answer was lost: the money stays promised until the host's count is known, and nobody waits for
+//! it for ever. One that was never sent promised nothing.
 
 use std::sync::Arc;
 
 use rialto_channels::payer::{Call, DepositPlan};
-use rialto_channels::receipt::Receipt;
-use rialto_channels::{Amount, SignedVoucher};
-use rialto_node::Deposit;
+use rialto_channels::receipt::SignedReceipt;
+use rialto_channels::{Amount, Signature, SignedVoucher};
+use rialto_node::{AnyConsent, Deposit, DepositAuthorization};
 
 use super::channel::Channel;
 use super::{ClientError, ReceiptFault};
@@ -20,13 +21,14 @@ pub(super) struct Ticket {
     call: Option<Call>,
     voucher: SignedVoucher,
     deposit: Option<SignedDeposit>,
+    sent: bool,
 }
 
-/// A deposit on its way.
+/// A deposit on its way; the wallet's signature comes after the plan.
 #[derive(Debug)]
-pub(super) struct SignedDeposit {
-    pub(super) plan: DepositPlan,
-    pub(super) wire: Deposit,
+struct SignedDeposit {
+    plan: DepositPlan,
+    wire: Option<Deposit>,
 }
 
 impl Ticket {
@@ -34,13 +36,14 @@ impl Ticket {
         channel: Arc<Channel>,
         call: Call,
         voucher: SignedVoucher,
-        deposit: Option<SignedDeposit>,
+        deposit: Option<DepositPlan>,
     ) -> Self {
         Self {
             channel,
             call: Some(call),
             voucher,
-            deposit,
+            deposit: deposit.map(|plan| SignedDeposit { plan, wire: None }),
+            sent: false,
         }
     }
 
@@ -48,8 +51,37 @@ impl Ticket {
         &self.voucher
     }
 
+    /// The deposit that the wallet has yet to sign.
+    pub(super) fn unsigned(&self) -> Option<&DepositPlan> {
+        let deposit = self.deposit.as_ref();
+        deposit
+            .filter(|deposit| deposit.wire.is_none())
+            .map(|deposit| &deposit.plan)
+    }
+
+    /// The wallet signed the deposit.
+    pub(super) fn sign(&mut self, signature: &Signature) {
+        if let Some(SignedDeposit { plan, wire }) = &mut self.deposit {
+            let authorization = DepositAuthorization {
+                valid_after: plan.authorization.valid_after,
+                valid_before: plan.authorization.valid_before,
+                salt: plan.salt,
+                signature: signature.to_bytes().to_vec(),
+            };
+            *wire = Some(Deposit {
+                amount: plan.amount,
+                consent: AnyConsent::Erc3009(authorization),
+            });
+        }
+    }
+
     pub(super) fn deposit(&self) -> Option<&Deposit> {
-        self.deposit.as_ref().map(|deposit| &deposit.wire)
+        self.deposit.as_ref()?.wire.as_ref()
+    }
+
+    /// From now on the host may know of it.
+    pub(super) fn sending(&mut self) {
+        self.sent = true;
     }
 
     /// The deposit was confirmed. Returns its amount, if there was one.
@@ -67,7 +99,7 @@ impl Ticket {
         mut self,
         charged: Amount,
         cumulative: Option<Amount>,
-        receipt: Option<&Receipt>,
+        receipt: Option<&SignedReceipt>,
     ) -> Result<Option<ReceiptFault>, ClientError> {
         match self.call.take() {
             Some(call) => self.channel.charge(call, charged, cumulative, receipt),
@@ -91,13 +123,22 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(deposit) = self.deposit.take() {
-            // It may be on the chain all the same: look before the next signature.
-            self.channel.mark_stale();
+            if self.sent {
+                // It may be on the chain all the same: look before the next signature.
+                self.channel.mark_stale();
+            }
             self.channel
                 .change(|payer| payer.on_deposit_failed(deposit.plan));
         }
         if let Some(call) = self.call.take() {
-            self.channel.change(|payer| payer.on_lost(call));
+            let sent = self.sent;
+            self.channel.change(|payer| {
+                if sent {
+                    payer.on_lost(call);
+                } else {
+                    payer.on_failed(call);
+                }
+            });
         }
     }
 }

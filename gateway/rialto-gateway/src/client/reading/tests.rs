@@ -42,14 +42,14 @@ fn reply(required: &PaymentRequired) -> Reply {
 #[test]
 fn a_corrective_402_carries_its_proof() {
     let mut required = required(CODES_RESYNC[0]);
-    required.extend_channel_offer("channelState", json!(state(Some("700"))));
+    required.extend_channel_offer("channelState", &json!(state(Some("700"))));
     let without = reading_of(&required);
     assert!(matches!(without, Correction::Resync(None, _)));
     let voucher = VoucherState {
         signed_max_claimable: "1700".to_owned(),
         signature: captured_signature(),
     };
-    required.extend_channel_offer("voucherState", json!(voucher));
+    required.extend_channel_offer("voucherState", &json!(voucher));
     match reading_of(&required) {
         Correction::Resync(Some(corrective), seen) => {
             assert_eq!(corrective.charged, Amount::new(700));
@@ -90,7 +90,7 @@ fn other_codes_and_failed_settlements_are_final() {
 #[test]
 fn unreadable_states_are_protocol_errors() {
     let mut required = required(CODES_RESYNC[1]);
-    required.extend_channel_offer("channelState", json!({"balance": 5}));
+    required.extend_channel_offer("channelState", &json!({"balance": 5}));
     assert!(matches!(
         correction(&reply(&required)),
         Err(ClientError::Protocol(_))

@@ -31,6 +31,8 @@ fn channel() -> StoredChannel {
             }),
         },
         last_receipt: Some((Amount::new(300), B256::repeat_byte(8))),
+        rpc_url: Some("http://127.0.0.1:8403".to_owned()),
+        fault: Some("forked".to_owned()),
     }
 }
 
@@ -66,7 +68,7 @@ async fn other_formats_are_named_and_kept() {
     let id = channel().snapshot.id;
     let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
     let path = dir.path().join(format!("{id}.json"));
-    for text in ["", "{}", "{\"format\": 2}"] {
+    for text in ["", "{}", "{\"format\": 3}"] {
         fs::write(&path, text).unwrap();
         assert!(
             matches!(file.load(), Err(StoreError::Format { .. })),
@@ -74,4 +76,24 @@ async fn other_formats_are_named_and_kept() {
         );
         assert!(path.exists());
     }
+}
+
+#[tokio::test]
+async fn a_state_of_the_first_format_is_still_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = StoredChannel {
+        rpc_url: None,
+        fault: None,
+        ..channel()
+    };
+    let id = plain.snapshot.id;
+    let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
+    file.save(&plain).unwrap();
+    let path = dir.path().join(format!("{id}.json"));
+    let text = fs::read_to_string(&path).unwrap();
+    let old = text.replace("\"format\": 2", "\"format\": 1");
+    assert_ne!(old, text);
+    fs::write(&path, old).unwrap();
+    fs::write(dir.path().join("spending.json"), "{}").unwrap();
+    assert_eq!(stored_channels(dir.path()).unwrap(), [plain]);
 }

@@ -1,0 +1,256 @@
+//! What a wallet may spend in a day, in all and with one provider, counted over every program that
+//! shares the store's folder.
+//!
+//! A call's price is taken off the budget before anything is signed and replaced by its charge
+//! afterwards. A crash in between leaves the price counted: the budget errs on the safe side.
+//!
+//! Not here: the limits of one call and one deposit ([`Limits`](rialto_channels::payer::Limits)).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::Address;
+use rialto_channels::Amount;
+use rialto_channels::payer::policy::{DAY_SECS, Policy, Spend, Spending};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::store::at;
+use super::{ClientError, StoreError};
+
+/// What may be spent in a day (by UTC), in token base units; none is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// On all providers together.
+    pub day_max: Option<Amount>,
+    /// On one provider, by its payout address.
+    pub provider_day_max: Option<Amount>,
+}
+
+impl Budget {
+    fn policy(&self) -> Policy {
+        Policy {
+            day_max: self.day_max.unwrap_or(Amount::MAX),
+            provider_day_max: self.provider_day_max.unwrap_or(Amount::MAX),
+            ..Policy::UNLIMITED
+        }
+    }
+}
+
+/// What was spent on one day, as it is kept.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    day: u64,
+    /// By provider, in token base units.
+    providers: BTreeMap<Address, String>,
+}
+
+/// What was spent today by the wallet whose channels are kept in this folder.
+///
+/// # Errors
+/// [`StoreError`] when the count cannot be read.
+pub fn spent_today(dir: &Path) -> Result<Spending, StoreError> {
+    let spending = read(&dir.join(FILE))?;
+    Ok(if spending.day() < today() {
+        Spending::new(today())
+    } else {
+        spending
+    })
+}
+
+/// Keeps the count.
+#[derive(Debug)]
+pub(super) struct Purse {
+    budget: Budget,
+    dir: Option<PathBuf>,
+    /// The count of a client that keeps nothing.
+    memory: Mutex<Spending>,
+}
+
+impl Purse {
+    pub(super) fn new(budget: Budget, dir: Option<PathBuf>) -> Self {
+        Self {
+            budget,
+            dir,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// Takes a price off the budget, if it fits.
+    pub(super) async fn reserve(
+        &self,
+        provider: Address,
+        price: Amount,
+    ) -> Result<Option<Spend>, ClientError> {
+        if self.budget == Budget::default() {
+            return Ok(None);
+        }
+        let policy = self.budget.policy();
+        let held = self
+            .change(|spending| spending.hold(&policy, provider, price, today()))
+            .await?;
+        Ok(Some(held?))
+    }
+
+    /// Replaces a reservation by what was really charged.
+    pub(super) async fn settle(
+        &self,
+        reservation: Option<Spend>,
+        charged: Amount,
+    ) -> Result<(), ClientError> {
+        match reservation {
+            Some(spend) => self.change(|spending| spending.spent(spend, charged)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn change<T>(&self, change: impl FnOnce(&mut Spending) -> T) -> Result<T, ClientError> {
+        let Some(dir) = &self.dir else {
+            let mut spending = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(change(&mut spending));
+        };
+        fs::create_dir_all(dir).map_err(|source| at(dir, source))?;
+        let _lock = lock(&dir.join(LOCK)).await?;
+        let path = dir.join(FILE);
+        let mut spending = read(&path)?;
+        let result = change(&mut spending);
+        write(&path, &spending)?;
+        Ok(result)
+    }
+}
+
+fn today() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() / DAY_SECS)
+}
+
+fn read(path: &Path) -> Result<Spending, StoreError> {
+    let wrong = |problem: String| StoreError::Format {
+        path: path.to_owned(),
+        problem,
+    };
+    let json = match fs::read(path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Spending::default()),
+        Err(source) => return Err(at(path, source)),
+    };
+    let record: Record = serde_json::from_slice(&json).map_err(|error| wrong(error.to_string()))?;
+    let entries: Result<Vec<(Address, Amount)>, _> = record
+        .providers
+        .into_iter()
+        .map(|(provider, spent)| spent.parse().map(|spent| (provider, spent)))
+        .collect();
+    let entries = entries.map_err(|error| wrong(error.to_string()))?;
+    Spending::restore(record.day, Amount::ZERO, entries).map_err(|error| wrong(error.to_string()))
+}
+
+/// Replaced as a whole; not synced, because a power cut costs a day's count and no money.
+fn write(path: &Path, spending: &Spending) -> Result<(), StoreError> {
+    let fails = |source| at(path, source);
+    let record = Record {
+        day: spending.day(),
+        providers: spending
+            .entries()
+            .map(|(provider, spent)| (provider, spent.to_string()))
+            .collect(),
+    };
+    let json = serde_json::to_vec(&record).map_err(|error| fails(io::Error::other(error)))?;
+    let new = path.with_extension("json.new");
+    fs::write(&new, json).map_err(fails)?;
+    fs::rename(&new, path).map_err(fails)
+}
+
+async fn lock(path: &Path) -> Result<File, StoreError> {
+    let fails = |source| at(path, source);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(fails)?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(LOCK_PAUSE).await,
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Busy {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(fails(source)),
+        }
+    }
+}
+
+const FILE: &str = "spending.json";
+const LOCK: &str = "spending.lock";
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use rialto_channels::payer::policy::OverBudget;
+
+    use super::*;
+
+    const ONE: Address = Address::repeat_byte(1);
+    const TWO: Address = Address::repeat_byte(2);
+
+    fn purse(dir: Option<&Path>) -> Purse {
+        let budget = Budget {
+            day_max: Some(Amount::new(250)),
+            provider_day_max: Some(Amount::new(150)),
+        };
+        Purse::new(budget, dir.map(Path::to_owned))
+    }
+
+    async fn check(purse: &Purse) {
+        let price = Amount::new(100);
+        let exceeded = |result: Result<Option<Spend>, ClientError>| match result {
+            Err(ClientError::Budget(OverBudget::Day { spent, .. })) => ("day", spent.get()),
+            Err(ClientError::Budget(OverBudget::Provider { spent, .. })) => ("own", spent.get()),
+            other => panic!("{other:?}"),
+        };
+        let first = purse.reserve(ONE, price).await.unwrap();
+        // Before the first call is over, its whole price counts.
+        assert_eq!(exceeded(purse.reserve(ONE, price).await), ("own", 100));
+        purse.settle(first, Amount::new(40)).await.unwrap();
+        let second = purse.reserve(ONE, price).await.unwrap();
+        purse.settle(second, price).await.unwrap();
+        let third = purse.reserve(TWO, price).await.unwrap();
+        assert_eq!(exceeded(purse.reserve(TWO, price).await), ("day", 240));
+        purse.settle(third, Amount::ZERO).await.unwrap();
+        purse.settle(None, price).await.unwrap();
+        let last = purse.reserve(TWO, Amount::new(110)).await.unwrap();
+        assert!(last.is_some());
+        let one = Amount::new(1);
+        assert_eq!(exceeded(purse.reserve(TWO, one).await), ("day", 250));
+    }
+
+    #[tokio::test]
+    async fn budgets_count_prices_until_charges_are_known() {
+        check(&purse(None)).await;
+        let dir = tempfile::tempdir().unwrap();
+        check(&purse(Some(dir.path()))).await;
+        let spent: Vec<_> = spent_today(dir.path()).unwrap().entries().collect();
+        assert_eq!(spent, [(ONE, Amount::new(140)), (TWO, Amount::new(110))]);
+        // Another program sees the same count.
+        let other = purse(Some(dir.path())).reserve(TWO, Amount::new(1)).await;
+        assert!(matches!(other, Err(ClientError::Budget(_))));
+    }
+
+    #[tokio::test]
+    async fn without_a_budget_nothing_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let purse = Purse::new(Budget::default(), Some(dir.path().to_owned()));
+        assert_eq!(purse.reserve(ONE, Amount::MAX).await.unwrap(), None);
+        assert!(!dir.path().join(FILE).exists());
+    }
+}

@@ -1,0 +1,227 @@
+//! The provider's books for people: every channel and the whole journal, of a running node or of a
+//! data folder that no node uses.
+//!
+//! Not here: how they look (the command line's part), and a ledger that replicas share, whose
+//! database answers such questions itself.
+
+use std::path::Path;
+
+use alloy_primitives::{Address, U256};
+use rialto_channels::payee::ChannelSnapshot;
+use rialto_channels::{Amount, ChannelId};
+use rialto_ledger::{
+    Account, Day, Flow, JournalLine, Ledger, OpenError, ReadError, TrialBalance, claimable,
+};
+
+use crate::Node;
+use crate::money::Money;
+
+/// Everything that the ledger says about money.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    /// Every channel, in the order of their ids.
+    pub channels: Vec<ChannelAccount>,
+    /// What is in each account of each provider.
+    pub balances: Vec<ProviderAccount>,
+    /// What moved, by day and channel.
+    pub journal: Vec<Moved>,
+    /// Whether debits and credits are equal (M6: the sum over all accounts is constant).
+    pub balanced: bool,
+}
+
+/// A channel's money, in token base units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelAccount {
+    /// The channel.
+    pub id: ChannelId,
+    /// Who funds it.
+    pub payer: Address,
+    /// Who is paid.
+    pub receiver: Address,
+    /// In which token.
+    pub token: Address,
+    /// On the chain, claimed money included.
+    pub balance: Amount,
+    /// Charged for calls.
+    pub charged: Amount,
+    /// Claimed on the chain.
+    pub claimed: Amount,
+    /// Charged and not claimed: what is lost with the ledger.
+    pub exposure: Amount,
+    /// What a claim would move now.
+    pub claimable: Amount,
+    /// Whether the payer is taking its money out.
+    pub is_withdrawing: bool,
+}
+
+/// What one account of a provider holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderAccount {
+    /// The receiver.
+    pub receiver: Address,
+    /// The token.
+    pub token: Address,
+    /// The account's name.
+    pub account: &'static str,
+    /// What entered it.
+    pub debit: U256,
+    /// What left it.
+    pub credit: U256,
+}
+
+/// One flow of one journal line: from one account into another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The day, by UTC, as `2026-11-22`.
+    pub day: String,
+    /// The channel; none for settlements and payments outside channels.
+    pub channel: Option<ChannelId>,
+    /// Whose money.
+    pub receiver: Address,
+    /// In which token.
+    pub token: Address,
+    /// The account that it left (credited).
+    pub from: &'static str,
+    /// The account that it entered (debited).
+    pub to: &'static str,
+    /// How much on that day, in token base units.
+    pub amount: U256,
+}
+
+impl Node {
+    /// Reads the books of this node.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub async fn accounts(&self) -> Result<Accounts, AccountsError> {
+        match self.ledger() {
+            Money::Own(ledger) => {
+                let ledger = ledger.clone();
+                // The ledger's reads block, and the journal may be long.
+                let read = tokio::task::spawn_blocking(move || read(&ledger)).await;
+                read.map_err(AccountsError::Stopped)?
+            }
+            Money::Shared(_) => Err(AccountsError::Shared),
+        }
+    }
+}
+
+impl Accounts {
+    /// Reads the books in a data folder that no node uses.
+    ///
+    /// # Errors
+    /// [`AccountsError::None`] where there is no ledger, [`AccountsError::Open`] while a node uses
+    /// it.
+    pub fn of_data_dir(data_dir: &Path) -> Result<Self, AccountsError> {
+        let dir = data_dir.join("ledger");
+        if !dir.exists() {
+            return Err(AccountsError::None);
+        }
+        let ledger = Ledger::open(&dir, rialto_ledger::Config::default())?;
+        read(&ledger)
+    }
+}
+
+fn read(ledger: &Ledger) -> Result<Accounts, AccountsError> {
+    let channels = ledger.channels()?;
+    let mut journal = Vec::new();
+    let mut last: Option<JournalLine> = None;
+    loop {
+        let lines = ledger.journal(Day::MIN..=Day::MAX, last.as_ref(), LINES_AT_ONCE)?;
+        let Some(newest) = lines.last() else {
+            break;
+        };
+        last = Some(*newest);
+        journal.extend(lines.iter().flat_map(moved));
+        if journal.len() > MOVED_MAX {
+            return Err(AccountsError::TooLong);
+        }
+    }
+    let trial = ledger.trial_balance()?;
+    Ok(Accounts {
+        channels: channels.iter().map(channel).collect(),
+        balanced: trial.is_balanced(),
+        balances: balances(&trial),
+        journal,
+    })
+}
+
+fn channel(channel: &ChannelSnapshot) -> ChannelAccount {
+    ChannelAccount {
+        id: channel.id,
+        payer: channel.config.payer,
+        receiver: channel.config.receiver,
+        token: channel.config.token,
+        balance: channel.balance,
+        charged: channel.charged,
+        claimed: channel.claimed,
+        exposure: channel.unclaimed(),
+        claimable: claimable(channel),
+        is_withdrawing: channel.withdrawal.is_some(),
+    }
+}
+
+fn balances(trial: &TrialBalance) -> Vec<ProviderAccount> {
+    let mut balances: Vec<ProviderAccount> = trial
+        .accounts
+        .iter()
+        .map(|line| ProviderAccount {
+            receiver: line.receiver,
+            token: line.token,
+            account: line.account.name(),
+            debit: line.debit,
+            credit: line.credit,
+        })
+        .collect();
+    balances.sort_by_key(|line| (line.receiver, line.token, order(line.account)));
+    balances
+}
+
+fn order(name: &str) -> usize {
+    Account::ALL
+        .iter()
+        .position(|account| account.name() == name)
+        .unwrap_or(Account::ALL.len())
+}
+
+fn moved(line: &JournalLine) -> Vec<Moved> {
+    Flow::ALL
+        .into_iter()
+        .filter(|flow| !line.flows.get(*flow).is_zero())
+        .map(|flow| Moved {
+            day: line.day.to_string(),
+            channel: line.channel,
+            receiver: line.receiver,
+            token: line.token,
+            from: flow.from().name(),
+            to: flow.to().name(),
+            amount: line.flows.get(flow),
+        })
+        .collect()
+}
+
+/// Why the books cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountsError {
+    /// Nothing was ever recorded here.
+    #[error("there is no ledger in this data folder: has a node ever run here?")]
+    None,
+    /// Another process has it, or it is damaged.
+    #[error("the ledger cannot be opened")]
+    Open(#[from] OpenError),
+    /// The ledger cannot be read.
+    #[error("the ledger cannot be read")]
+    Read(#[from] ReadError),
+    /// The books are in a database of many replicas.
+    #[error("this node shares its ledger with others: ask its PostgreSQL database")]
+    Shared,
+    /// More than is read at once.
+    #[error("the journal has more than {MOVED_MAX} lines")]
+    TooLong,
+    /// The reading task was stopped.
+    #[error("the node is stopping")]
+    Stopped(#[source] tokio::task::JoinError),
+}
+
+const LINES_AT_ONCE: usize = 1024;
+const MOVED_MAX: usize = 1_000_000;
