@@ -10,8 +10,11 @@
 mod chain;
 mod charge;
 mod error;
+mod exposure;
+mod payment_key;
 mod reject;
 mod settle;
+mod shared;
 mod snapshot;
 mod terms;
 #[cfg(test)]
@@ -23,7 +26,10 @@ use alloy_primitives::B256;
 
 pub use charge::{Charge, Committed, Refund, Reservation};
 pub use error::{ChargeError, RestoreError};
+pub use exposure::{ExposureLimits, PayerExposure};
+pub use payment_key::payment_key;
 pub use reject::{Reject, WireCode};
+pub use shared::SharedState;
 pub use snapshot::ChannelSnapshot;
 pub use terms::Terms;
 
@@ -140,7 +146,27 @@ impl PayeeChannel {
         price: Amount,
         now: ChainTime,
     ) -> Result<Reservation, Reject> {
+        let nobody = PayerExposure::default();
+        self.reserve_within(voucher, price, now, &ExposureLimits::NONE, &nobody)
+    }
+
+    /// As [`PayeeChannel::reserve`], within the provider's limits of what may be at stake.
+    /// `payer` sums up all channels of this payer, this one included, and is changed by the
+    /// caller ([`PayerExposure::moved`]) after every change of a channel's exposure.
+    ///
+    /// # Errors
+    /// [`Reject`]; nothing is reserved.
+    pub fn reserve_within(
+        &mut self,
+        voucher: &VerifiedVoucher,
+        price: Amount,
+        now: ChainTime,
+        limits: &ExposureLimits,
+        payer: &PayerExposure,
+    ) -> Result<Reservation, Reject> {
         let promised = self.check(voucher, price, now)?;
+        limits.check_channel(self.exposure(), price)?;
+        limits.check_payer(payer.sum(), price)?;
         let in_flight_sum = self.in_flight_sum.checked_add(price)?;
         let number = self.next_number;
         self.next_number = number.checked_add(1).ok_or(Reject::Busy)?;

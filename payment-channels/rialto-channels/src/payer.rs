@@ -10,6 +10,8 @@
 mod chain;
 mod deposit;
 mod error;
+pub mod lanes;
+pub mod policy;
 mod resync;
 mod snapshot;
 #[cfg(test)]
@@ -67,6 +69,8 @@ pub struct PayerChannel {
     /// Counts adoptions of a foreign count: the charges of older calls may be part of it.
     epoch: u64,
     deposit_pending: bool,
+    /// Charges that answers told of, and calls whose answer did not come, in full.
+    explained: Amount,
 }
 
 impl PayerChannel {
@@ -79,6 +83,8 @@ impl PayerChannel {
     /// Continues from a stored snapshot.
     #[must_use]
     pub fn restore(domain: SettlementDomain, state: PayerSnapshot, limits: Limits) -> Self {
+        // What was open or adopted before is taken as it was stored.
+        let explained = fits(state.charged.checked_add(state.uncertain));
         Self {
             domain,
             state,
@@ -87,6 +93,7 @@ impl PayerChannel {
             next_number: 0,
             epoch: 0,
             deposit_pending: false,
+            explained,
         }
     }
 
@@ -137,6 +144,20 @@ impl PayerChannel {
             .signed_max
             .checked_sub(self.state.charged)
             .unwrap_or_default()
+    }
+
+    /// What the payee counts as charged beyond everything that this payer knows of: more than the
+    /// answers said, were they all lost calls and calls in flight charged in full. Nothing is
+    /// held back because of it; the caller compares it with what it is ready to forgive.
+    ///
+    /// Zero with an honest payee, unless state was lost on our side, another holder of the key
+    /// was charged, or a call that was said to have failed was repeated and succeeded. A payee
+    /// that keeps taking vouchers and answers with a higher count instead of work shows here.
+    #[must_use]
+    pub fn unexplained(&self) -> Amount {
+        let open = self.in_flight().unwrap_or(Amount::MAX);
+        let known = self.explained.checked_add(open).unwrap_or(Amount::MAX);
+        self.state.charged.checked_sub(known).unwrap_or_default()
     }
 
     /// Signs the voucher for a call that an offer asks `amount` for. A `deposit` that travels
@@ -206,6 +227,7 @@ impl PayerChannel {
             });
         }
         self.in_flight.remove(&call.number);
+        self.explain(charged);
         let sum = self
             .state
             .charged
@@ -238,6 +260,7 @@ impl PayerChannel {
     pub fn on_lost(&mut self, call: Call) {
         if self.in_flight.remove(&call.number).is_some() {
             self.state.uncertain = fits(self.state.uncertain.checked_add(call.amount));
+            self.explain(call.amount);
         }
     }
 
@@ -266,6 +289,11 @@ impl PayerChannel {
         self.state.charged = count;
         self.state.uncertain = Amount::ZERO;
         count.checked_sub(explained).unwrap_or_default()
+    }
+
+    fn explain(&mut self, amount: Amount) {
+        // Only ever compared, so the largest amount stands for all above it.
+        self.explained = self.explained.checked_add(amount).unwrap_or(Amount::MAX);
     }
 
     fn check_key(&self, key: &SigningKey) -> Result<(), PayError> {

@@ -4,7 +4,13 @@
 //! Signed as EIP-712 typed data (domain `Rialto receipt`, version `1`), so wallets and contracts
 //! can check one. How a receipt travels (header, JSON) is not decided here.
 
+mod audit;
+mod conflict;
+
 use std::sync::LazyLock;
+
+pub use audit::{Audited, ChainError, verify_chain};
+pub use conflict::{Conflict, Contradiction, NoConflict, conflict};
 
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::Eip712Domain;
@@ -64,7 +70,7 @@ pub struct Receipt {
     pub response: B256,
     /// What the call used.
     pub usage: Usage,
-    /// The most that this call could have cost, in base units.
+    /// The most that this call could have cost, in base units: the ceiling quoted before it.
     pub price: Amount,
     /// Cumulative charge of the channel before the call.
     pub before: Amount,

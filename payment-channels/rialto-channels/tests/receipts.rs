@@ -4,7 +4,10 @@
 
 use rialto_channels::{
     Address, Amount, B256, ChannelId, SignatureError, SigningKey,
-    receipt::{Receipt, ReceiptError, SignedReceipt, Usage},
+    receipt::{
+        ChainError, Contradiction, NoConflict, Receipt, ReceiptError, SignedReceipt, Usage,
+        conflict, verify_chain,
+    },
 };
 
 fn host() -> SigningKey {
@@ -160,5 +163,162 @@ fn receipts_chain_within_a_channel() {
             ..next
         }
         .follows(&first)
+    );
+}
+
+fn signed(change: impl FnOnce(&mut Receipt)) -> SignedReceipt {
+    let mut receipt = receipt();
+    change(&mut receipt);
+    receipt.sign(&host())
+}
+
+/// `count` receipts of one channel, each after the one before.
+fn chain(count: u8) -> Vec<SignedReceipt> {
+    let mut receipts: Vec<SignedReceipt> = Vec::new();
+    for number in 0..count {
+        let next = signed(|it| {
+            it.id = B256::repeat_byte(number);
+            if let Some(last) = receipts.last() {
+                it.before = last.receipt.after;
+                it.charged = Amount::new(u128::from(number));
+                it.after = it.before.checked_add(it.charged).unwrap();
+                it.previous = last.receipt.digest();
+            }
+        });
+        receipts.push(next);
+    }
+    receipts
+}
+
+#[test]
+fn two_statements_that_cannot_both_be_true_are_proven() {
+    let one = signed(|_| {});
+    let check = |other: SignedReceipt, expected| {
+        let found = conflict(&one, &other).map(|it| (it.host, it.contradiction));
+        assert_eq!(found, Ok((host().address(), expected)));
+        let turned = conflict(&other, &one).map(|it| it.contradiction);
+        assert_eq!(turned, Ok(expected));
+    };
+    let other_id = B256::repeat_byte(99);
+    check(
+        signed(|it| it.response = B256::ZERO),
+        Contradiction::SameCall,
+    );
+    check(signed(|it| it.channel = None), Contradiction::SameCall);
+    check(signed(|it| it.id = other_id), Contradiction::SamePlace);
+    check(
+        signed(|it| {
+            it.id = other_id;
+            it.previous = other_id;
+            it.before = Amount::new(789);
+            it.after = Amount::new(879);
+        }),
+        Contradiction::SameMoney,
+    );
+}
+
+#[test]
+fn what_can_both_be_true_or_is_not_one_hosts_proves_nothing() {
+    let one = signed(|_| {});
+    let check = |other: &SignedReceipt, expected| assert_eq!(conflict(&one, other), Err(expected));
+    check(&one, NoConflict::Same);
+    let later = |it: &mut Receipt| {
+        it.id = B256::repeat_byte(99);
+        it.previous = one.receipt.digest();
+        it.before = one.receipt.after;
+        it.after = it.before.checked_add(it.charged).unwrap();
+    };
+    check(&signed(later), NoConflict::Compatible);
+    check(
+        &signed(|it| {
+            it.id = B256::repeat_byte(99);
+            it.channel = Some(ChannelId(B256::ZERO));
+        }),
+        NoConflict::Compatible,
+    );
+    let stranger = SigningKey::from_bytes(&[4; 32]).unwrap();
+    let forged = Receipt {
+        response: B256::ZERO,
+        ..receipt()
+    }
+    .sign(&stranger);
+    let (first, second) = (host().address(), stranger.address());
+    check(&forged, NoConflict::TwoHosts { first, second });
+    // A forger cannot make a host contradict itself by changing what it signed.
+    let mut changed = one.clone();
+    changed.receipt.charged = Amount::ZERO;
+    assert!(matches!(
+        conflict(&one, &changed),
+        Err(NoConflict::TwoHosts { .. } | NoConflict::SecondSignature(_))
+    ));
+}
+
+#[test]
+fn an_unbroken_chain_adds_up_and_its_neighbours_never_conflict() {
+    let receipts = chain(6);
+    let audited = verify_chain(&receipts, host().address()).unwrap();
+    assert_eq!(audited.receipts, 6);
+    assert_eq!(audited.before, Amount::new(700));
+    assert_eq!(audited.after, Amount::new(790 + 1 + 2 + 3 + 4 + 5));
+    assert_eq!(audited.previous, B256::ZERO);
+    assert_eq!(audited.last, receipts[5].receipt.digest());
+    let part = verify_chain(&receipts[2..4], host().address()).unwrap();
+    assert_eq!(part.previous, receipts[1].receipt.digest());
+    for (index, one) in receipts.iter().enumerate() {
+        for other in &receipts[index + 1..] {
+            assert_eq!(conflict(one, other), Err(NoConflict::Compatible));
+        }
+    }
+}
+
+#[test]
+fn a_broken_chain_says_where_and_how() {
+    let good = chain(4);
+    let host = host().address();
+    let check = |receipts: &[SignedReceipt], expected| {
+        assert_eq!(verify_chain(receipts, host), Err(expected));
+    };
+    check(&[], ChainError::Empty);
+    let missing = [good[0].clone(), good[2].clone()];
+    check(
+        &missing,
+        ChainError::Gap {
+            index: 1,
+            named: good[1].receipt.digest(),
+            expected: good[0].receipt.digest(),
+        },
+    );
+    let twice = [good[0].clone(), good[0].clone()];
+    check(&twice, ChainError::Twice { index: 1 });
+    let reason = ReceiptError::Signature(SignatureError::WrongSigner);
+    let forged = good[1]
+        .receipt
+        .clone()
+        .sign(&SigningKey::from_bytes(&[4; 32]).unwrap());
+    check(
+        &[good[0].clone(), forged],
+        ChainError::Receipt { index: 1, reason },
+    );
+    let elsewhere = signed(|it| it.channel = Some(ChannelId(B256::ZERO)));
+    check(
+        &[good[0].clone(), elsewhere],
+        ChainError::OtherChannel { index: 1 },
+    );
+    check(
+        &[signed(|it| it.channel = None)],
+        ChainError::OtherChannel { index: 0 },
+    );
+    let skipped = signed(|it| {
+        it.previous = good[0].receipt.digest();
+        it.before = Amount::new(791);
+        it.after = Amount::new(881);
+    });
+    check(
+        &[good[0].clone(), skipped],
+        ChainError::Count {
+            index: 1,
+            before: Amount::new(791),
+            expected: Amount::new(790),
+        },
     );
 }

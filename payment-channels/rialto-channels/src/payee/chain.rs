@@ -34,9 +34,12 @@ impl PayeeChannel {
         self.state.withdrawal = view.withdrawal;
         self.state.synced_at = view.read_at;
         self.needs_view = false;
-        // Not `raise_claimed`: after a reorganisation the chain may know of fewer claims.
+        // After a reorganisation the chain may know of fewer claims. What was charged only because
+        // it was claimed, by someone who held a better voucher, is no charge of ours then: no
+        // voucher here covers it (M2), and a restart would not believe it.
         self.state.claimed = view.claimed;
-        self.state.charged = self.state.charged.max(view.claimed);
+        let covered = self.state.ceiling().max(view.claimed);
+        self.state.charged = self.state.charged.max(view.claimed).min(covered);
         if changed {
             self.touch();
         }

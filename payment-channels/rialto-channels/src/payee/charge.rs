@@ -63,6 +63,8 @@ pub struct Refund {
     pub amount: Amount,
     /// The contract's nonce for a refund by signature.
     pub nonce: U256,
-    /// The claim to submit with it, first, so that everything charged is safe.
+    /// The claim to submit first, so that everything charged is safe. Send the refund only when
+    /// the claim is beyond any reorganisation: a withdrawal that ends between the two lets the
+    /// contract pay a refund out of what is owed.
     pub claim: Option<ClaimRow>,
 }

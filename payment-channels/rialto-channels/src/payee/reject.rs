@@ -55,6 +55,18 @@ pub enum Reject {
     /// Too many calls in flight on this channel, or a refund under way.
     #[error("the channel is busy")]
     Busy,
+    /// Too much is served and not claimed yet, on this channel or over all of its payer's.
+    #[error(
+        "{exposure} is served and not claimed yet, and {price} more would pass the limit of {limit}: wait for the next claim and try again (a deposit does not help)"
+    )]
+    Exposed {
+        /// Charged and not claimed, and in flight.
+        exposure: Amount,
+        /// The most that this call may cost.
+        price: Amount,
+        /// The provider's limit.
+        limit: Amount,
+    },
     /// The voucher is drawn on another channel.
     #[error("voucher is drawn on another channel")]
     WrongChannel,
@@ -107,6 +119,7 @@ impl Reject {
             }
             Self::ViewStale { .. } => WireCode::VerificationStateUnavailable,
             Self::Busy => WireCode::ChannelBusy,
+            Self::Exposed { .. } => WireCode::ExposureLimit,
             Self::WrongChannel => WireCode::ChannelIdMismatch,
             Self::WrongAuthorizer | Self::NoPayerAuthorizer => WireCode::VoucherSignature,
             Self::WrongToken => WireCode::TokenMismatch,
@@ -162,6 +175,8 @@ pub enum WireCode {
     WithdrawDelayOutOfRange,
     /// Too much at once.
     ChannelBusy,
+    /// Too much is served and not claimed yet: wait, a deposit does not help.
+    ExposureLimit,
     /// The chain cannot be read.
     VerificationStateUnavailable,
     /// No such channel.
@@ -178,6 +193,22 @@ pub enum WireCode {
     AuthorizationValidAfter,
     /// The deposit's authorization expires too soon.
     AuthorizationValidBefore,
+    /// A deposit by Permit2 where only EIP-3009 is taken.
+    Erc3009AuthorizationRequired,
+    /// A deposit by EIP-3009 where only Permit2 is taken.
+    Permit2AuthorizationRequired,
+    /// The Permit2 signature is for another spender than the collector.
+    Permit2InvalidSpender,
+    /// The Permit2 signature is over another amount than the deposit.
+    Permit2AmountMismatch,
+    /// The Permit2 signature expires too soon.
+    Permit2DeadlineExpired,
+    /// The Permit2 signature is wrong.
+    Permit2InvalidSignature,
+    /// Permit2 may not take that much of the payer's tokens.
+    Permit2AllowanceRequired,
+    /// The EIP-2612 permit is over another amount than the deposit.
+    Eip2612AmountMismatch,
     /// The payload's type is none that is served.
     PayloadType,
     /// The refund request is malformed.
@@ -191,7 +222,8 @@ pub enum WireCode {
 }
 
 impl WireCode {
-    /// The string on the wire, as `@x402/evm` 2.27.0 spells it.
+    /// The string on the wire, as `@x402/evm` 2.27.0 spells it; that of
+    /// [`WireCode::ExposureLimit`] is ours.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -215,6 +247,7 @@ impl WireCode {
                 "invalid_batch_settlement_evm_withdraw_delay_out_of_range"
             }
             Self::ChannelBusy => "invalid_batch_settlement_evm_channel_busy",
+            Self::ExposureLimit => "rialto_exposure_limit",
             Self::VerificationStateUnavailable => {
                 "invalid_batch_settlement_evm_verification_state_unavailable"
             }
@@ -235,6 +268,22 @@ impl WireCode {
             Self::AuthorizationValidBefore => {
                 "invalid_batch_settlement_evm_payload_authorization_valid_before"
             }
+            Self::Erc3009AuthorizationRequired => {
+                "invalid_batch_settlement_evm_erc3009_authorization_required"
+            }
+            Self::Permit2AuthorizationRequired => {
+                "invalid_batch_settlement_evm_permit2_authorization_required"
+            }
+            Self::Permit2InvalidSpender => "invalid_batch_settlement_evm_permit2_invalid_spender",
+            Self::Permit2AmountMismatch => "invalid_batch_settlement_evm_permit2_amount_mismatch",
+            Self::Permit2DeadlineExpired => "invalid_batch_settlement_evm_permit2_deadline_expired",
+            Self::Permit2InvalidSignature => {
+                "invalid_batch_settlement_evm_permit2_invalid_signature"
+            }
+            Self::Permit2AllowanceRequired => {
+                "invalid_batch_settlement_evm_permit2_allowance_required"
+            }
+            Self::Eip2612AmountMismatch => "invalid_batch_settlement_evm_eip2612_amount_mismatch",
             Self::PayloadType => "invalid_batch_settlement_evm_payload_type",
             Self::RefundPayload => "invalid_batch_settlement_evm_refund_payload",
             Self::RefundNoBalance => "invalid_batch_settlement_evm_refund_no_balance",

@@ -1,5 +1,7 @@
 //! Getting money out of a channel: claims for the payee, cooperative refunds for the payer.
 
+use alloy_primitives::U256;
+
 use super::{PayeeChannel, Refund, Reject};
 use crate::{Amount, ChainTime, ClaimRow, VerifiedVoucher};
 
@@ -91,6 +93,23 @@ impl PayeeChannel {
             config: self.state.config,
             amount,
             nonce: self.state.refund_nonce,
+            claim: self.claimable(),
+        })
+    }
+
+    /// Takes up a refund that was begun before a crash and may have been sent since: the state is
+    /// that after [`PayeeChannel::begin_refund`]. Whoever sends refunds marks them durably first.
+    ///
+    /// `None` if the chain shows it done: its nonce is used. Call it after a chain view.
+    pub fn resume_refund(&mut self, amount: Amount, nonce: U256) -> Option<Refund> {
+        if self.state.refund_nonce > nonce {
+            return None;
+        }
+        self.refunding = true;
+        Some(Refund {
+            config: self.state.config,
+            amount,
+            nonce,
             claim: self.claimable(),
         })
     }

@@ -592,3 +592,173 @@ fn wire_codes_are_those_clients_act_on() {
     check(Reject::WrongReceiver, "receiver_mismatch");
     check(Reject::NothingToRefund, "refund_no_balance");
 }
+
+/// Processes that hand a channel to each other decide as one process would.
+#[test]
+fn a_channel_that_is_handed_on_decides_as_one_that_is_kept() {
+    let (mut kept, mut shared) = (channel(), channel().share());
+    let hand = |shared: &mut SharedState, work: &mut dyn FnMut(&mut PayeeChannel)| {
+        let mut channel = PayeeChannel::resume(shared.clone(), 4).unwrap();
+        work(&mut channel);
+        *shared = channel.share();
+    };
+    let calls: Vec<_> = [100, 100, 100]
+        .into_iter()
+        .map(|price| reserve(&mut kept, 300, price).unwrap())
+        .collect();
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        hand(&mut shared, &mut |channel| {
+            numbers.push(reserve(channel, 300, 100).unwrap().number());
+        });
+    }
+    let over = reserve(&mut kept, 300, 1).unwrap_err();
+    hand(&mut shared, &mut |channel| {
+        assert_eq!(reserve(channel, 300, 1).unwrap_err(), over);
+    });
+    for (place, (call, number)) in calls.into_iter().zip(numbers).enumerate() {
+        let receipt = B256::with_last_byte(u8::try_from(place).unwrap());
+        if place == 1 {
+            kept.release(call);
+        } else {
+            let _stored = kept.commit(call, Amount::new(90), receipt).unwrap();
+        }
+        hand(&mut shared, &mut |channel| {
+            let call = channel.held(number).unwrap();
+            if place == 1 {
+                channel.release(call);
+            } else {
+                let _stored = channel.commit(call, Amount::new(90), receipt).unwrap();
+            }
+            assert!(channel.held(number).is_none(), "a reservation is used once");
+        });
+        assert_eq!(shared, kept.share());
+    }
+}
+
+#[test]
+fn a_state_that_breaks_the_ceiling_is_not_resumed() {
+    let mut channel = channel();
+    let _stored = charge(&mut channel, 100, 100, 100);
+    let mut state = channel.share();
+    assert!(PayeeChannel::resume(state.clone(), 4).is_ok());
+    state.snapshot.charged = Amount::new(101);
+    let refused = PayeeChannel::resume(state, 4).unwrap_err();
+    assert_eq!(refused, RestoreError::AboveCeiling(channel.state().id));
+}
+
+#[test]
+fn a_refund_that_was_left_behind_wants_the_chain_to_be_read() {
+    let mut channel = channel();
+    let _left = channel.begin_refund(&voucher(0), None, NOW).unwrap();
+    let mut next = PayeeChannel::resume(channel.share(), 4).unwrap();
+    assert_eq!(reserve(&mut next, 100, 100).unwrap_err(), Reject::Busy);
+    next.abandon_refund();
+    assert!(matches!(
+        reserve(&mut next, 100, 100).unwrap_err(),
+        Reject::ViewStale { .. }
+    ));
+    next.on_chain_view(&view(BALANCE, 0));
+    assert!(reserve(&mut next, 100, 100).is_ok());
+}
+
+/// A host that lost its disk takes the chain's claims for its charges. If a reorganisation then
+/// takes the claims back, nothing proves those charges, and a restart must not fail over them.
+#[test]
+fn claims_that_are_reorganised_away_leave_no_charge_that_nothing_proves() {
+    let mut lost = PayeeChannel::new(&terms(), &DOMAIN, config(), &view(BALANCE, 700)).unwrap();
+    assert_eq!(lost.state().charged, Amount::new(700));
+    let later = OnChainView {
+        read_at: NOW.checked_add(1).unwrap(),
+        ..view(BALANCE, 0)
+    };
+    assert!(lost.on_chain_view(&later));
+    assert_eq!(lost.state().charged, Amount::ZERO);
+    assert!(PayeeChannel::restore(lost.snapshot(), &DOMAIN, 4).is_ok());
+
+    // One that holds vouchers keeps its own charges, and claims them again.
+    let mut kept = channel();
+    let charged = charge(&mut kept, 900, 900, 800).charge.after;
+    kept.on_claimed(charged, NOW.checked_add(1).unwrap());
+    let reorganised = OnChainView {
+        read_at: NOW.checked_add(2).unwrap(),
+        ..view(BALANCE, 0)
+    };
+    kept.on_chain_view(&reorganised);
+    assert_eq!(kept.state().charged, Amount::new(800));
+    let row = kept.claimable().unwrap();
+    assert_eq!(row.total_claimed, Amount::new(800));
+    assert!(PayeeChannel::restore(kept.snapshot(), &DOMAIN, 4).is_ok());
+}
+
+#[test]
+fn a_refund_that_was_begun_before_a_crash_keeps_the_channel_closed() {
+    let mut before = channel();
+    let _ = charge(&mut before, 500, 500, 500);
+    let refund = before.begin_refund(&voucher(500), None, NOW).unwrap();
+    let mut after = PayeeChannel::restore(before.snapshot(), &DOMAIN, 4).unwrap();
+    let seen = OnChainView {
+        read_at: NOW.checked_add(1).unwrap(),
+        ..view(BALANCE, 0)
+    };
+    after.on_chain_view(&seen);
+    let resumed = after.resume_refund(refund.amount, refund.nonce).unwrap();
+    assert_eq!(resumed, refund);
+    assert_eq!(reserve(&mut after, 600, 100), Err(Reject::Busy));
+    after.end_refund(resumed, NOW.checked_add(2));
+    let done = OnChainView {
+        refund_nonce: U256::from(1),
+        read_at: NOW.checked_add(3).unwrap(),
+        ..view(500, 500)
+    };
+    after.on_chain_view(&done);
+    assert_eq!(after.resume_refund(refund.amount, refund.nonce), None);
+}
+
+#[test]
+fn what_is_at_stake_is_limited_per_channel_and_per_payer() {
+    let limits = ExposureLimits {
+        channel_max: Some(Amount::new(300)),
+        payer_max: Some(Amount::new(350)),
+    };
+    let mut channel = channel();
+    let mut payer = PayerExposure::default();
+    let take = |channel: &mut PayeeChannel, payer: &PayerExposure, ceiling| {
+        let price = Amount::new(100);
+        channel.reserve_within(&voucher(ceiling), price, NOW, &limits, payer)
+    };
+    let mut calls = Vec::new();
+    for ceiling in [100, 200, 300] {
+        calls.push(take(&mut channel, &payer, ceiling).unwrap());
+    }
+    let exposed = |exposure: u128, limit: u128| {
+        Err(Reject::Exposed {
+            exposure: Amount::new(exposure),
+            price: Amount::new(100),
+            limit: Amount::new(limit),
+        })
+    };
+    assert_eq!(take(&mut channel, &payer, 400), exposed(300, 300));
+    assert!(
+        !limits.wants_claim(&channel, Amount::ZERO),
+        "nothing to claim"
+    );
+    channel.release(calls.pop().unwrap());
+    // Another channel of the payer has the rest.
+    payer.moved(Amount::ZERO, channel.exposure()).unwrap();
+    payer.moved(Amount::ZERO, Amount::new(100)).unwrap();
+    assert_eq!(take(&mut channel, &payer, 400), exposed(300, 350));
+    for call in calls {
+        let _ = channel.commit(call, Amount::new(100), B256::ZERO).unwrap();
+    }
+    assert_eq!(channel.exposure(), Amount::new(200));
+    assert!(limits.wants_claim(&channel, Amount::new(200)));
+    channel.on_claimed(Amount::new(200), NOW.checked_add(1).unwrap());
+    assert_eq!(channel.exposure(), Amount::ZERO);
+    payer.moved(Amount::new(200), channel.exposure()).unwrap();
+    assert_eq!(payer.sum(), Amount::new(100));
+    assert!(payer.moved(Amount::new(200), Amount::ZERO).is_err());
+    assert!(take(&mut channel, &payer, 400).is_ok());
+    let code = exposed(1, 1).unwrap_err().wire_code();
+    assert_eq!(code.as_str(), "rialto_exposure_limit");
+}

@@ -62,6 +62,16 @@ impl PayerChannel {
         Ok(Some(needed.max(comfortable).min(limit)))
     }
 
+    /// What the channel lacks for a call of `amount`: zero if it holds enough.
+    ///
+    /// # Errors
+    /// [`PayError::AboveLimit`] or [`PayError::Overflow`].
+    pub fn deposit_gap(&self, amount: Amount) -> Result<Amount, PayError> {
+        let ceiling = self.next_ceiling(amount)?;
+        let usable = self.state.usable()?;
+        Ok(ceiling.checked_sub(usable).unwrap_or_default())
+    }
+
     /// Plans a deposit through the collector contract. `salt` must be fresh random bytes;
     /// `valid_before` is in chain seconds.
     ///

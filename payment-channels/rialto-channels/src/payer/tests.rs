@@ -359,3 +359,48 @@ fn a_crash_leaves_open_calls_uncertain() {
     let mut channel = PayerChannel::restore(DOMAIN, saved, channel.limits);
     assert_eq!(call(&mut channel, 500).1, 1500);
 }
+
+/// A payee that keeps vouchers and answers with a count that they cover gains nothing unseen:
+/// what calls in flight could explain comes to light when they end.
+#[test]
+fn a_count_that_no_call_explains_is_held_against_the_payee() {
+    let mut channel = funded(10_000);
+    let adopt = |channel: &mut PayerChannel, charged: u128, signed: SignedVoucher| {
+        let state = Corrective {
+            charged: Amount::new(charged),
+            signed_max: signed.voucher.ceiling,
+            signature: signed.signature,
+        };
+        channel.resync(&state, &view(10_000, 0)).unwrap();
+    };
+    let unexplained = |channel: &PayerChannel| channel.unexplained().get();
+    let amount = Amount::new(1000);
+    let (first, _) = channel.next_voucher(amount, None, &key()).unwrap();
+    let (second, _) = channel.next_voucher(amount, None, &key()).unwrap();
+    let (third, voucher) = channel.next_voucher(amount, None, &key()).unwrap();
+    channel.on_failed(third);
+    adopt(&mut channel, 3000, voucher);
+    assert_eq!(
+        unexplained(&channel),
+        1000,
+        "two calls may explain the rest"
+    );
+    channel
+        .on_charged(first, Amount::new(40), Some(Amount::new(3000)))
+        .unwrap();
+    assert_eq!(unexplained(&channel), 1960);
+    channel.on_lost(second);
+    assert_eq!(unexplained(&channel), 1960, "a lost call counts in full");
+    // Claims say the same as counts.
+    channel.on_chain_view(&view(10_000, 3500));
+    assert_eq!(unexplained(&channel), 2460);
+    // What was stored is where a restart begins.
+    let stored = channel.snapshot().unwrap();
+    let limits = Limits {
+        call_max: amount,
+        deposit_max: amount,
+        deposit_calls: 1,
+    };
+    let restored = PayerChannel::restore(DOMAIN, stored, limits);
+    assert_eq!(unexplained(&restored), 0);
+}
