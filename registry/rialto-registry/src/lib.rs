@@ -17,12 +17,17 @@
 )]
 
 pub mod digest;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grants;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+mod prices;
 pub mod problem;
 pub mod raw;
+mod royalty;
 pub mod source;
 
 pub use digest::Digest;

@@ -5,13 +5,15 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rialto_channels::{Amount, price::MethodPrice};
+use rialto_channels::{price::MethodPrice, royalty::Royalty};
 use semver::Version;
 
 use crate::{
     Digest, Grants, Limits, ManifestErrors, MethodName, Name, RawManifest, Source,
-    problem::Problems,
-    raw::{RawAmount, RawGrants, RawLimits, RawModel, RawPrice, RawSource},
+    prices::prices,
+    problem::{Problems, quoted, required},
+    raw::{RawGrants, RawLimits, RawModel, RawSource},
+    royalty::royalty,
     source::WheelSource,
 };
 
@@ -27,6 +29,7 @@ pub struct Manifest {
     models: Vec<ModelGrant>,
     limits: Limits,
     prices: BTreeMap<MethodName, MethodPrice>,
+    royalty: Option<Royalty>,
 }
 
 /// A model that the service may open by name.
@@ -100,6 +103,12 @@ impl Manifest {
     pub fn price(&self, method: &MethodName) -> Option<&MethodPrice> {
         self.prices.get(method)
     }
+
+    /// What the author is paid of all that the service earns, whoever runs it.
+    #[must_use]
+    pub const fn royalty(&self) -> Option<&Royalty> {
+        self.royalty.as_ref()
+    }
 }
 
 impl TryFrom<RawManifest> for Manifest {
@@ -117,7 +126,8 @@ impl TryFrom<RawManifest> for Manifest {
         let models = models(raw.models, problems);
         let grants = grants(raw.grants, !models.is_empty(), problems);
         let limits = limits(raw.limits, problems);
-        let prices = prices(raw.prices, problems);
+        let prices = prices(raw.prices, &limits, problems);
+        let royalty = royalty(raw.royalty, problems);
         if let (Some(name), Some(version), Some(description), Some(license), true) =
             (name, version, description, license, problems.is_empty())
         {
@@ -130,23 +140,12 @@ impl TryFrom<RawManifest> for Manifest {
                 models,
                 limits,
                 prices,
+                royalty,
             })
         } else {
             Err(std::mem::take(problems).into_errors())
         }
     }
-}
-
-fn required<T>(field: &str, value: Option<T>, write: &str, problems: &mut Problems) -> Option<T> {
-    if value.is_none() {
-        problems.add(field, "is missing", write);
-    }
-    value
-}
-
-/// Puts the offending text before the reason.
-fn quoted<T, E: std::fmt::Display>(text: &str, parsed: Result<T, E>) -> Result<T, String> {
-    parsed.map_err(|error| format!("= {text:?}: {error}"))
 }
 
 fn text(
@@ -162,8 +161,17 @@ fn text(
     } else if value.len() > TEXT_BYTES_MAX {
         let found = format!("has {} bytes, more than {TEXT_BYTES_MAX}", value.len());
         problems.add(field, found, "a shorter text");
+    } else if let Some(c) = value.chars().find(|c| is_invisible(*c)) {
+        let found = format!("contains {c:?}, which people would not see");
+        problems.add(field, found, "one line of visible text");
     }
     Some(value.to_owned())
+}
+
+/// Whether a character changes what people see instead of being seen: control characters, which
+/// drive terminals, and the marks that turn the direction of writing.
+fn is_invisible(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn grants(raw: RawGrants, has_models: bool, problems: &mut Problems) -> Grants {
@@ -305,50 +313,6 @@ fn limits(raw: RawLimits, problems: &mut Problems) -> Limits {
     }
 }
 
-fn prices(
-    raw: BTreeMap<String, RawPrice>,
-    problems: &mut Problems,
-) -> BTreeMap<MethodName, MethodPrice> {
-    let mut prices = BTreeMap::new();
-    for (key, raw) in raw {
-        let field = format!("prices.{key}");
-        let name: Option<MethodName> =
-            problems.take(&field, quoted(&key, key.parse()), WRITE_METHOD);
-        let call = required(&format!("{field}.call"), raw.call, WRITE_AMOUNT, problems)
-            .and_then(|value| amount(&format!("{field}.call"), &value, problems));
-        let per_input_kib = match raw.per_input_kib {
-            Some(value) => amount(&format!("{field}.per_input_kib"), &value, problems),
-            None => Some(Amount::ZERO),
-        };
-        if let (Some(name), Some(call), Some(per_input_kib)) = (name, call, per_input_kib)
-            && prices
-                .insert(
-                    name,
-                    MethodPrice {
-                        call,
-                        per_input_kib,
-                    },
-                )
-                .is_some()
-        {
-            problems.add(
-                field,
-                "names a method that is listed already",
-                "each method once",
-            );
-        }
-    }
-    prices
-}
-
-fn amount(field: &str, raw: &RawAmount, problems: &mut Problems) -> Option<Amount> {
-    let parsed = match raw {
-        RawAmount::Text(text) => quoted(text, text.parse::<Amount>()),
-        RawAmount::Number(number) => quoted(&number.to_string(), number.to_string().parse()),
-    };
-    problems.take(field, parsed, WRITE_AMOUNT)
-}
-
 /// The longest description or licence, in bytes.
 const TEXT_BYTES_MAX: usize = 1_000;
 /// The most models of one service.
@@ -363,5 +327,3 @@ const WRITE_SHA256: &str = "the 64 hex digits that `sha256sum` prints for the mo
 const WRITE_SOURCE: &str = "`{ wheel = \"package==version\", path = \"file/in/the/wheel\" }`, \
                             `{ file = \"path\" }` or `{ url = \"https://...\" }`";
 const WRITE_WASI: &str = "a list from \"cli\", \"io\", \"clocks\", \"random\", \"filesystem\"";
-const WRITE_METHOD: &str = "an exported function's name, such as `[prices.identify]`";
-const WRITE_AMOUNT: &str = "a whole number of token base units, such as \"100\"";

@@ -76,3 +76,24 @@ impl Problems {
         self.0.is_empty()
     }
 }
+
+/// Notes a missing value as a problem of `field`.
+pub(crate) fn required<T>(
+    field: &str,
+    value: Option<T>,
+    write: &str,
+    problems: &mut Problems,
+) -> Option<T> {
+    if value.is_none() {
+        problems.add(field, "is missing", write);
+    }
+    value
+}
+
+/// Puts the offending text before the reason.
+pub(crate) fn quoted<T, E: std::fmt::Display>(
+    text: &str,
+    parsed: Result<T, E>,
+) -> Result<T, String> {
+    parsed.map_err(|error| format!("= {text:?}: {error}"))
+}

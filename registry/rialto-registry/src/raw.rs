@@ -31,6 +31,18 @@ pub struct RawManifest {
     /// The price list, by method.
     #[serde(default)]
     pub prices: BTreeMap<String, RawPrice>,
+    /// What the author is paid.
+    pub royalty: Option<RawRoyalty>,
+}
+
+/// The table `royalty`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRoyalty {
+    /// The account that is paid.
+    pub account: Option<String>,
+    /// Its share of what the service earns, as a percentage.
+    pub share: Option<String>,
 }
 
 /// The table `grants`.
@@ -101,6 +113,16 @@ pub struct RawPrice {
     pub call: Option<RawAmount>,
     /// Per started KiB of the request's body.
     pub per_input_kib: Option<RawAmount>,
+    /// Per started KiB of the answer's body.
+    pub per_output_kib: Option<RawAmount>,
+    /// Per started millisecond inside the guest.
+    pub per_guest_ms: Option<RawAmount>,
+    /// Per started millisecond inside host functions, model runs above all.
+    pub per_host_ms: Option<RawAmount>,
+    /// Per run of a model; needs `max`.
+    pub per_tensor_run: Option<RawAmount>,
+    /// The most that one call may cost; without it, what the limits allow.
+    pub max: Option<RawAmount>,
 }
 
 /// An amount, as a decimal text or as a number.

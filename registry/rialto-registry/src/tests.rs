@@ -81,6 +81,72 @@ fn a_good_manifest_is_understood() {
 }
 
 #[test]
+fn texts_that_people_read_hide_nothing() {
+    for hidden in ["\\u001b[31m", "\\u0000", "\\u0085", "\\u202e", "\\u2066"] {
+        let text = GOOD.replace("these bytes?", &format!("these {hidden} bytes?"));
+        assert_eq!(fields(&text), ["description"], "{hidden}");
+        let text = GOOD.replace("Apache-2.0", &format!("MIT{hidden}X"));
+        assert_eq!(fields(&text), ["license"], "{hidden}");
+    }
+    let visible = GOOD.replace("What kind", "Welche Art \u{00fc} \u{6587}\u{4ef6} \u{0645}");
+    assert!(parse(&visible).is_ok());
+}
+
+#[test]
+fn a_metered_price_list_is_understood() {
+    let priced = GOOD.replace(
+        "per_input_kib = 1\n",
+        "per_output_kib = 2\nper_guest_ms = \"3\"\nper_host_ms = 4\nper_tensor_run = 5\nmax = 9000\n",
+    );
+    let manifest = parse(&priced).unwrap();
+    let price = manifest.price(&"identify".parse().unwrap()).unwrap();
+    let parts = [
+        price.per_input_kib,
+        price.per_output_kib,
+        price.per_guest_ms,
+        price.per_host_ms,
+        price.per_tensor_run,
+    ];
+    assert_eq!(parts.map(Amount::get), [0, 2, 3, 4, 5]);
+    assert_eq!(price.max, Some(Amount::new(9000)));
+    assert_eq!(
+        price.ceiling(0, &manifest.limits().bounds()),
+        Ok(Amount::new(9000))
+    );
+}
+
+#[test]
+fn a_price_that_nothing_bounds_needs_a_maximum() {
+    let check = |list: &str, expected: &[&str]| {
+        let text = GOOD.replace("call = \"100\"\nper_input_kib = 1\n", list);
+        let found = parse(&text).map_or_else(
+            |errors| errors.0.into_iter().map(|problem| problem.field).collect(),
+            |_| Vec::new(),
+        );
+        assert_eq!(found, expected, "{list}");
+    };
+    check("call = 1\nper_tensor_run = 5\n", &["prices.identify.max"]);
+    check("call = 1\nper_tensor_run = 5\nmax = 9\n", &[]);
+    check("call = 10\nmax = 9\n", &["prices.identify.max"]);
+    check(
+        "call = 0\nper_guest_ms = 1\nmax = 0\n",
+        &["prices.identify.max"],
+    );
+    check(
+        "call = 0\nper_input_kib = \"340282366920938463463374607431768211455\"\n",
+        &["prices.identify.max"],
+    );
+    check(
+        "call = 0\nper_guest_ms = -1\nper_host_ms = \"x\"\nmax = \"1.5\"\n",
+        &[
+            "prices.identify.per_guest_ms",
+            "prices.identify.per_host_ms",
+            "prices.identify.max",
+        ],
+    );
+}
+
+#[test]
 fn an_empty_manifest_names_every_missing_field() {
     assert_eq!(fields(""), ["name", "version", "description", "license"]);
 }
@@ -157,6 +223,38 @@ fn every_problem_is_reported_at_once() {
 }
 
 #[test]
+fn a_royalty_names_an_account_and_a_share() {
+    assert_eq!(parse(GOOD).unwrap().royalty(), None);
+    let table = |account: &str, share: &str| {
+        format!("{GOOD}[royalty]\naccount = \"{account}\"\nshare = \"{share}\"\n")
+    };
+    let account = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    let royalty = *parse(&table(account, "2.5%")).unwrap().royalty().unwrap();
+    assert_eq!(royalty.publisher.to_checksum(None), account);
+    assert_eq!(royalty.share.bps(), 250);
+    for (text, expected) in [
+        (
+            table("0x12", "60%"),
+            vec!["royalty.account", "royalty.share"],
+        ),
+        (table(account, "500"), vec!["royalty.share"]),
+        (table(account, "0%"), vec!["royalty.share"]),
+        (
+            format!("{GOOD}[royalty]\n"),
+            vec!["royalty.account", "royalty.share"],
+        ),
+    ] {
+        assert_eq!(fields(&text), expected, "{text}");
+    }
+    let error = parse(&table(account, "51%")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "`royalty.share` = \"51%\": is not within 0.01% to 50%; write its share of what the \
+         service earns, 0.01% to 50%, such as `5%`"
+    );
+}
+
+#[test]
 fn one_problem_reads_as_a_sentence() {
     let error = parse(&GOOD.replace("tensor = true", ""))
         .unwrap_err()
@@ -176,6 +274,7 @@ fn unknown_keys_are_refused() {
         ("path =", "file_path ="),
         ("time_ms_max =", "time_max ="),
         ("per_input_kib =", "per_kib ="),
+        ("[prices.identify]", "[royalties]\n[prices.identify]"),
     ] {
         let text = GOOD.replace(good, bad);
         let error = toml::from_str::<RawManifest>(&text)
