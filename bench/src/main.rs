@@ -9,6 +9,7 @@
 mod cpu;
 mod exchange;
 mod instance;
+mod ledger;
 mod load;
 mod machine;
 mod models;
@@ -46,10 +47,34 @@ pub(crate) struct Options {
     /// Where the figures go as JSON.
     #[arg(long, default_value = "bench/results/latest.json")]
     out: PathBuf,
+    /// Measure one part alone, which needs nothing else built.
+    #[arg(long)]
+    only: Option<Part>,
+    /// With `--only ledger`: a ledger of a million channels too.
+    #[arg(long)]
+    million: bool,
+    /// What a ledger's measurement starts itself with.
+    #[arg(long, hide = true)]
+    reopen: Option<PathBuf>,
+}
+
+/// A part that can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The embedded ledger on this machine's disk.
+    Ledger,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(dir) = &options.reopen {
+        return ledger::reopen(dir);
+    }
+    if options.only == Some(Part::Ledger) {
+        let scratch = tempfile::tempdir()?;
+        ledger::measure(scratch.path(), options.million)?.print();
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

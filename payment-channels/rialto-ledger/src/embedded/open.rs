@@ -77,20 +77,20 @@ fn start_threads(
 ) -> Result<Vec<JoinHandle<()>>, OpenError> {
     let mut threads = vec![
         thread::Builder::new()
-            .name("ledger-log".into())
+            .name("rialto-ledger".into())
             .spawn(|| writer.run())?,
     ];
     let of_checkpoints = Arc::clone(shared);
     threads.push(
         thread::Builder::new()
-            .name("ledger-tables".into())
+            .name("rialto-tables".into())
             .spawn(|| checkpoint::run(of_checkpoints))?,
     );
     if has_payments {
         let of_filter = Arc::clone(shared);
         threads.push(
             thread::Builder::new()
-                .name("ledger-filter".into())
+                .name("rialto-filter".into())
                 .spawn(move || checkpoint::fill_filter(&of_filter))?,
         );
     } else {
