@@ -72,7 +72,7 @@ pub(crate) struct Growth {
     /// To read every channel, as a node does when it starts.
     pub(crate) read_ms: f64,
     /// Memory that the open ledger added to the process.
-    pub(crate) memory_kib: f64,
+    pub(crate) memory_kib: u64,
     /// Bytes on disk.
     pub(crate) disk_bytes: u64,
 }
@@ -113,7 +113,7 @@ impl Figures {
         ));
         for growth in &self.growth {
             table::say(&format!(
-                "{} channels: opened in {:.0} ms, all read in {:.0} ms, {:.0} KiB of memory, {} MiB on disk",
+                "{} channels: opened in {:.0} ms, all read in {:.0} ms, {} KiB of memory, {} MiB on disk",
                 growth.channels,
                 growth.open_ms,
                 growth.read_ms,
@@ -205,7 +205,7 @@ fn miss(ledger: &Ledger) -> Result<f64> {
 fn latency(dir: &Path, per_second: f64) -> Result<Latency> {
     let ledger = Ledger::open(dir, Config::default())?;
     let mut till = Till::new(LOAD_CHANNELS)?;
-    let count = (per_second * LATENCY_SECS) as usize;
+    let count = LATENCY_CHARGES;
     let entries: Vec<_> = (0..count).map(|_| till.charge()).collect();
     let (sent, waiting) = sync_channel::<(Instant, Pending)>(count.max(1));
     // Charges are answered in the order of queueing, so one waiter sees each when it is.
@@ -282,15 +282,11 @@ fn growth(dir: &Path, channels: u64) -> Result<Growth> {
         .arg(dir)
         .output()?;
     let text = String::from_utf8(output.stdout)?;
-    let figures: Vec<f64> = text
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("a ledger of {channels} channels does not open: {text}"))?;
-    let &[count, open_ms, read_ms, memory_kib] = figures.as_slice() else {
-        anyhow::bail!("a ledger of {channels} channels does not open: {text}");
-    };
-    ensure!(count as u64 == channels, "channels are missing");
+    let broken = || format!("a ledger of {channels} channels does not open: {text}");
+    let mut figures = text.split_whitespace();
+    let mut next = || figures.next().with_context(broken);
+    ensure!(next()?.parse::<u64>()? == channels, "channels are missing");
+    let (open_ms, read_ms, memory_kib) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
     Ok(Growth {
         channels,
         open_ms,
@@ -459,7 +455,7 @@ const LOAD_CHARGES: usize = 20_000;
 const LOAD_ROUNDS: usize = 8;
 /// As many calls as wait for the ledger at once.
 const IN_FLIGHT: usize = 1_024;
-const LATENCY_SECS: f64 = 4.0;
+const LATENCY_CHARGES: usize = 15_000;
 /// Half of the target of 10,000 charges a second and core.
 const HALF_OF_TARGET: f64 = 5_000.0;
 const SYNCS: usize = 200;
