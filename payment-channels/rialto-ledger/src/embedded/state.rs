@@ -155,11 +155,13 @@ impl Shared {
         let mut progress = self.progress();
         progress.backlog = progress.backlog.saturating_add(bytes);
         progress.acknowledged = last;
+        let first = progress.oldest.is_none();
         progress.oldest.get_or_insert_with(Instant::now);
         let waiting = progress.backlog.saturating_sub(progress.applying);
         drop(progress);
         drop(state);
-        if waiting >= self.config.checkpoint_bytes || self.pool.wants_spare() {
+        // With the first one its time begins to run.
+        if first || waiting >= self.config.checkpoint_bytes || self.pool.wants_spare() {
             self.moved.notify_all();
         }
     }

@@ -45,8 +45,19 @@ fn killed_at_any_moment_it_loses_nothing() {
 /// The killed process: one thread for each channel, each acknowledging its charges on standard
 /// output once they are durable.
 fn work_until_killed(dir: &Path) -> ! {
-    let life = std::env::var(LIFE).unwrap().parse().unwrap();
-    let ledger = Ledger::open(dir, Config::default()).unwrap();
+    let life: u64 = std::env::var(LIFE).unwrap().parse().unwrap();
+    let busy = Config {
+        // Runs get into the tables, and segments come and go, all the time.
+        checkpoint_bytes: 10_000,
+        segment_bytes: 30_000,
+        ..Config::default()
+    };
+    let config = if life.is_multiple_of(3) {
+        Config::default()
+    } else {
+        busy
+    };
+    let ledger = Ledger::open(dir, config).unwrap();
     let known: Arc<Mutex<Vec<_>>> = Arc::new(Mutex::new(ledger.channels().unwrap()));
     let threads: Vec<_> = (0..CHANNELS)
         .map(|number| {

@@ -11,6 +11,7 @@ mod crash;
 mod disk;
 mod faults;
 mod fixture;
+mod full;
 mod growth;
 mod log;
 mod record;

@@ -1,5 +1,7 @@
 //! What is recorded, and that it is there after the ledger is opened again.
 
+use std::time::{Duration, Instant};
+
 use alloy_primitives::{Address, B256};
 use rialto_channels::{
     Amount, ChainTime, Withdrawal, payee::ChannelSnapshot, receipt::SignedReceipt,
@@ -214,4 +216,25 @@ fn answers_of_any_bytes_come_back() {
     };
     ledger.enqueue(entry).unwrap().wait().unwrap();
     assert_eq!(ledger.payment(&payment.key).unwrap(), Some(payment));
+}
+
+#[test]
+fn entries_get_into_the_tables_within_the_interval() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        checkpoint_interval: Duration::from_millis(1),
+        ..Config::default()
+    };
+    let ledger = Ledger::open(dir.path(), config).unwrap();
+    let applied = ledger.timing().apply;
+    ledger
+        .enqueue(Till::new(1).charge_entry(1))
+        .unwrap()
+        .wait()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while ledger.timing().apply == applied {
+        assert!(Instant::now() < deadline, "nobody moved it");
+        std::thread::yield_now();
+    }
 }
