@@ -111,6 +111,10 @@ mod unix {
                 Ok(accounts) => ledger::to_json(&accounts),
                 Err(error) => json!({ "error": error.to_string() }),
             },
+            "audit" => match node.audit().await {
+                Ok(audit) => ledger::audit_json(&audit),
+                Err(error) => json!({ "error": error.to_string() }),
+            },
             other => json!({ "error": format!("`{other}` is not a question of this version") }),
         };
         write.write_all(&serde_json::to_vec(&answer)?).await?;
@@ -133,7 +137,8 @@ mod unix {
     }
 
     const GUESTS_MAX: usize = 4;
-    const PATIENCE: Duration = Duration::from_secs(30);
+    /// An audit checks some ten thousand receipts a second.
+    const PATIENCE: Duration = Duration::from_secs(600);
     const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
     const QUESTION_BYTES_MAX: u64 = 64;
     /// A million journal lines.

@@ -345,6 +345,15 @@ pub(crate) enum LedgerView {
 pub(crate) enum LedgerCommand {
     /// Every movement of money, by day: from which account into which.
     Journal(LedgerFormat),
+    /// Recompute everything from vouchers, receipts and the chain, and name the first difference.
+    Audit {
+        /// Print JSON for scripts.
+        #[arg(long)]
+        json: bool,
+        /// The node's data folder.
+        #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
 }
 
 /// How a sheet is printed, and of which node.

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, Color, Table};
-use rialto_node::{Accounts, AccountsError};
+use rialto_node::{Accounts, AccountsError, Audited, Finding};
 use serde_json::{Value, json};
 
 use crate::args::{LedgerArgs, LedgerCommand, LedgerFormat, LedgerView};
@@ -27,6 +27,9 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<()> {
             let books = books(&format).await?;
             let sheet = journal(&books);
             (format, sheet)
+        }
+        Some(LedgerCommand::Audit { json, data_dir }) => {
+            return audit(data_dir.as_deref(), json).await;
         }
     };
     show_sheet(&sheet, &format)?;
@@ -91,6 +94,51 @@ pub(crate) fn to_json(accounts: &Accounts) -> Value {
         "journal": journal,
         "balanced": accounts.balanced,
     })
+}
+
+/// What an audit found, for the desk.
+pub(crate) fn audit_json(audit: &Result<Audited, Finding>) -> Value {
+    match audit {
+        Ok(audited) => json!({
+            "good": true,
+            "receipts": audited.receipts,
+            "channels": audited.channels,
+        }),
+        Err(finding) => json!({ "good": false, "finding": finding.to_string() }),
+    }
+}
+
+/// The running node audits itself: only it has both the ledger and the chain.
+async fn audit(data_dir: Option<&std::path::Path>, json: bool) -> Result<()> {
+    let data_dir = home::data_dir(data_dir)?;
+    if !json {
+        show::note("· reading the chain, checking every receipt …");
+    }
+    let answer = admin::ask(&data_dir, "audit").await?.with_context(|| {
+        format!(
+            "no node answers in {}: the audit compares the ledger with the chain, so start the node with `rialto up` first",
+            data_dir.display()
+        )
+    })?;
+    if json {
+        show::json(&answer);
+    }
+    if answer["good"] == json!(true) {
+        if !json {
+            show::line(format!(
+                "{} the books are right: {} receipts and {} channels agree with their vouchers, with each other and with the chain",
+                show::green("●"),
+                answer["receipts"],
+                answer["channels"]
+            ));
+        }
+        return Ok(());
+    }
+    let finding = answer["finding"].as_str().unwrap_or("no reason given");
+    Err(Breach(format!(
+        "the first difference: {finding} (calls that were charged during the audit can look like one: stop new calls and repeat it)"
+    ))
+    .into())
 }
 
 async fn books(format: &LedgerFormat) -> Result<Value> {

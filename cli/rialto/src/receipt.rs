@@ -288,9 +288,12 @@ fn contradiction(first: &Path, second: &Path, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// A receipt's field by name, as people read it.
+type Field = (&'static str, fn(&Receipt) -> String);
+
 /// What two receipts say differently.
 fn differences(a: &Receipt, b: &Receipt) -> Vec<(&'static str, String, String)> {
-    let fields: [(&'static str, fn(&Receipt) -> String); 13] = [
+    let fields: [Field; 13] = [
         ("id", |receipt| receipt.id.to_string()),
         ("service", |receipt| {
             format!("{} {}", receipt.service, receipt.version)
@@ -342,17 +345,14 @@ fn read(file: &Path) -> Result<Vec<SignedReceipt>> {
 fn parse(text: &str) -> Result<Vec<SignedReceipt>> {
     let mut records: Vec<ReceiptRecord> = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        match value? {
-            Value::Array(items) => {
-                for item in items {
-                    records.push(serde_json::from_value(item)?);
-                }
-            }
-            Value::Object(mut fields) if fields.contains_key("receipts") => {
-                let kept = fields.remove("receipts").unwrap_or_default();
-                records.extend(serde_json::from_value::<Vec<ReceiptRecord>>(kept)?);
-            }
-            other => records.push(serde_json::from_value(other)?),
+        let mut value = value?;
+        if let Some(kept) = value.get_mut("receipts") {
+            value = kept.take();
+        }
+        if value.is_array() {
+            records.extend(serde_json::from_value::<Vec<ReceiptRecord>>(value)?);
+        } else {
+            records.push(serde_json::from_value(value)?);
         }
     }
     if records.is_empty() {

@@ -1,16 +1,19 @@
 //! The provider's books for people: every channel and the whole journal, of a running node or of a
-//! data folder that no node uses.
+//! data folder that no node uses; and their audit against the chain, by a running node.
 //!
 //! Not here: how they look (the command line's part), and a ledger that replicas share, whose
 //! database answers such questions itself.
 
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use alloy_primitives::{Address, U256};
+use rialto_chain::client::ChainError;
 use rialto_channels::payee::ChannelSnapshot;
-use rialto_channels::{Amount, ChannelId};
+use rialto_channels::{Amount, ChannelId, SettlementDomain};
 use rialto_ledger::{
-    Account, Day, Flow, JournalLine, Ledger, OpenError, ReadError, TrialBalance, claimable,
+    Account, Audited, ChainFacts, ChannelFact, Day, Finding, Flow, JournalLine, Ledger, OpenError,
+    ReadError, ReceiverFact, TrialBalance, claimable,
 };
 
 use crate::Node;
@@ -103,6 +106,49 @@ impl Node {
             }
             Money::Shared(_) => Err(AccountsError::Shared),
         }
+    }
+}
+
+impl Node {
+    /// Recomputes everything from vouchers, receipts and what the chain says now, and names the
+    /// first difference. A call that is charged meanwhile may be found half: audit at rest.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub async fn audit(&self) -> Result<Result<Audited, Finding>, AccountsError> {
+        let ledger = match self.ledger() {
+            Money::Own(ledger) => ledger.clone(),
+            Money::Shared(_) => return Err(AccountsError::Shared),
+        };
+        let facts = self.chain_facts(&ledger).await?;
+        let payee = self.payee();
+        let domain = SettlementDomain {
+            chain_id: payee.chain_id,
+            contract: payee.settlement,
+        };
+        let host = self.host_address();
+        let audit = tokio::task::spawn_blocking(move || ledger.audit(host, domain, &facts)).await;
+        Ok(audit.map_err(AccountsError::Stopped)??)
+    }
+
+    /// What the chain says of every channel and receiver of the ledger.
+    async fn chain_facts(&self, ledger: &Ledger) -> Result<ChainFacts, AccountsError> {
+        let client = self.chain_client();
+        let mut facts = ChainFacts::default();
+        for channel in ledger.channels()? {
+            let view = client.channel(&channel.config).await?;
+            let fact = ChannelFact {
+                balance: view.balance,
+                claimed: view.claimed,
+            };
+            facts.channels.insert(channel.id, fact);
+            let key = (channel.config.receiver, channel.config.token);
+            if let Entry::Vacant(place) = facts.receivers.entry(key) {
+                let (claimed, settled) = client.receiver_totals(key.0, key.1).await?;
+                place.insert(ReceiverFact { claimed, settled });
+            }
+        }
+        Ok(facts)
     }
 }
 
@@ -215,6 +261,9 @@ pub enum AccountsError {
     /// The books are in a database of many replicas.
     #[error("this node shares its ledger with others: ask its PostgreSQL database")]
     Shared,
+    /// The chain cannot be read.
+    #[error("the chain cannot be read")]
+    Chain(#[from] ChainError),
     /// More than is read at once.
     #[error("the journal has more than {MOVED_MAX} lines")]
     TooLong,

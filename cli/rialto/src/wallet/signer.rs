@@ -164,7 +164,8 @@ const V_AT: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: u64 = 4096;
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use rialto_channels::SigningKey;
 
