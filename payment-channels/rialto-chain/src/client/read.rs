@@ -100,6 +100,25 @@ impl ChainClient {
         Ok(counts)
     }
 
+    /// What was claimed for the receiver in `token`, and settled to it, since the beginning.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub async fn receiver_totals(
+        &self,
+        receiver: Address,
+        token: Address,
+    ) -> Result<(Amount, Amount), ChainError> {
+        let call = IBatchSettlement::receiversCall { receiver, token };
+        let totals = self
+            .read(self.contracts().settlement, call, BlockId::latest())
+            .await?;
+        Ok((
+            Amount::new(totals.totalClaimed),
+            Amount::new(totals.totalSettled),
+        ))
+    }
+
     /// What was claimed for the receiver in `token` and not paid out yet.
     ///
     /// # Errors

@@ -67,6 +67,11 @@ impl Trail {
         }
     }
 
+    /// Something was learnt and not noted: every channel is in doubt.
+    pub fn lose_track(&mut self) {
+        self.overflowed = true;
+    }
+
     /// The newest block of the trail.
     pub(super) fn top(&self) -> Option<u64> {
         self.blocks.keys().next_back().copied()

@@ -41,17 +41,15 @@ impl ChainClient {
                 Ok(Look::Shallow) => taken = 0,
                 // The first looks are quick: most transactions are mined before anything is wrong.
                 Ok(Look::Absent) if pause > POLL_QUICK => {
-                    let mined_count = self.mined_count().await.unwrap_or_default();
-                    taken = if mined_count > attempt.sent.nonce {
-                        taken + 1
-                    } else {
-                        0
-                    };
+                    // An endpoint that does not answer tells nothing about the nonce.
+                    let mined_count = self.mined_count().await.unwrap_or(attempt.sent.nonce);
+                    let is_taken = mined_count > attempt.sent.nonce;
+                    taken = if is_taken { taken + 1 } else { 0 };
                     if taken >= TAKEN_LOOKS {
                         let transaction = attempt.sent.last();
                         return Err(ChainError::Superseded { transaction });
                     }
-                    if taken == 0 && Instant::now() >= replace_at {
+                    if !is_taken && Instant::now() >= replace_at {
                         if mined_count < attempt.sent.nonce {
                             self.fill(mined_count, &mut gap).await;
                         } else {
