@@ -96,6 +96,20 @@ impl Chain {
         ))
     }
 
+    /// Whether the chain has what deposits by Permit2 need.
+    ///
+    /// # Errors
+    /// [`ConnectError::MissingContract`] if it does not.
+    pub(crate) async fn check_permit2(&self) -> Result<(), ChainStartError> {
+        let contracts = self.client.contracts();
+        for address in [contracts.permit2, contracts.permit2_collector] {
+            if !self.client.has_code(address).await? {
+                return Err(ConnectError::MissingContract { address }.into());
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn client(&self) -> &ChainClient {
         &self.client
     }
@@ -149,8 +163,14 @@ async fn client(
     key: &[u8; 32],
 ) -> Result<ChainClient, ChainStartError> {
     let (token, ..) = token(chain_id)?;
+    let risk = &config.risk;
+    let depths = risk.depths(config.payments.confirmations);
     let settings = ClientConfig {
         confirmations: config.payments.confirmations,
+        depths: depths.map_err(ChainStartError::Depths)?,
+        rpc_urls_further: risk.rpc_further.clone(),
+        replace_after: risk.replace_after,
+        fee_max: u128::from(risk.fee_gwei_max).saturating_mul(WEI_PER_GWEI),
         contracts: Addresses {
             token,
             ..Addresses::default()
@@ -159,6 +179,8 @@ async fn client(
     };
     Ok(ChainClient::connect(settings).await?)
 }
+
+const WEI_PER_GWEI: u128 = 1_000_000_000;
 
 /// Why there is no chain. The operator acts.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +200,9 @@ pub enum ChainStartError {
     /// Replaying its blocks failed.
     #[error("the development chain's start failed")]
     Task(#[source] tokio::task::JoinError),
+    /// The depths that sums must lie at make no sense.
+    #[error("{0}")]
+    Depths(String),
     /// The RPC endpoint cannot be used.
     #[error("the chain's RPC endpoint cannot be used")]
     Connect(#[from] ConnectError),

@@ -1,20 +1,25 @@
-//! Turns charges into money: claims in batches, settles per receiver, and watches the chain for
-//! withdrawals that must be answered at once.
+//! Turns charges into money: claims in batches and settles per receiver, when it is worth the gas or
+//! has waited long enough; what a withdrawal would take, at once.
+//!
+//! What is due is decided by `rialto_channels::claims`; here are the numbers and the doing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use alloy_primitives::B256;
-use rialto_chain::client::{ChannelEvent, Claimed};
-use rialto_channels::{Amount, ChannelId};
-use rialto_ledger::{Entry, Movement};
+use alloy_primitives::Address;
+use rialto_chain::client::Claimed;
+use rialto_channels::claims::{GasPrice, Owing};
+use rialto_channels::{Amount, ChainTime, ChannelId};
+use rialto_ledger::Entry;
 use tokio::time::MissedTickBehavior;
 
 use crate::Node;
 use crate::api::{CallError, Collected};
 use crate::book::Slot;
 use crate::catalog::chain;
+use crate::pending::Kind;
 use crate::reject::unavailable;
+use crate::resolve::sum;
 
 impl Node {
     /// Claims every channel that owes something and settles what was claimed.
@@ -24,31 +29,122 @@ impl Node {
     /// # Errors
     /// [`CallError::Unavailable`] when the chain cannot be reached; what was claimed stays claimed.
     pub async fn collect(&self) -> Result<Collected, CallError> {
-        let _one_at_a_time = self.collecting().lock().await;
+        let mut waiting = self.collecting().lock().await;
+        let Some(_duty) = self.collecting_duty().await? else {
+            tracing::debug!("another replica claims and settles");
+            return Ok(Collected::default());
+        };
+        self.learn_owing().await?;
         let mut collected = Collected::default();
-        let slots = self.book().all();
-        let refused = self.claim_owed(&slots, &mut collected).await?;
-        if !refused.is_empty() {
-            // The balance may have shrunk unseen: the rows are made again from a fresh view.
-            for slot in &refused {
-                self.refresh(slot).await?;
-            }
-            self.claim_owed(&refused, &mut collected).await?;
-        }
-        let (receiver, token) = (self.payee().receiver, self.payee().token);
-        let settled = self
-            .chain_client()
-            .settle(receiver, token)
-            .await
-            .map_err(|error| unavailable("the chain", error))?;
-        if let Some(transaction) = settled.transaction {
-            self.record(Entry::Settled, transaction, settled.amount)
-                .await?;
-            collected
-                .settled
-                .push((receiver, settled.amount, transaction));
-        }
+        self.claim_all(&self.book().all(), &mut collected).await?;
+        self.pay_out(&self.book().receivers(), &mut collected)
+            .await?;
+        *waiting = Waiting::default();
         Ok(collected)
+    }
+
+    /// Claims and settles what is due: by gas, by age, or because a withdrawal would take it.
+    pub(crate) async fn collect_due(&self) -> Result<Collected, CallError> {
+        let mut waiting = self.collecting().lock().await;
+        let mut collected = Collected::default();
+        let Some(_duty) = self.collecting_duty().await? else {
+            return Ok(collected);
+        };
+        self.learn_owing().await?;
+        let (now, gas) = (self.now(), self.gas_price().await?);
+        let policy = self.config().claims.policy;
+        let slots = self.book().all();
+        let plan = policy.plan(&waiting.owing(&slots, now), gas, now);
+        if plan.waiting > 0 {
+            tracing::debug!(channels = plan.waiting, "owed, and not worth the gas yet");
+        }
+        let mut outcome = Ok(());
+        for batch in plan.batches {
+            let slots: Vec<_> = batch.iter().filter_map(|id| self.book().get(*id)).collect();
+            // A batch that fails waits for the next time; the others do not wait for it.
+            outcome = self.claim_all(&slots, &mut collected).await.and(outcome);
+        }
+        let due = self.receivers_due(&mut waiting, gas).await?;
+        self.pay_out(&due, &mut collected).await?;
+        outcome.map(|()| collected)
+    }
+
+    /// Claims what withdrawals under way would take, and where a limit of what may be at stake
+    /// comes near, so that calls go on while the claim is on its way.
+    pub(crate) async fn claim_at_risk(&self) -> Result<(), CallError> {
+        let mut slots = self.book().all();
+        let limits = self.config().risk.exposure;
+        slots.retain(|slot| {
+            let payer = slot.payer_exposure().sum();
+            let channel = slot.lock();
+            channel.at_risk() || limits.wants_claim(&channel, payer)
+        });
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.collecting().lock().await;
+        let Some(_duty) = self.collecting_duty().await? else {
+            return Ok(());
+        };
+        let mut collected = Collected::default();
+        let claimed = self.claim_all(&slots, &mut collected).await;
+        log_collected(&collected);
+        claimed
+    }
+
+    /// What gas costs now, in the token.
+    async fn gas_price(&self) -> Result<GasPrice, CallError> {
+        let token_per_ether = self.config().claims.token_per_ether;
+        if token_per_ether.is_zero() {
+            return Ok(GasPrice::default());
+        }
+        let wei = self.chain_client().gas_price().await;
+        Ok(GasPrice {
+            wei: wei.map_err(|error| unavailable("the chain", error))?,
+            token_per_ether,
+        })
+    }
+
+    /// The receivers to whom enough is due, or for long enough.
+    async fn receivers_due(
+        &self,
+        waiting: &mut Waiting,
+        gas: GasPrice,
+    ) -> Result<BTreeSet<Address>, CallError> {
+        let (now, token) = (self.now(), self.payee().token);
+        let policy = self.config().claims.policy;
+        let mut due = BTreeSet::new();
+        for receiver in self.book().receivers() {
+            let amount = self.chain_client().unsettled(receiver, token).await;
+            let amount = amount.map_err(|error| unavailable("the chain", error))?;
+            if amount.is_zero() {
+                waiting.receivers.remove(&receiver);
+                continue;
+            }
+            let since = *waiting.receivers.entry(receiver).or_insert(now);
+            if policy.settles(amount, now.secs_since(since), gas) {
+                waiting.receivers.remove(&receiver);
+                due.insert(receiver);
+            }
+        }
+        Ok(due)
+    }
+
+    /// Claims what these channels owe, and once more those that the chain refused.
+    async fn claim_all(
+        &self,
+        slots: &[Arc<Slot>],
+        collected: &mut Collected,
+    ) -> Result<(), CallError> {
+        let refused = self.claim_owed(slots, collected).await?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        // The balance may have shrunk unseen: the rows are made again from a fresh view.
+        for slot in &refused {
+            self.refresh(slot).await?;
+        }
+        self.claim_owed(&refused, collected).await.map(drop)
     }
 
     /// Claims what these channels owe; returns those whose rows the chain refused.
@@ -58,39 +154,33 @@ impl Node {
         collected: &mut Collected,
     ) -> Result<Vec<Arc<Slot>>, CallError> {
         let mut rows = Vec::new();
-        let mut before = BTreeMap::new();
+        let mut owing = Vec::new();
         for slot in slots {
             let channel = slot.lock();
             if let Some(row) = channel.claimable() {
-                before.insert(slot.id, channel.state().claimed);
+                owing.push(slot);
                 rows.push(row);
             }
         }
-        let owing: Vec<_> = slots
-            .iter()
-            .filter(|slot| before.contains_key(&slot.id))
-            .collect();
         let Some(one) = owing.first() else {
             collected.dropped.clear();
             return Ok(Vec::new());
         };
         // What is claimed must be durable: charges are queued before their channel's lock is
         // given up, and the ledger keeps the order, so all of them are stored when this is.
-        let known = Entry::Channel(one.lock().snapshot());
-        let stored = self.ledger().commit(known).await;
-        stored.map_err(|error| unavailable("the ledger", error))?;
+        // In a fleet they were durable before this replica saw them.
+        if self.ledger().own().is_some() {
+            let known = Entry::Channel(one.lock().snapshot());
+            let stored = self.ledger().commit(known).await;
+            stored.map_err(|error| unavailable("the ledger", error))?;
+        }
         let claimed = self.chain_client().claim(&rows).await;
         let claimed = claimed.map_err(|error| unavailable("the chain", error))?;
         let mut amount = Amount::ZERO;
-        for (channel, total) in &claimed.claimed {
-            let known = before.get(channel).copied().unwrap_or_default();
-            let gained = total.checked_sub(known).unwrap_or_default();
-            amount = amount
-                .checked_add(gained)
-                .map_err(|error| unavailable("the claim's sum", error))?;
-        }
-        if let Some(transaction) = claimed.transactions.first() {
-            self.record(Entry::Claimed, *transaction, amount).await?;
+        for done in &claimed.done {
+            let gained = sum(done.claimed.iter().map(|(_, gained)| *gained))?;
+            self.record(Kind::Claimed, done.transaction, gained).await?;
+            amount = sum([amount, gained].into_iter())?;
         }
         let gained: BTreeSet<_> = claimed.claimed.iter().map(|(id, _)| *id).collect();
         for slot in owing.iter().filter(|slot| gained.contains(&slot.id)) {
@@ -103,25 +193,6 @@ impl Node {
         Ok(refused)
     }
 
-    pub(crate) async fn record(
-        &self,
-        entry: impl FnOnce(Movement) -> Entry,
-        transaction: B256,
-        amount: Amount,
-    ) -> Result<(), CallError> {
-        let (receiver, token) = (self.payee().receiver, self.payee().token);
-        let movement = Movement {
-            transaction,
-            receiver,
-            token,
-            amount,
-        };
-        self.ledger()
-            .commit(entry(movement))
-            .await
-            .map_err(|error| unavailable("the ledger", error))
-    }
-
     /// Collects at intervals until the node shuts down.
     pub(crate) async fn collect_forever(self) {
         let mut ticks = tokio::time::interval(self.config().payments.collect_every);
@@ -132,7 +203,7 @@ impl Node {
                 () = self.stopping() => return,
                 _ = ticks.tick() => {}
             }
-            match self.collect().await {
+            match self.collect_due().await {
                 Ok(collected) => log_collected(&collected),
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "collection failed; it is tried again")
@@ -140,76 +211,39 @@ impl Node {
             }
         }
     }
-
-    /// Follows the chain until the node shuts down: new balances are noted, and a withdrawal is
-    /// answered by claiming at once. What happened while no node ran is read first, from the
-    /// channels that owe something.
-    pub(crate) async fn watch_forever(self, mut next_block: u64) {
-        let mut unseen = self.book().all();
-        unseen.retain(|slot| slot.lock().claimable().is_some());
-        let mut ticks = tokio::time::interval(self.config().payments.watch_every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.stopping() => return,
-                _ = ticks.tick() => {}
-            }
-            match self.watch_once(next_block, &mut unseen).await {
-                Ok(next) => next_block = next,
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "the chain cannot be followed; it is tried again")
-                }
-            }
-        }
-    }
-
-    async fn watch_once(
-        &self,
-        from_block: u64,
-        unseen: &mut Vec<Arc<Slot>>,
-    ) -> Result<u64, CallError> {
-        let client = self.chain_client();
-        let failed = |error| unavailable("the chain", error);
-        self.observe(client.now().await.map_err(failed)?);
-        let (events, next_block) = client.events(from_block).await.map_err(failed)?;
-        let changed: BTreeSet<_> = events
-            .iter()
-            .filter_map(|event| channel_of(&event.event))
-            .collect();
-        let known = changed.into_iter().filter_map(|id| self.book().get(id));
-        let mut noted = Ok(());
-        for slot in known {
-            // One that cannot be read must not keep the others from being claimed.
-            noted = self.refresh(&slot).await.and(noted);
-        }
-        if unseen.is_empty() {
-            // An endpoint that lags may have hidden an event: owed money is looked after anyway.
-            let now = self.now();
-            unseen.extend(self.book().all());
-            unseen.retain(|slot| {
-                let channel = slot.lock();
-                let age = now.secs_since(channel.state().synced_at);
-                let age_max = channel.state().config.withdraw_delay / WATCHES_PER_DELAY;
-                age > age_max && channel.claimable().is_some()
-            });
-        }
-        while noted.is_ok()
-            && let Some(slot) = unseen.last()
-        {
-            noted = self.refresh(slot).await;
-            if noted.is_ok() {
-                unseen.pop();
-            }
-        }
-        if self.book().all().iter().any(|slot| slot.lock().at_risk()) {
-            log_collected(&self.collect().await?);
-        }
-        noted.map(|()| next_block)
-    }
 }
 
-/// How often an owing channel is read within its withdrawal delay, whatever the events say.
-const WATCHES_PER_DELAY: u64 = 3;
+/// Since when what waits has been waiting, as far as this process knows.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    channels: HashMap<ChannelId, ChainTime>,
+    receivers: HashMap<Address, ChainTime>,
+}
+
+impl Waiting {
+    /// What the channels owe; remembers those that are new, and forgets those that owe nothing.
+    fn owing(&mut self, slots: &[Arc<Slot>], now: ChainTime) -> Vec<Owing> {
+        let mut channels = HashMap::new();
+        let mut owing = Vec::new();
+        for slot in slots {
+            let channel = slot.lock();
+            let Some(row) = channel.claimable() else {
+                continue;
+            };
+            let since = self.channels.get(&slot.id).copied().unwrap_or(now);
+            channels.insert(slot.id, since);
+            let claimed = channel.state().claimed;
+            owing.push(Owing {
+                channel: slot.id,
+                amount: row.total_claimed.checked_sub(claimed).unwrap_or_default(),
+                since,
+                at_risk: channel.at_risk(),
+            });
+        }
+        self.channels = channels;
+        owing
+    }
+}
 
 fn note(collected: &mut Collected, claimed: Claimed, amount: Amount) -> Result<(), CallError> {
     collected.claimed = collected
@@ -221,18 +255,6 @@ fn note(collected: &mut Collected, claimed: Claimed, amount: Amount) -> Result<(
     let dropped = claimed.dropped.into_iter();
     collected.dropped = dropped.map(|row| (row.channel, row.reason)).collect();
     Ok(())
-}
-
-/// The channel that an event is about; settlement is about a receiver.
-fn channel_of(event: &ChannelEvent) -> Option<ChannelId> {
-    match event {
-        ChannelEvent::Deposited { channel, .. }
-        | ChannelEvent::Claimed { channel, .. }
-        | ChannelEvent::Refunded { channel, .. }
-        | ChannelEvent::WithdrawInitiated { channel, .. }
-        | ChannelEvent::WithdrawFinalized { channel, .. } => Some(*channel),
-        ChannelEvent::Settled { .. } | _ => None,
-    }
 }
 
 fn log_collected(collected: &Collected) {

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use rialto_chain::client::DepositAuthorization;
-use rialto_channels::digest::deposit_nonce;
+use rialto_chain::client::Sight;
 use rialto_channels::payee::{Reject, WireCode};
-use rialto_channels::{Amount, ChannelConfig, OnChainView, VerifiedVoucher};
-use rialto_ledger::Entry;
+use rialto_channels::{Amount, ChannelConfig, VerifiedVoucher};
 
 use crate::Node;
 use crate::api::{CallError, ChannelPayment, Deposit, PaymentError};
 use crate::book::Slot;
-use crate::catalog::chain;
+use crate::consent::deposit_refused;
 use crate::reject::{invalid, refused_on, unavailable};
+use crate::watch::Submitted;
 
 /// A channel that may be drawn on, and the deposit made for it now.
 type Funded = (Arc<Slot>, Option<(B256, Amount)>);
@@ -30,7 +29,15 @@ impl Node {
         voucher: &VerifiedVoucher,
         price: Amount,
     ) -> Result<Funded, CallError> {
-        let known = self.book().get(payment.channel);
+        let known = self.known(payment.channel).await?;
+        if self.pending().is_refunding(payment.channel) {
+            // It may still take what this call would be paid with.
+            return Err(invalid(
+                WireCode::ChannelBusy,
+                "a refund of this channel is being looked into: try again in a minute",
+            )
+            .into());
+        }
         let Some(deposit) = payment.deposit.clone() else {
             let slot = match known {
                 Some(slot) => slot,
@@ -87,25 +94,50 @@ impl Node {
 
     /// As [`refresh`](Self::refresh), for callers that hold the channel's place on the chain.
     pub(crate) async fn refresh_in_order(&self, slot: &Slot) -> Result<(), CallError> {
+        self.sight_in_order(slot).await.map(drop)
+    }
+
+    /// As [`refresh_in_order`](Self::refresh_in_order); returns the balance in the newest block,
+    /// part of which may not lie deep enough to count.
+    async fn sight_in_order(&self, slot: &Slot) -> Result<Amount, CallError> {
         let config = slot.lock().state().config;
-        let view = self.read(&config).await?;
-        let durable = {
-            let mut channel = slot.lock();
-            if !channel.on_chain_view(&view) {
+        let sight = self.read(&config).await?;
+        self.note_view(slot, &sight.view).await?;
+        Ok(sight.newest)
+    }
+
+    /// Waits until the channel's balance counts up to `ceiling`, as far as the money is there: a
+    /// large deposit has to lie under some blocks first.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] when that takes too long.
+    async fn await_depth(&self, slot: &Slot, ceiling: Amount) -> Result<(), CallError> {
+        let patience = self.chain_client().confirm_within();
+        let began = tokio::time::Instant::now();
+        let mut lags = 0;
+        loop {
+            let newest = self.sight_in_order(slot).await?;
+            if slot.lock().state().balance >= ceiling {
                 return Ok(());
             }
-            let entry = Entry::Channel(channel.snapshot());
-            self.ledger()
-                .enqueue(entry)
-                .map_err(|error| unavailable("the ledger", error))?
-        };
-        durable
-            .await
-            .map_err(|error| unavailable("the ledger", error))
+            if newest < ceiling {
+                // The endpoint that answered is behind the one that confirmed.
+                lags += 1;
+                if lags >= LAGS_MAX {
+                    return Ok(());
+                }
+            } else if began.elapsed() >= patience {
+                return Err(unavailable(
+                    "the deposit's confirmation",
+                    Shallow { waited: patience },
+                ));
+            }
+            tokio::time::sleep(LAG).await;
+        }
     }
 
     async fn enter(&self, payment: &ChannelPayment) -> Result<Arc<Slot>, CallError> {
-        let view = self.read(&payment.config).await?;
+        let view = self.read(&payment.config).await?.view;
         if view.balance.is_zero() && payment.deposit.is_none() {
             return Err(invalid(
                 WireCode::MissingChannel,
@@ -113,23 +145,27 @@ impl Node {
             )
             .into());
         }
-        Ok(self.book().enter(payment.config, &view)?)
+        let slot = self.book().enter(payment.config, &view)?;
+        if self.ledger().shared().is_some() {
+            self.note_view(&slot, &view).await?;
+        }
+        Ok(slot)
     }
 
-    async fn read(&self, config: &ChannelConfig) -> Result<OnChainView, CallError> {
+    async fn read(&self, config: &ChannelConfig) -> Result<Sight, CallError> {
         // Taken before the read: a view may be newer than it says, never older.
         let asked_at = self.now();
-        let mut view = self
-            .chain_client()
-            .channel(config)
-            .await
-            .map_err(|error| unavailable("the chain", error))?;
+        let sight = self.chain_client().sight(config).await;
+        let mut sight = sight.map_err(|error| unavailable("the chain", error))?;
+        // If this block is taken back, so is what is believed of it.
+        self.watch()
+            .saw(sight.block, config.id(self.book().domain()));
         if self.dev_chain_address().is_some() {
             // A development chain makes blocks only for transactions: its newest block may be old
             // and still be the truth. A public chain's newest block is its word on how far it is.
-            view.read_at = view.read_at.max(asked_at);
+            sight.view.read_at = sight.view.read_at.max(asked_at);
         }
-        Ok(view)
+        Ok(sight)
     }
 
     async fn deposit(
@@ -143,42 +179,25 @@ impl Node {
         let _order = slot.on_chain.lock().await;
         self.refresh_in_order(slot).await?;
         self.check_deposit(slot, deposit, ceiling, price)?;
-        let authorization = DepositAuthorization {
-            valid_after: deposit.valid_after,
-            valid_before: deposit.valid_before,
-            salt: deposit.salt.into(),
-            signature: deposit.signature.to_vec(),
-        };
         let client = self.chain_client();
-        let nonce = deposit_nonce(&slot.id, authorization.salt);
-        let used = client.authorization_used(config.payer, nonce).await;
-        if used.map_err(|error| unavailable("the chain", error))? {
+        if self.consent_used(config.payer, slot.id, deposit).await? {
             // The payer repeats a payment whose deposit went through before: draw on it.
+            self.await_depth(slot, ceiling).await?;
             return Ok(None);
         }
+        self.check_allowance(config.payer, deposit).await?;
         let deposited = client
-            .deposit(config, deposit.amount, &authorization)
+            .deposit(config, deposit.amount, &deposit.consent)
             .await
-            .map_err(|error| {
-                if error.revert().is_some() {
-                    let code = WireCode::DepositSimulationFailed;
-                    PaymentError::Settlement {
-                        code: code.as_str(),
-                        message: chain(&error),
-                    }
-                    .into()
-                } else {
-                    unavailable("the chain", error)
-                }
-            })?;
-        for _ in 0..LAGS_MAX {
-            self.refresh_in_order(slot).await?;
-            if slot.lock().state().balance >= deposited.balance {
-                break;
-            }
-            // The endpoint that answered is behind the one that confirmed.
-            tokio::time::sleep(LAG).await;
-        }
+            .map_err(|error| deposit_refused(error, deposit))?;
+        self.watch().deposited(Submitted {
+            channel: slot.id,
+            config: *config,
+            deposit: deposit.clone(),
+            transaction: deposited.transaction,
+        });
+        self.await_depth(slot, ceiling.min(deposited.balance))
+            .await?;
         Ok(Some((deposited.transaction, deposit.amount)))
     }
 
@@ -206,20 +225,8 @@ impl Node {
                 ),
             ));
         }
-        let now = self.now().get();
-        if deposit.valid_after > now {
-            return Err(invalid(
-                WireCode::AuthorizationValidAfter,
-                "the deposit's authorization is not valid yet",
-            ));
-        }
-        if deposit.valid_before <= now.saturating_add(DEPOSIT_SECONDS) {
-            return Err(invalid(
-                WireCode::AuthorizationValidBefore,
-                "the deposit's authorization expires too soon",
-            ));
-        }
-        Ok(())
+        self.check_deposit_method(deposit)?;
+        self.check_deposit_time(deposit)
     }
 
     /// The voucher must fit what the channel will hold. A payer that lost its count is told ours
@@ -264,8 +271,13 @@ impl Node {
     }
 }
 
+/// A deposit is on the chain, and not under enough blocks for its amount.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the deposit was made, and does not lie under enough blocks after {} s", waited.as_secs())]
+struct Shallow {
+    waited: Duration,
+}
+
 /// How often a confirmed deposit is looked for in a view, and the pause between two looks.
 const LAGS_MAX: u32 = 5;
 const LAG: Duration = Duration::from_millis(500);
-/// A transaction takes this long to be included on a slow day.
-const DEPOSIT_SECONDS: u64 = 6;

@@ -4,11 +4,11 @@
 //! transfer charges nothing; one after it leaves the stored answer, which the same payment fetches.
 //! An answer goes out only for a transfer that was made: a used nonce is no proof of it.
 
-use alloy_primitives::B256;
-use rialto_chain::client::{ChainError, TransferFate};
+use alloy_primitives::{Address, B256, keccak256};
+use rialto_chain::client::{ChainError, KeepError, TransferFate};
 use rialto_channels::digest::transfer_authorization;
 use rialto_channels::{Amount, Signature, TokenDomain, recover};
-use rialto_ledger::{Entry, PaymentRecord};
+use rialto_ledger::PaymentRecord;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Node;
@@ -16,35 +16,70 @@ use crate::api::{CallError, CallOutcome, ExactPayment, PaymentError};
 use crate::calls::{Job, Stay, record};
 use crate::catalog::chain;
 use crate::digest;
+use crate::money::{Arrival, Work, unrecorded};
 use crate::receipts::Paid;
 use crate::reject::unavailable;
+use crate::turns::Turn;
 
 impl Node {
     pub(crate) async fn call_exact(
         &self,
-        job: Job,
+        mut job: Job,
         payment: ExactPayment,
         permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
-        self.check_exact(&payment, job.price)?;
-        let key = digest::exact_key(&payment);
-        let turn = self.turns().take(key).await;
-        let stay: Stay = (turn, permit);
-        if let Some(stored) = self
-            .ledger()
-            .payment(&key)
-            .map_err(|error| unavailable("the ledger", error))?
-        {
-            let mut outcome = self.replay(&stored, &job.request, None)?;
+        let receiver = job.service.receiver;
+        self.check_exact(&payment, receiver, job.price)?;
+        let transfer = digest::exact_key(&payment);
+        let key = digest::exact_payment_key(&payment);
+        // By its name first, then by its transfer: every call in this order, so none waits for ever.
+        let named = if key == transfer {
+            None
+        } else {
+            Some(self.turns().take(key).await)
+        };
+        let stay = ((self.turns().take(transfer).await, permit), named);
+        let id = self.exact_receipt_id(&transfer);
+        job.id = id;
+        let work = match self.arrive(key).await? {
+            Arrival::Now(work) => Ok(work),
+            Arrival::Before(stored) => Err(stored),
+        };
+        if let Err(stored) = &work {
+            if key != transfer && stored.receipt.receipt.id != id {
+                return Err(CallError::Conflict(format!(
+                    "this payment id was used with another transfer; its receipt is {}",
+                    stored.receipt.receipt.id
+                )));
+            }
+            let mut outcome = self.replay(stored, &job.request, None)?;
             outcome.transaction = self.settle_exact(None, payment, stay).await?;
             return Ok(outcome);
         }
+        // Among replicas, the turn of the transfer: given up when this call ends.
+        let _transfer = match self.ledger().shared() {
+            Some(_) if key != transfer => Some(self.arrive(transfer).await?),
+            Some(_) | None => None,
+        };
+        if self
+            .ledger()
+            .receipt(&id)
+            .await
+            .map_err(unrecorded)?
+            .is_some()
+        {
+            return Err(CallError::Conflict(format!(
+                "this transfer paid for another payment id; its receipt is {id}"
+            )));
+        }
         self.check_on_chain(&payment).await?;
+        self.foreign_verify(&payment).await?;
         let (facts, outcome) = self.execute(job).await?;
         let paid = Paid::once(payment.authorization.from, facts.price);
         let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
         let answered = record(key, &receipt, &outcome.body);
-        let transaction = self.settle_exact(Some(answered), payment, stay).await?;
+        let answered = work.ok().map(|work| (answered, work));
+        let transaction = self.settle_exact(answered, payment, stay).await?;
         Ok(CallOutcome {
             body: outcome.body,
             charged: paid.charged,
@@ -60,29 +95,35 @@ impl Node {
     /// keeps the payment's turn: carried through even if the caller goes away.
     async fn settle_exact(
         &self,
-        answered: Option<PaymentRecord>,
+        answered: Option<(PaymentRecord, Work)>,
         payment: ExactPayment,
-        stay: Stay,
+        stay: ExactStay,
     ) -> Result<Option<(B256, Amount)>, CallError> {
         let node = self.clone();
         let task = tokio::spawn(async move {
             let _stay = stay;
-            if let Some(payment) = answered {
-                let entry = Entry::Charge {
-                    snapshot: None,
-                    payment,
-                };
-                let stored = node.ledger().commit(entry).await;
-                stored.map_err(|error| unavailable("the ledger", error))?;
+            // Before the answer is stored: from then on the transfer is owed, whatever happens to
+            // this process. After a crash it is made only if the answer was stored (M3).
+            let keeper = node.pending().exact(&payment).await;
+            let keeper = keeper.map_err(|error| unavailable("the books", Unkept(error)))?;
+            if let Some((payment, work)) = answered {
+                node.record_payment(payment, work).await?;
             }
-            node.transfer(&payment).await.map(Some)
+            let made = node.transfer(&payment).await;
+            if matches!(made, Ok(_) | Err(CallError::Payment(_))) {
+                keeper.over();
+            }
+            made.map(Some)
         });
         task.await
             .map_err(|error| unavailable("the transfer", error))?
     }
 
     /// Submits the transfer unless the chain has it already.
-    async fn transfer(&self, payment: &ExactPayment) -> Result<(B256, Amount), CallError> {
+    pub(crate) async fn transfer(
+        &self,
+        payment: &ExactPayment,
+    ) -> Result<(B256, Amount), CallError> {
         let refused =
             |code, message| -> CallError { PaymentError::Settlement { code, message }.into() };
         let failed = |error: ChainError| {
@@ -95,10 +136,13 @@ impl Node {
         let client = self.chain_client();
         let authorization = &payment.authorization;
         let transaction = match client.transfer_fate(authorization).await.map_err(failed)? {
-            TransferFate::Open => client
-                .transfer_with_authorization(authorization, &payment.signature)
-                .await
-                .map_err(failed)?,
+            TransferFate::Open => match &self.0.foreign {
+                Some(foreign) => self.foreign_settle(foreign, payment).await?,
+                None => client
+                    .transfer_with_authorization(authorization, &payment.signature)
+                    .await
+                    .map_err(failed)?,
+            },
             TransferFate::Made(transaction) => transaction,
             // Otherwise a payer could cancel the transfer and fetch the answer for nothing.
             TransferFate::Spent => {
@@ -112,15 +156,25 @@ impl Node {
         Ok((transaction, authorization.value))
     }
 
-    fn check_exact(&self, payment: &ExactPayment, price: Amount) -> Result<(), PaymentError> {
+    /// What a receipt of this transfer is called: the same whenever it is asked, and guessed by
+    /// nobody who does not have the host's key, since receipts are read by their names.
+    pub(crate) fn exact_receipt_id(&self, transfer: &[u8; 32]) -> B256 {
+        let name = keccak256([b"rialto exact receipt v1\0".as_slice(), transfer].concat());
+        keccak256(self.key().sign(name).to_bytes())
+    }
+
+    /// Everything that can be known of a transfer of `price` to `to` without the chain.
+    pub(crate) fn check_exact(
+        &self,
+        payment: &ExactPayment,
+        to: Address,
+        price: Amount,
+    ) -> Result<(), PaymentError> {
         let refused = |code, message: String| Err(PaymentError::Invalid { code, message });
         let authorization = &payment.authorization;
         let payee = self.payee();
-        if authorization.to != payee.receiver {
-            let message = format!(
-                "the transfer pays {}, not {}",
-                authorization.to, payee.receiver
-            );
+        if authorization.to != to {
+            let message = format!("the transfer pays {}, not {to}", authorization.to);
             return refused("invalid_exact_evm_payload_recipient_mismatch", message);
         }
         if authorization.value != price {
@@ -170,7 +224,8 @@ impl Node {
         }
     }
 
-    async fn check_on_chain(&self, payment: &ExactPayment) -> Result<(), CallError> {
+    /// Whether the transfer can still be made.
+    pub(crate) async fn check_on_chain(&self, payment: &ExactPayment) -> Result<(), CallError> {
         let client = self.chain_client();
         let authorization = &payment.authorization;
         let failed = |error| unavailable("the chain", error);
@@ -201,6 +256,14 @@ impl Node {
         Ok(())
     }
 }
+
+/// A transfer could not be remembered.
+#[derive(Debug, thiserror::Error)]
+#[error("a transfer could not be remembered before its call was answered")]
+struct Unkept(#[source] KeepError);
+
+/// What a call holds until its transfer is made; with a payment id, the id's turn too.
+type ExactStay = (Stay, Option<Turn>);
 
 /// A transaction takes this long to be included on a slow day.
 const TRANSFER_SECONDS: u64 = 6;

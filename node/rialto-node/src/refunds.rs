@@ -5,12 +5,12 @@ use std::sync::Arc;
 use rialto_chain::client::{ChainError, Refunded};
 use rialto_channels::payee::{Refund, WireCode};
 use rialto_channels::{Amount, ClaimRow, VerifiedVoucher};
-use rialto_ledger::Entry;
 
 use crate::Node;
 use crate::api::{CallError, PaymentError, RefundOutcome, RefundRequest};
 use crate::book::Slot;
 use crate::catalog::chain;
+use crate::pending::{Kind, RefundKeeper};
 use crate::reject::{bad_signature, invalid, refused_on, unavailable};
 
 impl Node {
@@ -22,8 +22,8 @@ impl Node {
     pub async fn refund(&self, request: RefundRequest) -> Result<RefundOutcome, CallError> {
         self.book().check(&request.config, request.channel)?;
         let slot = self
-            .book()
-            .get(request.channel)
+            .known(request.channel)
+            .await?
             .ok_or_else(|| invalid(WireCode::MissingChannel, "no such channel is known here"))?;
         let voucher = request
             .voucher
@@ -47,27 +47,34 @@ impl Node {
     ) -> Result<RefundOutcome, CallError> {
         let _order = slot.on_chain.lock().await;
         self.refresh_in_order(&slot).await?;
-        let refund = {
-            let mut channel = slot.lock();
+        let now = self.now();
+        let begun = self.change(&slot, |channel| {
             channel
-                .begin_refund(&voucher, asked, self.now())
-                .map_err(|reject| refused_on(&channel, &reject))?
-        };
-        let paid = self.pay_refund(&slot, &refund).await;
+                .begin_refund(&voucher, asked, now)
+                .map_err(|reject| refused_on(channel, &reject))
+        });
+        let refund = begun.await??;
+        let keeper = self.pending().refund(slot.id);
+        let paid = self.pay_refund(&slot, &refund, &keeper).await;
         let confirmed_at = paid.is_ok().then(|| self.now());
         let refunded = match paid {
             Err(Unpaid::Unknown(error)) => {
                 // It may be mined yet and take what later calls would be charged: the channel
-                // takes no more until the node starts again and reads the chain.
-                tracing::error!(channel = %slot.id, error = %chain(&error), "a refund was not confirmed; its channel stays closed");
+                // takes no more until it is found out what became of it.
+                tracing::error!(channel = %slot.id, error = %chain(&error), "a refund was not confirmed; its channel stays closed until it is looked into");
                 return Err(error);
             }
             Err(Unpaid::Refused(error)) => {
-                slot.lock().end_refund(refund, None);
+                self.change(&slot, |channel| channel.end_refund(refund.clone(), None))
+                    .await?;
+                keeper.over();
                 return Err(error);
             }
             Ok(refunded) => {
-                slot.lock().end_refund(refund, confirmed_at);
+                self.change(&slot, |channel| {
+                    channel.end_refund(refund.clone(), confirmed_at);
+                })
+                .await?;
                 refunded
             }
         };
@@ -75,7 +82,8 @@ impl Node {
             transaction,
             amount,
         } = refunded;
-        self.record(Entry::Refunded, transaction, amount).await?;
+        self.record(Kind::Refunded, transaction, amount).await?;
+        keeper.over();
         self.refresh_in_order(&slot).await?;
         Ok(RefundOutcome {
             transaction,
@@ -85,14 +93,20 @@ impl Node {
     }
 
     /// Claims first, so that the refund cannot take what is owed.
-    async fn pay_refund(&self, slot: &Slot, refund: &Refund) -> Result<Refunded, Unpaid> {
+    async fn pay_refund(
+        &self,
+        slot: &Slot,
+        refund: &Refund,
+        keeper: &RefundKeeper,
+    ) -> Result<Refunded, Unpaid> {
         if let Some(row) = &refund.claim {
             self.claim_before_refund(slot, row)
                 .await
                 .map_err(Unpaid::Refused)?;
         }
         let client = self.chain_client();
-        let refunded = client.refund(&refund.config, refund.amount).await;
+        let refunded = client.refund(&refund.config, refund.amount, Some(keeper));
+        let refunded = refunded.await;
         refunded.map_err(|error| {
             if matches!(error, ChainError::Dropped { .. }) {
                 Unpaid::Unknown(unavailable("the chain", error))
@@ -113,7 +127,7 @@ impl Node {
         }
         let amount = row.total_claimed.checked_sub(before).unwrap_or_default();
         match claimed.transactions.first() {
-            Some(transaction) => self.record(Entry::Claimed, *transaction, amount).await,
+            Some(transaction) => self.record(Kind::Claimed, *transaction, amount).await,
             None => Ok(()),
         }
     }

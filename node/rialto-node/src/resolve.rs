@@ -1,0 +1,268 @@
+//! Looks into what was begun on the chain and left behind: by a crash, by a transaction that was
+//! not confirmed in time, or by a reorganisation that may still take it back.
+//!
+//! Not here: what is pending (`pending` holds it) and how transactions are seen through (the client
+//! does).
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use rialto_chain::client::{Fate, Outcome, Sent};
+use rialto_channels::payee::Refund;
+use rialto_channels::{Amount, ChannelId, TransferAuthorization};
+use rialto_ledger::{Entry, Movement};
+use tokio::time::MissedTickBehavior;
+
+use crate::Node;
+use crate::api::{CallError, ExactPayment};
+use crate::catalog::chain;
+use crate::digest;
+use crate::money::unrecorded;
+use crate::pending::{Item, Kind};
+use crate::reject::unavailable;
+
+impl Node {
+    /// Looks into everything left behind, at intervals, until the node shuts down.
+    pub(crate) async fn resolve_forever(self) {
+        let mut ticks =
+            tokio::time::interval(RESOLVE_EVERY.max(self.config().payments.watch_every));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stopping() => return,
+                _ = ticks.tick() => {}
+            }
+            for item in self.pending().left_behind() {
+                let resolved = tokio::select! {
+                    () = self.stopping() => return,
+                    resolved = self.resolve(&item) => resolved,
+                };
+                if let Err(error) = resolved {
+                    tracing::warn!(error = %chain(&error), "something left behind on the chain stays open; it is looked into again");
+                }
+            }
+        }
+    }
+
+    async fn resolve(&self, item: &Item) -> Result<(), CallError> {
+        match item {
+            Item::Refund {
+                channel,
+                nonce,
+                hashes,
+            } => {
+                let sent = Sent {
+                    nonce: *nonce,
+                    hashes: hashes.clone(),
+                };
+                self.resolve_refund(ChannelId(*channel), &sent, item).await
+            }
+            Item::Exact {
+                from,
+                to,
+                value,
+                valid_after,
+                valid_before,
+                nonce,
+                signature,
+            } => {
+                let authorization = TransferAuthorization {
+                    from: *from,
+                    to: *to,
+                    value: *value,
+                    valid_after: *valid_after,
+                    valid_before: *valid_before,
+                    nonce: *nonce,
+                };
+                let payment = ExactPayment {
+                    authorization,
+                    signature: signature.to_vec().into(),
+                    payment_id: None,
+                };
+                self.resolve_exact(&payment, item).await
+            }
+            Item::Movement {
+                kind,
+                transaction,
+                receiver,
+                token,
+                seen_at,
+                ..
+            } => {
+                let movement = Movement {
+                    transaction: *transaction,
+                    receiver: *receiver,
+                    token: *token,
+                    amount: Amount::ZERO,
+                };
+                self.resolve_movement(*kind, movement, *seen_at, item).await
+            }
+        }
+    }
+
+    /// A refund was mined, or its nonce is used up for something else: either way its channel
+    /// opens again.
+    async fn resolve_refund(
+        &self,
+        channel: ChannelId,
+        sent: &Sent,
+        item: &Item,
+    ) -> Result<(), CallError> {
+        let fate = self.chain_client().conclude(sent).await;
+        let fate = fate.map_err(|error| unavailable("the chain", error))?;
+        let refunded = match &fate {
+            Fate::Open => return Ok(()),
+            Fate::Never => None,
+            Fate::Mined(outcome) => refund_of(outcome, channel).map(|amount| (outcome, amount)),
+        };
+        if let Some((outcome, amount)) = refunded {
+            tracing::info!(%channel, %amount, transaction = %outcome.transaction, "a refund left behind was paid");
+            self.record(Kind::Refunded, outcome.transaction, amount)
+                .await?;
+        } else {
+            tracing::info!(%channel, "a refund left behind was not paid and never will be");
+        }
+        if let Some(slot) = self.known(channel).await? {
+            let ended = refunded.is_some().then(|| self.now());
+            self.change(&slot, |channel| {
+                // What was begun in an earlier life of the process is not known here any more.
+                let refund = Refund {
+                    config: channel.state().config,
+                    amount: Amount::ZERO,
+                    nonce: channel.state().refund_nonce,
+                    claim: None,
+                };
+                channel.end_refund(refund, ended);
+            })
+            .await?;
+            self.refresh(&slot).await?;
+        }
+        self.pending().forget(item);
+        Ok(())
+    }
+
+    /// A call that was answered is paid for, if its payer's consent is still good. One that was not
+    /// is not (M3).
+    async fn resolve_exact(&self, payment: &ExactPayment, item: &Item) -> Result<(), CallError> {
+        let id = self.exact_receipt_id(&digest::exact_key(payment));
+        let answered = self.ledger().receipt(&id).await;
+        if answered.map_err(unrecorded)?.is_some() {
+            match self.transfer(payment).await {
+                Ok((transaction, amount)) => {
+                    tracing::info!(%transaction, %amount, "a transfer left behind was made");
+                }
+                Err(CallError::Payment(error)) => {
+                    tracing::warn!(receipt = %id, %error, "an answered call will not be paid for");
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        self.pending().forget(item);
+        Ok(())
+    }
+
+    /// A movement that lies deep enough enters the books; one that vanished is forgotten, and what
+    /// it claimed or settled is claimed or settled again.
+    async fn resolve_movement(
+        &self,
+        kind: Kind,
+        movement: Movement,
+        seen_at: u64,
+        item: &Item,
+    ) -> Result<(), CallError> {
+        let failed = |error| unavailable("the chain", error);
+        let client = self.chain_client();
+        let head = client.block_number().await.map_err(failed)?;
+        let deep = self.config().risk.final_after.saturating_sub(1);
+        let outcome = client.outcome_of(movement.transaction).await;
+        match outcome.map_err(failed)? {
+            Some(outcome) if head >= outcome.block.saturating_add(deep) => {
+                // Mined anew on another branch, it may have moved another amount.
+                let amount = moved(&outcome, kind)?;
+                let movement = Movement { amount, ..movement };
+                self.enter_books(kind, movement).await?;
+            }
+            Some(_) => return Ok(()),
+            None if head >= seen_at.saturating_add(deep).saturating_add(1) => {
+                tracing::warn!(transaction = %movement.transaction, ?kind, "a reorganisation took a transaction away; it is made again");
+            }
+            None => return Ok(()),
+        }
+        self.pending().forget(item);
+        Ok(())
+    }
+
+    /// Records money that moved on the chain: in the books if no reorganisation is expected to take
+    /// it back, else as pending until then.
+    pub(crate) async fn record(
+        &self,
+        kind: Kind,
+        transaction: B256,
+        amount: Amount,
+    ) -> Result<(), CallError> {
+        // In the books it is the provider's, of which a royalty is paid.
+        let (receiver, token) = (self.payee().provider, self.payee().token);
+        if self.config().risk.final_after <= self.config().payments.confirmations.max(1) {
+            let movement = Movement {
+                transaction,
+                receiver,
+                token,
+                amount,
+            };
+            return self.enter_books(kind, movement).await;
+        }
+        let head = self.chain_client().block_number().await;
+        let item = Item::Movement {
+            kind,
+            transaction,
+            receiver,
+            token,
+            amount,
+            seen_at: head.map_err(|error| unavailable("the chain", error))?,
+        };
+        let pending = self.pending().clone();
+        let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;
+        kept.map_err(|error| unavailable("the books", error))?
+            .map_err(|error| unavailable("the books", error))
+    }
+
+    async fn enter_books(&self, kind: Kind, movement: Movement) -> Result<(), CallError> {
+        let entry = match kind {
+            Kind::Claimed => Entry::Claimed(movement),
+            Kind::Settled => Entry::Settled(movement),
+            Kind::Refunded => Entry::Refunded(movement),
+        };
+        let stored = self.ledger().commit(entry).await;
+        stored.map_err(|error| unavailable("the ledger", error))
+    }
+}
+
+/// What a transaction gave back from a channel; `None` if it was reverted.
+fn refund_of(outcome: &Outcome, channel: ChannelId) -> Option<Amount> {
+    let mut refunds = outcome.refunded.iter();
+    let refund = refunds.find(|(id, _)| *id == channel);
+    refund.map(|(_, amount)| *amount)
+}
+
+/// What a transaction moved in all.
+fn moved(outcome: &Outcome, kind: Kind) -> Result<Amount, CallError> {
+    match kind {
+        Kind::Claimed => sum(outcome.claimed.iter().map(|(_, amount)| *amount)),
+        Kind::Refunded => sum(outcome.refunded.iter().map(|(_, amount)| *amount)),
+        Kind::Settled => sum(outcome.settled.iter().map(|(_, amount)| *amount)),
+    }
+}
+
+/// The sum of amounts.
+pub(crate) fn sum(amounts: impl Iterator<Item = Amount>) -> Result<Amount, CallError> {
+    let mut sum = Amount::ZERO;
+    for amount in amounts {
+        sum = sum
+            .checked_add(amount)
+            .map_err(|error| unavailable("a sum", error))?;
+    }
+    Ok(sum)
+}
+
+/// How often what is left behind is looked into, at most.
+const RESOLVE_EVERY: Duration = Duration::from_secs(2);

@@ -1,0 +1,16 @@
+//! A whole node against a chain that reorganises, falls silent and loses transactions.
+//!
+//! Not here: HTTP (the gateway's tests), and what the client alone does about faults
+//! (`rialto-chain`'s).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed unwrap in a test's helper fails the test"
+)]
+
+mod failures;
+mod pending;
+mod reorgs;
+mod silence;
+mod withdrawals;
+mod world;

@@ -1,0 +1,294 @@
+//! A node on a chain of its own, behind a proxy that can be told to fail, and a payer.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use rialto_chain::client::{AnyConsent, ChainClient, ClientConfig, DepositAuthorization};
+use rialto_chain::contracts::{
+    DEV_CHAIN_ID, DEV_TOKEN, DEV_TOKEN_NAME, DEV_TOKEN_VERSION, ERC3009_DEPOSIT_COLLECTOR,
+};
+use rialto_chain::devchain::{self, DEV_ACCOUNTS, DevChain, Server};
+use rialto_channels::{
+    Amount, ChannelConfig, ChannelId, SigningKey, TokenDomain, TransferAuthorization, Voucher,
+    digest,
+};
+use rialto_node::{
+    Arguments, CallError, CallOutcome, CallRequest, ChainChoice, ChannelPayment, ChannelView,
+    Config, Deposit, Node, Payment, Progress,
+};
+use rialto_testkit::guests;
+use rialto_testkit::proxy::Proxy;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// Signs transactions for the provider.
+const HOST: usize = 0;
+const PROVIDER: usize = 1;
+const PAYER: usize = 5;
+/// Asks the chain for the tests, so as not to disturb the host's nonces.
+const ONLOOKER: usize = 7;
+
+pub(crate) struct World {
+    pub(crate) chain: DevChain,
+    pub(crate) proxy: Proxy,
+    pub(crate) node: Node,
+    pub(crate) client: ChainClient,
+    config: Config,
+    dir: TempDir,
+    _server: Server,
+}
+
+impl World {
+    pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        let chain = DevChain::open(devchain::Config::default()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = chain.serve(listener).unwrap();
+        let proxy = Proxy::before(&server.url()).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        install(&dir.path().join("services"));
+        let mut config = Config::in_dir(dir.path().join("data"));
+        config.services_dir = dir.path().join("services");
+        config.chain = ChainChoice::Rpc {
+            url: proxy.url().to_owned(),
+            chain_id: DEV_CHAIN_ID,
+        };
+        config.payout = Some(DEV_ACCOUNTS[PROVIDER].address);
+        config.payments.watch_every = Duration::from_millis(50);
+        config.payments.withdraw_delay = 900;
+        change(&mut config);
+        let key = config.data_dir.join("keys").join("host.key");
+        rialto_node::keys::store(&key, &DEV_ACCOUNTS[HOST].key.0).unwrap();
+        let node = started(&config).await;
+        let onlooker = DEV_ACCOUNTS[ONLOOKER].key;
+        let client = ClientConfig::new(server.url(), DEV_CHAIN_ID, onlooker);
+        Self {
+            client: ChainClient::connect(client).await.unwrap(),
+            chain,
+            proxy,
+            node,
+            config,
+            dir,
+            _server: server,
+        }
+    }
+
+    /// Stops the node, lets `between` happen, and starts it again on the same folder.
+    pub(crate) async fn restart<F: Future>(self, between: impl FnOnce(PathBuf) -> F) -> Self {
+        let Self {
+            chain,
+            proxy,
+            node,
+            client,
+            config,
+            dir,
+            _server,
+        } = self;
+        node.shutdown().await;
+        drop(node);
+        between(config.data_dir.clone()).await;
+        let node = started(&config).await;
+        Self {
+            chain,
+            proxy,
+            node,
+            client,
+            config,
+            dir,
+            _server,
+        }
+    }
+
+    pub(crate) async fn rpc(&self, method: &str, params: Value) -> Value {
+        self.chain.request(method, params).await.unwrap()
+    }
+
+    /// A mark to [`reorganise`](Self::reorganise) from.
+    pub(crate) async fn mark(&self) -> Value {
+        self.rpc("evm_snapshot", json!([])).await
+    }
+
+    /// Takes back all blocks since the mark and puts others in their place.
+    pub(crate) async fn reorganise(&self, mark: Value, blocks: u64, later_secs: u64) {
+        assert_eq!(self.rpc("evm_revert", json!([mark])).await, json!(true));
+        self.rpc("evm_increaseTime", json!([later_secs])).await;
+        for _ in 0..blocks {
+            self.rpc("evm_mine", json!([])).await;
+        }
+    }
+
+    /// The terms that this node demands, told apart by `salt`.
+    pub(crate) fn terms(&self, salt: u8) -> ChannelConfig {
+        ChannelConfig {
+            payer: DEV_ACCOUNTS[PAYER].address,
+            payer_authorizer: DEV_ACCOUNTS[PAYER].address,
+            receiver: DEV_ACCOUNTS[PROVIDER].address,
+            receiver_authorizer: DEV_ACCOUNTS[HOST].address,
+            token: DEV_TOKEN,
+            withdraw_delay: 900,
+            salt: B256::with_last_byte(salt),
+        }
+    }
+
+    pub(crate) fn id(&self, salt: u8) -> ChannelId {
+        self.terms(salt).id(&self.client.domain())
+    }
+
+    pub(crate) fn view(&self, salt: u8) -> ChannelView {
+        self.node.channel(self.id(salt)).unwrap()
+    }
+
+    /// The payer's own client: it can withdraw.
+    pub(crate) async fn payer(&self) -> ChainClient {
+        let url = format!("http://{}", self._server.address());
+        let config = ClientConfig::new(url, DEV_CHAIN_ID, DEV_ACCOUNTS[PAYER].key);
+        ChainClient::connect(config).await.unwrap()
+    }
+
+    pub(crate) fn voucher(&self, salt: u8, ceiling: u128) -> rialto_channels::SignedVoucher {
+        let voucher = Voucher {
+            channel: self.id(salt),
+            ceiling: Amount::new(ceiling),
+        };
+        voucher.sign(&self.client.domain(), &key(PAYER))
+    }
+
+    /// A payment of up to `ceiling` in all, perhaps with a deposit.
+    pub(crate) async fn payment(
+        &self,
+        salt: u8,
+        ceiling: u128,
+        deposit: Option<u128>,
+    ) -> ChannelPayment {
+        let deposit = match deposit {
+            Some(amount) => Some(self.deposit(salt, amount).await),
+            None => None,
+        };
+        ChannelPayment {
+            config: self.terms(salt),
+            channel: self.id(salt),
+            voucher: self.voucher(salt, ceiling),
+            deposit,
+            payment_id: None,
+        }
+    }
+
+    async fn deposit(&self, salt: u8, amount: u128) -> Deposit {
+        self.deposit_under(salt, amount, salt).await
+    }
+
+    /// A deposit into a channel, under a nonce of its own.
+    pub(crate) async fn deposit_under(&self, salt: u8, amount: u128, nonce: u8) -> Deposit {
+        let amount = Amount::new(amount);
+        let nonce = B256::with_last_byte(nonce);
+        let message = TransferAuthorization {
+            from: DEV_ACCOUNTS[PAYER].address,
+            to: ERC3009_DEPOSIT_COLLECTOR,
+            value: amount,
+            valid_after: 0,
+            valid_before: self.client.now().await.unwrap().get() + 600,
+            nonce: digest::deposit_nonce(&self.id(salt), nonce),
+        };
+        let domain = TokenDomain {
+            chain_id: DEV_CHAIN_ID,
+            token: DEV_TOKEN,
+            name: DEV_TOKEN_NAME.to_owned(),
+            version: DEV_TOKEN_VERSION.to_owned(),
+        };
+        let digest = digest::receive_authorization(&domain, &message);
+        Deposit {
+            amount,
+            consent: AnyConsent::Erc3009(DepositAuthorization {
+                valid_after: message.valid_after,
+                valid_before: message.valid_before,
+                salt: nonce,
+                signature: key(PAYER).sign(digest).to_bytes().to_vec(),
+            }),
+        }
+    }
+
+    /// Calls `hostile.METHOD`, which costs 100.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        payment: ChannelPayment,
+    ) -> Result<CallOutcome, CallError> {
+        let parameters = if method == "echo" {
+            json!({ "text": "hello" }).to_string()
+        } else {
+            "{}".to_owned()
+        };
+        let request = CallRequest {
+            service: "hostile".to_owned(),
+            method: method.to_owned(),
+            arguments: Arguments::Json(Bytes::from(parameters)),
+            body_digest: rand::random(),
+            body_bytes: 20,
+            payment: Payment::Channel(Box::new(payment)),
+        };
+        self.node.call(request).await
+    }
+
+    /// One paid call that succeeds.
+    pub(crate) async fn pay(&self, salt: u8, ceiling: u128, deposit: Option<u128>) -> CallOutcome {
+        let payment = self.payment(salt, ceiling, deposit).await;
+        self.call("echo", payment).await.unwrap()
+    }
+
+    /// Transactions of the host that were mined.
+    pub(crate) async fn host_nonce(&self) -> u64 {
+        let params = json!([DEV_ACCOUNTS[HOST].address, "latest"]);
+        let count = self.rpc("eth_getTransactionCount", params).await;
+        let digits = count.as_str().unwrap().trim_start_matches("0x");
+        u64::from_str_radix(digits, 16).unwrap()
+    }
+
+    /// How much is begun on the chain and not over.
+    pub(crate) fn left_behind(&self) -> usize {
+        std::fs::read_dir(self.config.data_dir.join("pending"))
+            .unwrap()
+            .count()
+    }
+
+    pub(crate) fn ledger_folder(&self) -> PathBuf {
+        self.config.data_dir.join("ledger")
+    }
+
+    /// Lets go of everything but the folder. The node was shut down before.
+    pub(crate) fn close(self) -> TempDir {
+        self.dir
+    }
+
+    /// Waits until something is so; it has to come by itself.
+    pub(crate) async fn until(&self, what: &str, so: impl AsyncFn() -> bool) {
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while !so().await {
+            assert!(Instant::now() < give_up, "never: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn started(config: &Config) -> Node {
+    Node::start(config.clone(), &Progress::silent())
+        .await
+        .unwrap()
+}
+
+fn key(index: usize) -> SigningKey {
+    SigningKey::from_bytes(&DEV_ACCOUNTS[index].key.0).unwrap()
+}
+
+fn install(services: &Path) {
+    let dir = services.join("hostile");
+    std::fs::create_dir_all(&dir).unwrap();
+    let component = guests::component(guests::HOSTILE).unwrap();
+    std::fs::write(dir.join("component.wasm"), component).unwrap();
+    let manifest = "name = \"hostile\"\nversion = \"0.1.0\"\ndescription = \"A guest for tests.\"\n\
+        license = \"Apache-2.0\"\n[limits]\ntime_ms_max = 1500\n\
+        [prices.echo]\ncall = \"100\"\n[prices.trap]\ncall = \"100\"\n";
+    std::fs::write(dir.join("service.toml"), manifest).unwrap();
+}
