@@ -3,7 +3,8 @@
 //
 //     RIALTO_NODE_MODULES=DIR node x402.mjs PLAN
 //
-// PLAN is JSON: {url, rpc, key, chain_id, schemes: ["batch-settlement" | "exact"], steps}. A step is
+// PLAN is JSON: {url, rpc, key, chain_id, schemes: ["batch-settlement" | "exact"], steps}, and
+// `deposit_method` where only offers with that method of deposits are to be taken. A step is
 // {calls, at_once, first} (bodies are numbered from `first`, so that each is distinct) or
 // {refund: "all" | "AMOUNT"}. Every run starts without any state: a second run is a cold client.
 // The answer on standard output is one JSON object; x402_client.py gives the same.
@@ -27,6 +28,11 @@ const signer = toClientEvmSigner(account, chain);
 const batch = new BatchSettlementEvmScheme(signer);
 const client = new x402Client();
 const network = `eip155:${plan.chain_id}`;
+if (plan.deposit_method) {
+  client.registerPolicy((_, offers) =>
+    offers.filter((offer) => (offer.extra?.assetTransferMethod ?? "eip3009") === plan.deposit_method),
+  );
+}
 for (const scheme of plan.schemes) {
   client.register(network, scheme === "exact" ? new ExactEvmScheme(signer) : batch);
 }

@@ -13,7 +13,9 @@ use crate::x402::header::{self, HEADER_BYTES_USUAL};
 use crate::x402::offer::{PaymentRequired, Resource};
 use crate::x402::payment::{Mismatch, PaymentHeaderError};
 use crate::x402::settlement::{ChannelState, Settlement, VoucherState};
-use crate::x402::{Network, discovery, identifier};
+use crate::x402::{
+    Network, VERSION, discovery, gas_sponsoring, identifier, offer_receipt, version1,
+};
 
 /// A 402 in the making.
 #[derive(Debug)]
@@ -28,10 +30,10 @@ pub(crate) struct Demand {
 pub(crate) const CODE_REQUIRED: &str = "payment_required";
 
 const HINT_PAY: &str = "pay one of `accepts` and send it as the PAYMENT-SIGNATURE header; \
-    `rialto call` and any x402 version 2 client do that";
+    `rialto call` and any x402 client do that";
 const HINT_AGAIN: &str = "sign a new payment for one of `accepts`; nothing was charged";
-const HINT_RESYNC: &str = "adopt the state in accepts[0].extra after checking your own signature \
-    in it, then pay again; nothing was charged";
+const HINT_RESYNC: &str = "adopt the state in accepts[0].extra of the PAYMENT-REQUIRED header after \
+    checking your own signature in it, then pay again; nothing was charged";
 
 impl Demand {
     /// Nothing was offered yet.
@@ -43,6 +45,10 @@ impl Demand {
             discovery::KEY.to_owned(),
             discovery::declaration(takes_raw_bytes),
         );
+        if terms.payee.deposits.permit2 {
+            let declaration = gas_sponsoring::declaration();
+            extensions.insert(gas_sponsoring::KEY.to_owned(), declaration);
+        }
         required.extensions = Some(extensions);
         Self {
             required,
@@ -53,6 +59,20 @@ impl Demand {
             hint: HINT_PAY,
             settlement: None,
         }
+    }
+
+    /// What is offered, so far.
+    pub(crate) fn required(&self) -> &PaymentRequired {
+        &self.required
+    }
+
+    /// Adds the host's signature of each offer.
+    pub(crate) fn signed(mut self, offers: Value) -> Self {
+        self.required
+            .extensions
+            .get_or_insert_with(Map::new)
+            .insert(offer_receipt::KEY.to_owned(), offers);
+        self
     }
 
     /// The offer that the client accepted is not one of this route's.
@@ -86,6 +106,23 @@ impl Demand {
         }
     }
 
+    /// The body: version 1's 402 where the chain has a name in version 1, whose clients read
+    /// nothing else; with version 2's, which is in the header too, beside it for people.
+    fn body(&self) -> Value {
+        let accepts = version1::accepts(&self.required);
+        if accepts.is_empty() {
+            return json!(self.required);
+        }
+        json!({
+            "x402Version": version1::VERSION,
+            "error": self.required.error,
+            "accepts": accepts,
+            "resource": self.required.resource,
+            "extensions": self.required.extensions,
+            "version2": {"x402Version": VERSION, "accepts": self.required.accepts},
+        })
+    }
+
     fn refuse(mut self, code: &str, message: String) -> Self {
         self.required.error = Some(code.to_owned());
         self.message = message;
@@ -97,11 +134,11 @@ impl Demand {
         let mut demand = self.refuse(code, message);
         demand.hint = HINT_RESYNC;
         let state = json!(ChannelState::new(channel));
-        demand.required.extend_channel_offer("channelState", state);
+        demand.required.extend_channel_offer("channelState", &state);
         if let Some(voucher) = VoucherState::new(channel) {
             demand
                 .required
-                .extend_channel_offer("voucherState", json!(voucher));
+                .extend_channel_offer("voucherState", &json!(voucher));
         }
         demand
     }
@@ -113,7 +150,7 @@ impl IntoResponse for Demand {
             Ok(header) => header,
             Err(error) => return Problem::internal(&error).into_response(),
         };
-        let mut body = json!(self.required);
+        let mut body = self.body();
         body["detail"] = json!({
             "code": self.required.error,
             "message": self.message,
@@ -148,6 +185,9 @@ pub(crate) fn insert<T: serde::Serialize>(
     }
 }
 
+/// The extensions that a payer acts on: they stay when a 402 has to be short.
+const KEPT: [&str; 2] = [identifier::KEY, gas_sponsoring::KEY];
+
 /// Encodes the 402, without the descriptive parts if they would make it longer than clients take.
 fn encode_short(required: &mut PaymentRequired) -> Result<HeaderValue, header::EncodeError> {
     let whole = header::encode(required);
@@ -158,7 +198,7 @@ fn encode_short(required: &mut PaymentRequired) -> Result<HeaderValue, header::E
         resource.description = None;
     }
     if let Some(extensions) = &mut required.extensions {
-        extensions.retain(|name, _: &mut Value| name == identifier::KEY);
+        extensions.retain(|name, _: &mut Value| KEPT.contains(&name.as_str()));
     }
     header::encode(required)
 }

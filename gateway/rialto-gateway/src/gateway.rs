@@ -1,13 +1,13 @@
 //! The router: which path does what, and what every answer has in common.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use http::{HeaderName, HeaderValue, Method, header as http_header};
 use rialto_node::Node;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -18,16 +18,21 @@ use tracing::field::Empty;
 
 use crate::Config;
 use crate::body::Budget;
+use crate::moment;
 use crate::problem::{ErrorCode, Problem};
-use crate::routes::{calls, catalog, page, records};
+use crate::routes::{calls, catalog, facilitator, page, records};
 use crate::x402::Network;
 use crate::x402::header;
+use crate::x402::offer_receipt::SignedOffers;
 
 /// What every route needs.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) node: Node,
     pub(crate) bodies: Budget,
+    pub(crate) signed_offers: SignedOffers,
+    /// When this gateway began, as RFC 3339 has it.
+    pub(crate) started: String,
     pub_url: Option<String>,
 }
 
@@ -57,6 +62,8 @@ pub fn router(node: Node, config: &Config) -> Router {
     let gateway = Arc::new(Gateway {
         node,
         bodies: Budget::new(config),
+        signed_offers: SignedOffers::default(),
+        started: moment::rfc3339(SystemTime::now()),
         pub_url: config.public_url.clone(),
     });
     Router::new()
@@ -71,6 +78,19 @@ pub fn router(node: Node, config: &Config) -> Router {
         )
         .route("/openapi.json", get(catalog::openapi))
         .route("/.well-known/x402", get(catalog::manifest))
+        // Some auditors look for the manifest below the resource that they were given.
+        .route(
+            "/services/{service}/{method}/.well-known/x402",
+            get(catalog::manifest),
+        )
+        .route("/discovery/resources", get(facilitator::resources))
+        .route("/facilitator/supported", get(facilitator::supported))
+        .route("/facilitator/verify", post(facilitator::verify))
+        .route("/facilitator/settle", post(facilitator::settle))
+        .route(
+            "/facilitator/discovery/resources",
+            get(facilitator::resources),
+        )
         .route("/node", get(catalog::node))
         .route("/health", get(catalog::health))
         .route("/receipts/{id}", get(records::receipt))
@@ -118,6 +138,7 @@ fn cors() -> CorsLayer {
         .expose_headers([
             HeaderName::from_static(header::PAYMENT_REQUIRED),
             HeaderName::from_static(header::PAYMENT_RESPONSE),
+            HeaderName::from_static(header::X_PAYMENT_RESPONSE),
             HeaderName::from_static(header::RIALTO_RECEIPT),
             HeaderName::from_static(header::RIALTO_REPLAYED),
             http_header::RETRY_AFTER,

@@ -7,22 +7,26 @@
 //! - [`router`] and [`serve`](serve()): the server;
 //! - [`client`]: [`client::PayingClient`], used by the command line, tests and benchmarks.
 //!
-//! Non-goals: TLS, accounts, sessions, x402 version 1.
+//! Non-goals: TLS, accounts, sessions.
 
 mod arguments;
 mod body;
 pub mod client;
 mod config;
 mod demand;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod linger;
 pub mod listing;
+mod moment;
 pub mod openapi;
 pub mod problem;
 pub mod record;
 mod routes;
 mod serve;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod testing;
 pub mod x402;
 

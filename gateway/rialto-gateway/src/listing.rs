@@ -2,9 +2,12 @@
 //! discovery manifest and the page are made from.
 
 use rialto_channels::price::MethodPrice;
+use rialto_channels::royalty::Royalty;
 use rialto_node::{Node, ServiceView};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::x402::offer::checksummed;
 
 /// One service.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +24,9 @@ pub struct ServiceRecord {
     pub component: String,
     /// The models that it may use.
     pub models: Vec<ModelRecord>,
+    /// What its author is paid of all that it earns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub royalty: Option<RoyaltyRecord>,
     /// What its author says about it as a whole.
     pub docs: Option<String>,
     /// Its methods.
@@ -34,6 +40,15 @@ pub struct ModelRecord {
     pub name: String,
     /// SHA-256 of its bytes.
     pub sha256: String,
+}
+
+/// What a service's author is paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoyaltyRecord {
+    /// The author's account.
+    pub publisher: String,
+    /// The author's share, as a percentage such as `2.5%`.
+    pub share: String,
 }
 
 /// One method.
@@ -82,6 +97,62 @@ pub struct PriceRecord {
     pub call: String,
     /// For each KiB of the request's body that was begun.
     pub per_input_kib: String,
+    /// For each KiB of the answer's body that was begun.
+    pub per_output_kib: String,
+    /// For each millisecond inside the guest that was begun.
+    pub per_guest_ms: String,
+    /// For each millisecond inside host functions that was begun.
+    pub per_host_ms: String,
+    /// For each run of a model.
+    pub per_tensor_run: String,
+    /// The most that a call costs whatever it uses, if the author states it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
+    /// All of it in one line.
+    pub summary: String,
+}
+
+impl PriceRecord {
+    /// A price list as callers see it.
+    #[must_use]
+    pub fn new(price: &MethodPrice) -> Self {
+        Self {
+            call: price.call.to_string(),
+            per_input_kib: price.per_input_kib.to_string(),
+            per_output_kib: price.per_output_kib.to_string(),
+            per_guest_ms: price.per_guest_ms.to_string(),
+            per_host_ms: price.per_host_ms.to_string(),
+            per_tensor_run: price.per_tensor_run.to_string(),
+            max: price.max.map(|max| max.to_string()),
+            summary: summary(price),
+        }
+    }
+}
+
+/// For example `100 + 2 a KiB of input + 5 a model run, at most 900`.
+fn summary(price: &MethodPrice) -> String {
+    if price.is_free() {
+        return "free".to_owned();
+    }
+    let parts = [
+        (price.per_input_kib, "a KiB of input"),
+        (price.per_output_kib, "a KiB of output"),
+        (price.per_guest_ms, "a ms in the guest"),
+        (price.per_host_ms, "a ms in the host"),
+        (price.per_tensor_run, "a model run"),
+    ];
+    let parts = parts.iter().filter(|(units, _)| !units.is_zero());
+    let parts = parts.map(|(units, what)| format!("{units} {what}"));
+    let call = (!price.call.is_zero()).then(|| price.call.to_string());
+    let mut text = call
+        .into_iter()
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .join(" + ");
+    if let Some(max) = price.max {
+        text.push_str(&format!(", at most {max}"));
+    }
+    text
 }
 
 impl ServiceRecord {
@@ -120,6 +191,7 @@ impl ServiceRecord {
                     sha256: model.digest.to_string(),
                 })
                 .collect(),
+            royalty: manifest.royalty().map(RoyaltyRecord::new),
             docs: view.interface.docs.clone(),
             methods,
             name,
@@ -127,19 +199,21 @@ impl ServiceRecord {
     }
 }
 
+impl RoyaltyRecord {
+    /// A royalty as the manifest promises it.
+    #[must_use]
+    pub fn new(royalty: &Royalty) -> Self {
+        Self {
+            publisher: checksummed(royalty.publisher),
+            share: royalty.share.to_string(),
+        }
+    }
+}
+
 impl MethodRecord {
     fn new(service: &str, method: &rialto_node::Method, price: Option<&MethodPrice>) -> Self {
         let free = price.is_none_or(MethodPrice::is_free);
-        let price = match price {
-            Some(price) => PriceRecord {
-                call: price.call.to_string(),
-                per_input_kib: price.per_input_kib.to_string(),
-            },
-            None => PriceRecord {
-                call: "0".to_owned(),
-                per_input_kib: "0".to_owned(),
-            },
-        };
+        let price = PriceRecord::new(&price.copied().unwrap_or_default());
         Self {
             path: format!("/services/{service}/{}", method.name),
             name: method.name.clone(),

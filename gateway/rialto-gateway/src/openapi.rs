@@ -158,17 +158,31 @@ fn responses(method: &MethodRecord) -> Value {
 
 /// What discovery services read beside a paid operation.
 fn payment_info(method: &MethodRecord, network: Network, token: &str) -> Value {
-    let by_size = method.price.per_input_kib != "0";
+    let price = &method.price;
+    let parts = [
+        &price.per_input_kib,
+        &price.per_output_kib,
+        &price.per_guest_ms,
+        &price.per_host_ms,
+        &price.per_tensor_run,
+    ];
+    let dynamic = parts.iter().any(|part| *part != "0");
     json!({
         "protocols": ["x402"],
         "schemes": ["batch-settlement", "exact"],
         "network": network.to_string(),
         "currency": token,
         "price": {
-            "mode": if by_size { "dynamic" } else { "fixed" },
+            "mode": if dynamic { "dynamic" } else { "fixed" },
             "unit": "token base units",
-            "call": method.price.call,
-            "per_input_kib": method.price.per_input_kib,
+            "call": price.call,
+            "per_input_kib": price.per_input_kib,
+            "per_output_kib": price.per_output_kib,
+            "per_guest_ms": price.per_guest_ms,
+            "per_host_ms": price.per_host_ms,
+            "per_tensor_run": price.per_tensor_run,
+            "max": price.max,
+            "summary": price.summary,
         },
     })
 }

@@ -54,6 +54,8 @@ pub enum ErrorCode {
     ServiceLimit,
     /// 504: the service did not finish in time.
     ServiceTimeout,
+    /// 429: too many calls of this channel failed.
+    TooManyFailures,
     /// 503: too much at once.
     Overloaded,
     /// 503: the chain or the store cannot be reached.
@@ -85,6 +87,7 @@ impl ErrorCode {
             Self::ServiceCrashed => "service_crashed",
             Self::ServiceLimit => "service_limit",
             Self::ServiceTimeout => "service_timeout",
+            Self::TooManyFailures => "too_many_failures",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -112,6 +115,7 @@ impl ErrorCode {
             Self::ServiceRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ServiceCrashed | Self::ServiceLimit => StatusCode::BAD_GATEWAY,
             Self::ServiceTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

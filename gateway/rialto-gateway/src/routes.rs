@@ -1,7 +1,9 @@
-//! What each path answers. Calls are in [`calls`]; everything else is read-only.
+//! What each path answers. Calls are in [`calls`]; other servers' payments in [`facilitator`]; everything else is read-only.
 
+pub(crate) mod answer;
 pub(crate) mod calls;
 pub(crate) mod catalog;
+pub(crate) mod facilitator;
 pub(crate) mod page;
 pub(crate) mod records;
 pub(crate) mod refusal;

@@ -25,9 +25,12 @@ pub(crate) fn terms() -> Terms {
             token_name: "USDC".to_owned(),
             token_version: "2".to_owned(),
             receiver: PROVIDER,
+            provider: PROVIDER,
+            deposits: rialto_node::DepositMethods::default(),
             receiver_authorizer: PROVIDER,
             withdraw_delay: 900,
             timeout_seconds: 3600,
         },
+        royalty: None,
     }
 }

@@ -1,17 +1,21 @@
-//! x402 version 2 on the wire: what a 402 offers, what a payment header says, what a settlement
-//! answers. Strict in, plain out: a header either becomes the node's own types or a precise error.
+//! x402 on the wire, version 2 and beside it version 1 for `exact`: what a 402 offers, what a
+//! payment header says, what a settlement answers. Strict in, plain out: a header either becomes
+//! the node's own types or a precise error.
 //!
-//! The authority is the code of the published clients (`@x402/core`, `@x402/evm`): field names and
-//! their quirks are theirs.
+//! The authority is the code of the published clients (`@x402/core`, `@x402/evm`, `x402-fetch`):
+//! field names and their quirks are theirs.
 //!
-//! Not here: whether a payment is good (`rialto-channels` decides), HTTP routes, or version 1.
+//! Not here: whether a payment is good (`rialto-channels` decides), or HTTP routes.
 
 pub mod discovery;
+pub mod gas_sponsoring;
 pub mod header;
 pub mod identifier;
 pub mod offer;
+pub mod offer_receipt;
 pub mod payment;
 pub mod settlement;
+pub mod version1;
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,8 +29,24 @@ pub const SETTLEMENT: Address = address!("0x4020074e9dF2ce1deE5A9C1b5c3f541D02a1
 /// The contract that collects EIP-3009 deposits for [`SETTLEMENT`], likewise the same everywhere.
 pub const COLLECTOR: Address = address!("0x4020806089470a89826cB9fB1f4059150b550004");
 
-/// The protocol version that this crate speaks.
+/// The contract that collects Permit2 deposits for [`SETTLEMENT`], likewise the same everywhere.
+pub const PERMIT2_COLLECTOR: Address = address!("0x4020425FAf3B746C082C2f942b4E5159887B0005");
+
+/// Permit2, likewise the same everywhere.
+pub const PERMIT2: Address = address!("0x000000000022D473030F116dDEE9F6B43aC78BA3");
+
+/// The protocol version that this crate speaks; see [`version1`] for the other.
 pub const VERSION: u64 = 2;
+
+/// Which version of the protocol a payment came in, and so its answer goes out in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Version {
+    /// `X-PAYMENT`: `exact` alone.
+    One,
+    /// `PAYMENT-SIGNATURE`.
+    #[default]
+    Two,
+}
 
 /// How a payment is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

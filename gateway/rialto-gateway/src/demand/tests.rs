@@ -73,7 +73,9 @@ async fn an_unpaid_request_is_told_both_ways_to_pay() {
     assert_eq!(schemes, ["batch-settlement", "exact"]);
     let amounts: Vec<_> = required.accepts.iter().map(|a| a.amount.as_str()).collect();
     assert_eq!(amounts, ["1000", "100"]);
-    assert_eq!(body["accepts"], json!(required.accepts));
+    assert_eq!(body["version2"]["accepts"], json!(required.accepts));
+    assert_eq!(body["x402Version"], 1);
+    assert_eq!(body["accepts"][0]["maxAmountRequired"], "100");
     assert_eq!(body["error"], "payment_required");
     assert!(body["detail"]["hint"].is_string());
 }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 pub(super) const DESCRIPTION: &str = "Call a method by POST. A method that costs answers 402 with \
-what it accepts (x402 version 2); pay one of the offers and send the payment in the \
-PAYMENT-SIGNATURE header. Only a successful call is charged. `GET` on a method's path shows its \
+what it accepts (x402 version 2, and 1 for `exact`); pay one of the offers and send the payment in the \
+PAYMENT-SIGNATURE header (version 1: X-PAYMENT). Only a successful call is charged. `GET` on a method's path shows its \
 402 without calling it.";
 
 /// An error answer.
@@ -40,11 +40,11 @@ pub(super) fn components() -> Value {
         },
         "responses": {
             "PaymentRequired": {
-                "description": "What this call costs and how to pay. The header is the protocol; \
-                    the body says the same for people.",
+                "description": "What this call costs and how to pay. The header is version 2 of the \
+                    protocol; the body is version 1, and says the rest for people.",
                 "headers": {
                     "PAYMENT-REQUIRED": {
-                        "description": "Base64 of the body's JSON, without `detail`.",
+                        "description": "Base64 of JSON: x402 version 2's PaymentRequired.",
                         "schema": {"type": "string"},
                     },
                 },
@@ -72,15 +72,15 @@ pub(super) fn components() -> Value {
                 "type": "object",
                 "required": ["x402Version", "accepts"],
                 "properties": {
-                    "x402Version": {"const": 2},
+                    "x402Version": {"enum": [1, 2]},
                     "error": {"type": "string"},
                     "resource": {"type": "object"},
                     "accepts": {"type": "array", "items": {
                         "type": "object",
-                        "required": ["scheme", "network", "amount", "asset", "payTo",
-                            "maxTimeoutSeconds"],
+                        "required": ["scheme", "network", "asset", "payTo", "maxTimeoutSeconds"],
                     }},
                     "extensions": {"type": "object"},
+                    "version2": {"type": "object"},
                     "detail": {"type": "object"},
                 },
             },

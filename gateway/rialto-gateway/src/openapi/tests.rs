@@ -1,5 +1,7 @@
 //! The document says what the listing says, and every reference in it leads somewhere.
 
+use rialto_channels::{Amount, price::MethodPrice};
+
 use super::*;
 use crate::listing::{ParamRecord, PriceRecord};
 
@@ -17,16 +19,18 @@ fn method(name: &str, call: &str, raw: Option<&str>) -> MethodRecord {
         result: json!({"type": "object"}),
         error: Some(json!({"type": "string"})),
         raw_body: raw.map(str::to_owned),
-        price: PriceRecord {
-            call: call.to_owned(),
-            per_input_kib: "1".to_owned(),
-        },
+        price: PriceRecord::new(&MethodPrice {
+            call: call.parse().unwrap(),
+            per_input_kib: Amount::new(1),
+            ..MethodPrice::default()
+        }),
         free: call == "0",
     }
 }
 
 fn listing() -> Vec<ServiceRecord> {
     vec![ServiceRecord {
+        royalty: None,
         name: "filetype".to_owned(),
         version: "0.1.0".to_owned(),
         description: "What kind of file are these bytes?".to_owned(),

@@ -36,9 +36,9 @@ impl Problem {
     pub(crate) fn malformed_payment(message: &str) -> Self {
         Self::new(
             ErrorCode::PaymentMalformed,
-            format!("the PAYMENT-SIGNATURE header cannot be read: {message}"),
+            format!("the payment header cannot be read: {message}"),
         )
-        .hint("send base64 (standard alphabet) of the JSON that x402 version 2 describes")
+        .hint("send base64 (standard alphabet) of the JSON that x402 describes")
     }
 
     /// A bug of ours; the cause is in the log only.

@@ -9,33 +9,29 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header as http_header};
+use http::{HeaderMap, HeaderValue, Method};
 use rialto_channels::Amount;
-use rialto_node::{
-    CallError, CallOutcome, CallRequest, ChannelPayment, Payment, RefundRequest, Terms,
-};
+use rialto_node::{CallError, CallRequest, ChannelPayment, Payment, Terms};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::arguments;
 use crate::body::Held;
-use crate::demand::{self, Demand};
+use crate::demand::Demand;
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
-use crate::record::ReceiptRecord;
 use crate::routes::refusal::{Refusal, post_only, problem};
-use crate::x402::header::{self, PAYMENT_RESPONSE, PAYMENT_SIGNATURE};
+use crate::x402::header::{PAYMENT_SIGNATURE, X_PAYMENT};
 use crate::x402::offer::Resource;
-use crate::x402::payment::{self, Means, PaymentHeaderError, Presented};
-use crate::x402::settlement::{ChannelState, Settlement};
+use crate::x402::payment::{self, Manner, Means, PaymentHeaderError, Presented};
 
 /// One method of one service, as a request names it.
 pub(crate) struct Route<'a> {
-    gateway: &'a Gateway,
+    pub(super) gateway: &'a Gateway,
     service: &'a str,
     method: &'a str,
-    url: String,
+    pub(super) url: String,
 }
 
 /// The size of the body that a probe asks the price for.
@@ -151,8 +147,11 @@ impl<'a> Route<'a> {
         terms.map_err(|error| problem(error).into())
     }
 
-    fn demand(&self, terms: &Terms) -> Demand {
-        Demand::unpaid(terms, self.resource(), self.takes_raw_bytes())
+    pub(super) fn demand(&self, terms: &Terms) -> Demand {
+        let demand = Demand::unpaid(terms, self.resource(), self.takes_raw_bytes());
+        let signed = &self.gateway.signed_offers;
+        let offers = signed.extension(&self.gateway.node, demand.required());
+        demand.signed(offers)
     }
 
     fn takes_raw_bytes(&self) -> bool {
@@ -168,14 +167,15 @@ impl<'a> Route<'a> {
 
     /// The payment that the request carries, if any.
     fn presented(&self, headers: &HeaderMap, terms: &Terms) -> Result<Option<Presented>, Refusal> {
-        let mut values = headers.get_all(PAYMENT_SIGNATURE).iter();
-        let Some(value) = values.next() else {
-            return Ok(None);
+        let parsed = match (only(headers, PAYMENT_SIGNATURE)?, only(headers, X_PAYMENT)?) {
+            (None, None) => return Ok(None),
+            (Some(value), None) => payment::parse(value.as_bytes()),
+            (None, Some(value)) => payment::parse_version1(value.as_bytes(), terms.payee.token),
+            (Some(_), Some(_)) => {
+                let both = "the request has a payment of each version; send one of them";
+                return Err(Problem::malformed_payment(both).into());
+            }
         };
-        if values.next().is_some() {
-            return Err(Problem::malformed_payment("there are two of them").into());
-        }
-        let parsed = payment::parse(value.as_bytes());
         parsed
             .map(Some)
             .map_err(|error| self.unreadable(terms, error))
@@ -195,6 +195,7 @@ impl<'a> Route<'a> {
         terms: &Terms,
         content: Option<Content<'_>>,
     ) -> Result<Response, Refusal> {
+        let manner = presented.as_ref().map(|p| p.manner).unwrap_or_default();
         let means = match presented {
             Some(presented) => {
                 let is_refund = matches!(presented.means, Means::Refund(_));
@@ -209,7 +210,7 @@ impl<'a> Route<'a> {
         };
         match (means, content) {
             (Some(Means::Refund(request)), _) => self.refund(*request, terms).await,
-            (means, Some(content)) => self.answer(means, terms, content).await,
+            (means, Some(content)) => self.answer(means, manner, terms, content).await,
             (_, None) => Err(self.demand(terms).into()),
         }
     }
@@ -217,6 +218,7 @@ impl<'a> Route<'a> {
     async fn answer(
         &self,
         means: Option<Means>,
+        manner: Manner,
         terms: &Terms,
         content: Content<'_>,
     ) -> Result<Response, Refusal> {
@@ -249,7 +251,7 @@ impl<'a> Route<'a> {
             payment,
         };
         match self.gateway.node.call(request).await {
-            Ok(outcome) => Ok(self.result(&outcome, known)),
+            Ok(outcome) => Ok(self.result(&outcome, known, manner)),
             Err(CallError::Payment(error)) => Err(self
                 .demand(terms)
                 .refused(error, self.gateway.network())
@@ -258,75 +260,19 @@ impl<'a> Route<'a> {
             Err(error) => Err(problem(error).into()),
         }
     }
+}
 
-    /// A service that failed: if a deposit came with the call it was made first, and its payer
-    /// must hear of it.
-    fn failed(&self, problem: Problem, deposit: Option<ChannelPayment>, known: Amount) -> Refusal {
-        let settled = deposit.and_then(|payment| {
-            let channel = self.gateway.node.channel(payment.channel)?;
-            let amount = payment.deposit?.amount;
-            let network = self.gateway.network();
-            Some(Settlement::of_deposit_alone(
-                &channel, amount, known, network,
-            ))
-        });
-        match settled {
-            Some(settlement) => Refusal::Deposited(problem, Box::new(settlement)),
-            None => problem.into(),
-        }
+/// A header that may be there once.
+fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Result<Option<&'a HeaderValue>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Problem::malformed_payment("there are two of them").into());
     }
-
-    fn result(&self, outcome: &CallOutcome, known: Amount) -> Response {
-        let mut response = (StatusCode::OK, outcome.body.clone()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            http_header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(
-            http_header::CACHE_CONTROL,
-            HeaderValue::from_static("private, no-store"),
-        );
-        if outcome.payer.is_some() {
-            let settlement = Settlement::of_call(outcome, known, self.gateway.network());
-            demand::insert(headers, PAYMENT_RESPONSE, &settlement);
-        }
-        if let Some(receipt) = &outcome.receipt {
-            let record = ReceiptRecord::from(receipt);
-            demand::insert(headers, header::RIALTO_RECEIPT, &record);
-        }
-        if outcome.replayed {
-            let replayed = HeaderValue::from_static("true");
-            headers.insert(header::RIALTO_REPLAYED, replayed);
-        }
-        response
-    }
-
-    async fn refund(&self, request: RefundRequest, terms: &Terms) -> Result<Response, Refusal> {
-        match self.gateway.node.refund(request).await {
-            Ok(outcome) => {
-                let settlement = Settlement::of_refund(&outcome, self.gateway.network());
-                let body = json!({
-                    "refunded": outcome.amount.to_string(),
-                    "transaction": outcome.transaction,
-                    "channel": ChannelState::new(&outcome.channel),
-                });
-                let mut response = (StatusCode::OK, axum::Json(body)).into_response();
-                let headers = response.headers_mut();
-                demand::insert(headers, PAYMENT_RESPONSE, &settlement);
-                headers.insert(
-                    http_header::CACHE_CONTROL,
-                    HeaderValue::from_static("private, no-store"),
-                );
-                Ok(response)
-            }
-            Err(CallError::Payment(error)) => Err(self
-                .demand(terms)
-                .refused(error, self.gateway.network())
-                .into()),
-            Err(error) => Err(problem(error).into()),
-        }
-    }
+    Ok(first)
 }
 
 fn deposit_of(payment: &Payment) -> Option<ChannelPayment> {

@@ -45,6 +45,11 @@ pub(crate) async fn manifest(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
+    Ok(Json(discovery::manifest(&listed(&gateway, &headers)?)))
+}
+
+/// Every route that costs.
+pub(crate) fn listed(gateway: &Gateway, headers: &HeaderMap) -> Result<Vec<Listed>, Problem> {
     let mut listed = Vec::new();
     for service in ServiceRecord::all(&gateway.node) {
         for method in service.methods.iter().filter(|method| !method.free) {
@@ -52,17 +57,18 @@ pub(crate) async fn manifest(
                 .node
                 .terms(&service.name, &method.name, 0)
                 .map_err(refusal::problem)?;
-            let route = Route::new(&gateway, &headers, &service.name, &method.name);
+            let route = Route::new(gateway, headers, &service.name, &method.name);
+            let resource = route.resource();
             listed.push(Listed {
-                resource: route.resource(),
                 path: method.path.clone(),
                 service: service.name.clone(),
                 method: method.name.clone(),
-                accepts: offers(&terms),
+                accepts: offers(&terms, &resource.url),
+                resource,
             });
         }
     }
-    Ok(Json(discovery::manifest(&listed)))
+    Ok(listed)
 }
 
 pub(crate) async fn node(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
@@ -81,9 +87,24 @@ pub(crate) async fn node(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
             "version": payee.token_version,
         },
         "receiver": checksummed(chain.receiver),
+        "splitters": splitters(&gateway),
         "host": checksummed(chain.host),
         "withdraw_delay": payee.withdraw_delay,
     }))
+}
+
+/// Where services with a royalty are paid.
+fn splitters(gateway: &Gateway) -> Value {
+    let provider = gateway.node.payee().provider;
+    let services = gateway.node.services().into_iter();
+    services
+        .filter_map(|view| {
+            let royalty = view.manifest.royalty()?;
+            let name = view.manifest.name().to_string();
+            Some((name, json!(checksummed(royalty.receiver(provider)))))
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 pub(crate) async fn health() -> Json<Value> {

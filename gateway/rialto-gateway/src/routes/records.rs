@@ -19,7 +19,7 @@ pub(crate) async fn receipt(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = id_in("receipt", &id)?;
-    let receipt = gateway.node.receipt(id).map_err(refusal::problem)?;
+    let receipt = gateway.node.receipt(id).await.map_err(refusal::problem)?;
     let receipt = receipt.ok_or_else(|| {
         Problem::new(ErrorCode::ReceiptUnknown, "no receipt has this id")
             .hint("the RIALTO-RECEIPT header of a paid answer has its `id`")
@@ -38,7 +38,8 @@ pub(crate) async fn channel(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = id_in("channel", &id)?;
-    let view = gateway.node.channel(ChannelId(id)).ok_or_else(|| {
+    let found = gateway.node.find_channel(ChannelId(id)).await;
+    let view = found.map_err(refusal::problem)?.ok_or_else(|| {
         Problem::new(
             ErrorCode::ChannelUnknown,
             "this host knows no channel of this id",

@@ -32,6 +32,12 @@ pub(crate) fn problem(error: CallError) -> Problem {
         CallError::Overloaded {
             retry_after_seconds,
         } => Problem::overloaded(&message, retry_after_seconds),
+        CallError::TooManyFailures {
+            retry_after_seconds,
+            ..
+        } => Problem::new(ErrorCode::TooManyFailures, message)
+            .hint("look at why the calls fail; try again after Retry-After")
+            .retry_after(retry_after_seconds),
         CallError::Unavailable { source, .. } => {
             tracing::error!(error = %source, "{message}");
             Problem::new(ErrorCode::Unavailable, message)

@@ -15,6 +15,10 @@ pub const PAYMENT_REQUIRED: &str = "payment-required";
 pub const PAYMENT_SIGNATURE: &str = "payment-signature";
 /// What came of the payment.
 pub const PAYMENT_RESPONSE: &str = "payment-response";
+/// As [`PAYMENT_SIGNATURE`], of version 1.
+pub const X_PAYMENT: &str = "x-payment";
+/// As [`PAYMENT_RESPONSE`], of version 1.
+pub const X_PAYMENT_RESPONSE: &str = "x-payment-response";
 /// The host's signed receipt of a paid call.
 pub const RIALTO_RECEIPT: &str = "rialto-receipt";
 

@@ -61,6 +61,10 @@ pub struct Requirements {
     pub asset: String,
     /// The receiver.
     pub pay_to: String,
+    /// The route's absolute URL once more: some auditors look for it in each offer. Clients pass
+    /// over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// How long an authorisation may take to arrive, in seconds.
     pub max_timeout_seconds: u64,
     /// The scheme's own terms.
@@ -75,8 +79,8 @@ impl PaymentRequired {
         Self {
             x402_version: VERSION,
             error: Some(error.to_owned()),
+            accepts: offers(terms, &resource.url),
             resource: Some(resource),
-            accepts: offers(terms),
             extensions: None,
         }
     }
@@ -87,17 +91,14 @@ impl PaymentRequired {
         self.accepts.iter().find(|a| a.scheme == scheme.as_str())
     }
 
-    /// Adds fields to the channel offer's `extra`: the states that let a payer catch up.
-    pub fn extend_channel_offer(&mut self, name: &str, state: Value) {
-        let offer = self
-            .accepts
-            .iter_mut()
-            .find(|a| a.scheme == Scheme::BatchSettlement.as_str());
-        if let Some(offer) = offer {
+    /// Adds fields to the channel offers' `extra`: the states that let a payer catch up.
+    pub fn extend_channel_offer(&mut self, name: &str, state: &Value) {
+        let is_channel = |a: &&mut Requirements| a.scheme == Scheme::BatchSettlement.as_str();
+        for offer in self.accepts.iter_mut().filter(is_channel) {
             offer
                 .extra
                 .get_or_insert_with(Map::new)
-                .insert(name.to_owned(), state);
+                .insert(name.to_owned(), state.clone());
         }
     }
 }
@@ -112,10 +113,10 @@ impl Requirements {
 
 /// The offers of a route, channel first because clients take the first scheme that they know.
 ///
-/// The receiver, the authorizer, the delay and the token are the same on every route of a node:
-/// a client that saw others would open another channel.
+/// The receiver, the authorizer, the delay and the token are the same on every route of a service:
+/// a client that saw others would open another channel. Each method of deposits has an offer.
 #[must_use]
-pub fn offers(terms: &Terms) -> Vec<Requirements> {
+pub fn offers(terms: &Terms, url: &str) -> Vec<Requirements> {
     let payee = &terms.payee;
     let mut channel = token_extra(payee);
     channel.insert(
@@ -128,10 +129,30 @@ pub fn offers(terms: &Terms) -> Vec<Requirements> {
         json!(terms.deposit_min.to_string()),
     );
     channel.insert("price".to_owned(), json!(terms.price.to_string()));
-    vec![
-        requirements(Scheme::BatchSettlement, terms.ceiling, payee, channel),
-        requirements(Scheme::Exact, terms.price, payee, token_extra(payee)),
-    ]
+    if let Some(royalty) = &terms.royalty {
+        let royalty = json!({
+            "publisher": checksummed(royalty.publisher),
+            "share": royalty.share.to_string(),
+            "provider": checksummed(payee.provider),
+        });
+        channel.insert("royalty".to_owned(), royalty);
+    }
+    let mut offers: Vec<_> = payee
+        .deposits
+        .names()
+        .into_iter()
+        .map(|method| {
+            let mut extra = channel.clone();
+            extra.insert("assetTransferMethod".to_owned(), json!(method));
+            requirements(Scheme::BatchSettlement, terms.ceiling, payee, extra)
+        })
+        .collect();
+    let exact = token_extra(payee);
+    offers.push(requirements(Scheme::Exact, terms.price, payee, exact));
+    for offer in &mut offers {
+        offer.resource = Some(url.to_owned());
+    }
+    offers
 }
 
 /// An address as clients print it (EIP-55).
@@ -151,6 +172,7 @@ fn requirements(
         amount: amount.to_string(),
         asset: checksummed(payee.token),
         pay_to: checksummed(payee.receiver),
+        resource: None,
         max_timeout_seconds: payee.timeout_seconds,
         extra: Some(extra),
     }

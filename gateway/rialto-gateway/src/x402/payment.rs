@@ -6,8 +6,11 @@
 //!
 //! Not here: whether the payment covers the call, or was signed by the right key.
 
-mod fields;
+mod consent;
+mod facilitated;
+pub(super) mod fields;
 mod matching;
+mod version1;
 mod wire;
 
 use alloy_primitives::Address;
@@ -15,10 +18,12 @@ use rialto_channels::Amount;
 use rialto_node::{ChannelPayment, ExactPayment, RefundRequest};
 use serde_json::{Map, Value};
 
+pub(crate) use facilitated::{Asked, FacilitatorRequest};
 pub use matching::Mismatch;
+pub use version1::parse_version1;
 pub use wire::{ChannelConfigWire, DepositWire, PaymentPayload, VoucherWire};
 
-use super::{Network, Scheme, VERSION, header, identifier};
+use super::{Network, Scheme, VERSION, Version, gas_sponsoring, header, identifier, offer_receipt};
 
 /// A payment that a client presents.
 #[derive(Debug, Clone)]
@@ -27,6 +32,17 @@ pub struct Presented {
     pub accepted: Accepted,
     /// The payment itself.
     pub means: Means,
+    /// How its answer is to be told.
+    pub manner: Manner,
+}
+
+/// How a payment's answer is to be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// In which version of the protocol.
+    pub version: Version,
+    /// Whether the client knows the `offer-receipt` extension, and so is signed a receipt of it.
+    pub offer_receipt: bool,
 }
 
 /// What the client presents.
@@ -83,11 +99,22 @@ pub fn from_payload(payload: PaymentPayload) -> Result<Presented, PaymentHeaderE
         path: "extensions.payment-identifier.info.id".to_owned(),
         problem: error.to_string(),
     })?;
-    let means = match accepted.scheme {
+    let manner = Manner {
+        version: Version::Two,
+        offer_receipt: extensions.contains_key(offer_receipt::KEY),
+    };
+    let mut means = match accepted.scheme {
         Scheme::BatchSettlement => wire::channel_means(payload.payload, id)?,
         Scheme::Exact => Means::Exact(Box::new(wire::exact(payload.payload, id)?)),
     };
-    Ok(Presented { accepted, means })
+    if let Means::Channel(payment) = &mut means {
+        gas_sponsoring::attach(payment, &extensions)?;
+    }
+    Ok(Presented {
+        accepted,
+        means,
+        manner,
+    })
 }
 
 /// Why a payment header was refused.

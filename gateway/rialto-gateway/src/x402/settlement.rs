@@ -38,6 +38,9 @@ pub struct Settlement {
     /// The scheme's own content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<SettlementExtra>,
+    /// What extensions add, such as a signed receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Map<String, Value>>,
 }
 
 /// What a channel's settlement adds.
@@ -107,6 +110,7 @@ impl Settlement {
             payer: outcome.payer.map(checksummed),
             amount: Some(amount),
             extra,
+            extensions: None,
         }
     }
 
@@ -132,6 +136,7 @@ impl Settlement {
                 channel_state: Some(ChannelState::of_call(channel, Amount::ZERO, known)),
                 other: Map::new(),
             }),
+            extensions: None,
         }
     }
 
@@ -151,6 +156,7 @@ impl Settlement {
                 channel_state: Some(ChannelState::new(&outcome.channel)),
                 other: Map::new(),
             }),
+            extensions: None,
         }
     }
 
@@ -166,6 +172,7 @@ impl Settlement {
             payer: None,
             amount: None,
             extra: None,
+            extensions: None,
         }
     }
 }

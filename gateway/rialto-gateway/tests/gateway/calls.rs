@@ -66,6 +66,35 @@ async fn free_methods_need_no_payment_and_raw_bytes_cost_by_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_metered_call_is_charged_what_it_used_and_not_its_ceiling() {
+    let mesh = Mesh::start().await;
+    let client = mesh.client(0);
+    let body = Body::raw(vec![7_u8; 3000]);
+    let quote = client.quote("types", "length", &body).await.unwrap();
+    assert_eq!(quote.price, Amount::new(700), "the ceiling of the list");
+    let (status, listed) = mesh.get("/services/types").await;
+    assert_eq!(status, 200);
+    let methods = listed["methods"].as_array().unwrap();
+    let length = methods.iter().find(|it| it["name"] == "length").unwrap();
+    assert_eq!(
+        length["price"]["summary"],
+        "50 + 7 a KiB of output + 900 a model run, at most 700"
+    );
+
+    let first = client.call(&quote, &body).await.unwrap();
+    assert_eq!(first.body, "3000");
+    assert_eq!(first.charged, Amount::new(57), "one started KiB of output");
+    assert_eq!(first.receipt_fault, None);
+    let receipt = first.receipt.unwrap().receipt;
+    assert_eq!(receipt.price, Amount::new(700));
+    assert_eq!(receipt.charged, Amount::new(57));
+    assert_eq!(receipt.usage.output_bytes, 4);
+    let second = client.call(&quote, &body).await.unwrap();
+    assert_eq!(second.channel.unwrap().charged, Amount::new(114));
+    mesh.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_bytes_by_json_and_by_form() {
     let mesh = Mesh::start().await;
     let client = mesh.client(0);

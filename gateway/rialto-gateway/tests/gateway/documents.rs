@@ -59,7 +59,12 @@ async fn pages_of_other_origins_can_pay() {
     let exposed = answered.headers()["access-control-expose-headers"]
         .to_str()
         .unwrap();
-    for name in ["payment-required", "payment-response", "rialto-receipt"] {
+    for name in [
+        "payment-required",
+        "payment-response",
+        "x-payment-response",
+        "rialto-receipt",
+    ] {
         assert!(exposed.contains(name), "{exposed}");
     }
     mesh.end().await;

@@ -105,7 +105,7 @@ async fn vouchers_that_do_not_cover_the_call_are_refused() {
     for (low, code) in [(0, below), (100, mismatch), (199, mismatch)] {
         let low = forger.payment(&forger.voucher(low));
         let body = forger.refused(&low, 402, code).await;
-        let extra = &body["accepts"][0]["extra"];
+        let extra = &body["version2"]["accepts"][0]["extra"];
         assert_eq!(extra["channelState"]["chargedCumulativeAmount"], "100");
         assert!(extra["voucherState"]["signature"].is_string());
     }

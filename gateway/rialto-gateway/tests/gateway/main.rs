@@ -7,8 +7,15 @@
 mod calls;
 mod documents;
 mod doors;
+mod exact;
+mod exposure;
+mod facilitated;
 mod failures;
+mod foreign;
 mod forged;
 mod lost;
 mod mesh;
 mod money;
+mod payer;
+mod payers;
+mod royalty;

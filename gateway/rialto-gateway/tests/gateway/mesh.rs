@@ -30,6 +30,14 @@ impl Mesh {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
+        Self::with_node(config, |_| {}).await
+    }
+
+    /// A mesh whose node is configured otherwise.
+    pub(crate) async fn with_node(
+        config: Config,
+        change: impl FnOnce(&mut rialto_node::Config),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let services = dir.path().join("services");
         install(&services, "types", guests::TYPES, TYPES_PRICES);
@@ -39,6 +47,7 @@ impl Mesh {
         node_config.chain = ChainChoice::Dev {
             listen: ([127, 0, 0, 1], 0).into(),
         };
+        change(&mut node_config);
         let node = Node::start(node_config, &Progress::silent()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -109,7 +118,7 @@ pub(crate) fn addition(left: u32, right: u32) -> Body {
     Body::json(&serde_json::json!({"left_one": left, "right_one": right}))
 }
 
-fn install(services: &Path, name: &str, text: &str, prices: &str) {
+pub(crate) fn install(services: &Path, name: &str, text: &str, prices: &str) {
     let dir = services.join(name);
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("component.wasm"), guests::component(text).unwrap()).unwrap();
@@ -122,7 +131,8 @@ fn install(services: &Path, name: &str, text: &str, prices: &str) {
 
 /// `text` and `nothing` are free.
 const TYPES_PRICES: &str = "[prices.add]\ncall = \"100\"\n\
-    [prices.bytes]\ncall = \"100\"\nper_input_kib = \"10\"\n";
+    [prices.bytes]\ncall = \"100\"\nper_input_kib = \"10\"\n\
+    [prices.length]\ncall = \"50\"\nper_output_kib = \"7\"\nper_tensor_run = \"900\"\nmax = \"700\"\n";
 
 const HOSTILE_PRICES: &str = "[prices.trap]\ncall = \"100\"\n[prices.spin]\ncall = \"100\"\n\
     [prices.grow]\ncall = \"100\"\n[prices.refuse]\ncall = \"100\"\n\

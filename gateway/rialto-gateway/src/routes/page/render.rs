@@ -105,11 +105,11 @@ fn command_lines(
 }
 
 fn price(method: &MethodRecord, token: &str) -> String {
-    let price = &method.price;
-    match (method.free, price.per_input_kib.as_str()) {
-        (true, _) => "free".to_owned(),
-        (false, "0") => format!("{} base units of {token}", price.call),
-        (false, by_size) => format!("{} + {by_size} a KiB, base units of {token}", price.call),
+    let summary = &method.price.summary;
+    if method.free {
+        summary.clone()
+    } else {
+        format!("{summary}, base units of {token}")
     }
 }
 
@@ -184,11 +184,14 @@ const DEPTH_MAX: u32 = 4;
 
 #[cfg(test)]
 mod tests {
+    use rialto_channels::{Amount, price::MethodPrice};
+
     use super::*;
     use crate::listing::{ParamRecord, PriceRecord};
 
     fn service(docs: &str) -> ServiceRecord {
         ServiceRecord {
+            royalty: None,
             name: "embed".to_owned(),
             version: "0.1.0".to_owned(),
             description: docs.to_owned(),
@@ -209,10 +212,11 @@ mod tests {
                 result: json!({}),
                 error: None,
                 raw_body: None,
-                price: PriceRecord {
-                    call: "100".to_owned(),
-                    per_input_kib: "2".to_owned(),
-                },
+                price: PriceRecord::new(&MethodPrice {
+                    call: Amount::new(100),
+                    per_input_kib: Amount::new(2),
+                    ..MethodPrice::default()
+                }),
                 free: false,
             }],
         }
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn a_method_is_shown_with_price_and_command() {
         let html = page(&[service("Vectors.")], "http://h:1", "eip155:84532", "USDC");
-        assert!(html.contains("100 + 2 a KiB, base units of USDC"));
+        assert!(html.contains("100 + 2 a KiB of input, base units of USDC"));
         assert!(html.contains("list of string"));
         assert!(html.contains("http://h:1/services/embed/embed"));
         assert!(html.contains("{&quot;texts&quot;:[&quot;hello&quot;]}"));

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::PaymentHeaderError;
 
 /// The scheme's code for a signature that cannot be one.
-pub(super) const CODE_VOUCHER_SIGNATURE: &str = "invalid_batch_settlement_evm_voucher_signature";
+pub(crate) const CODE_VOUCHER_SIGNATURE: &str = "invalid_batch_settlement_evm_voucher_signature";
 
 /// The longest signature of a contract wallet, in bytes.
 const SIGNATURE_BYTES_MAX: usize = 2048;
@@ -15,7 +15,7 @@ const SIGNATURE_BYTES_MAX: usize = 2048;
 /// A number that clients write as a string of digits or as a JSON number.
 #[derive(Debug, Clone, Deserialize, serde::Serialize)]
 #[serde(untagged)]
-pub(super) enum Digits {
+pub(crate) enum Digits {
     /// The usual form.
     Text(String),
     /// Also seen.
@@ -28,14 +28,14 @@ impl From<u64> for Digits {
     }
 }
 
-pub(super) fn malformed(path: &str, problem: impl Into<String>) -> PaymentHeaderError {
+pub(crate) fn malformed(path: &str, problem: impl Into<String>) -> PaymentHeaderError {
     PaymentHeaderError::Malformed {
         path: path.to_owned(),
         problem: problem.into(),
     }
 }
 
-pub(super) fn amount(path: &str, text: &str) -> Result<Amount, PaymentHeaderError> {
+pub(crate) fn amount(path: &str, text: &str) -> Result<Amount, PaymentHeaderError> {
     text.parse().map_err(|_| {
         malformed(
             path,
@@ -44,7 +44,7 @@ pub(super) fn amount(path: &str, text: &str) -> Result<Amount, PaymentHeaderErro
     })
 }
 
-pub(super) fn seconds(path: &str, digits: &Digits) -> Result<u64, PaymentHeaderError> {
+pub(crate) fn seconds(path: &str, digits: &Digits) -> Result<u64, PaymentHeaderError> {
     match digits {
         Digits::Number(number) => Ok(*number),
         Digits::Text(text) => {
@@ -55,7 +55,7 @@ pub(super) fn seconds(path: &str, digits: &Digits) -> Result<u64, PaymentHeaderE
 }
 
 /// An address in any case: checksums are for people, and clients differ.
-pub(super) fn address(path: &str, text: &str) -> Result<Address, PaymentHeaderError> {
+pub(crate) fn address(path: &str, text: &str) -> Result<Address, PaymentHeaderError> {
     let problem = || malformed(path, "expected 0x and 40 hexadecimal digits");
     let bytes = prefixed_hex(text).ok_or_else(problem)?;
     <[u8; 20]>::try_from(bytes.as_slice())
@@ -63,7 +63,7 @@ pub(super) fn address(path: &str, text: &str) -> Result<Address, PaymentHeaderEr
         .map_err(|_| problem())
 }
 
-pub(super) fn word(path: &str, text: &str) -> Result<B256, PaymentHeaderError> {
+pub(crate) fn word(path: &str, text: &str) -> Result<B256, PaymentHeaderError> {
     let problem = || malformed(path, "expected 0x and 64 hexadecimal digits");
     let bytes = prefixed_hex(text).ok_or_else(problem)?;
     <[u8; 32]>::try_from(bytes.as_slice())
@@ -72,7 +72,7 @@ pub(super) fn word(path: &str, text: &str) -> Result<B256, PaymentHeaderError> {
 }
 
 /// A salt: 0x and up to 64 digits, or decimal.
-pub(super) fn salt(path: &str, text: &str) -> Result<U256, PaymentHeaderError> {
+pub(crate) fn salt(path: &str, text: &str) -> Result<U256, PaymentHeaderError> {
     let problem = || malformed(path, "expected 0x and up to 64 hexadecimal digits");
     if text.len() > 78 || text.is_empty() {
         return Err(problem());
@@ -92,7 +92,7 @@ pub(super) fn salt(path: &str, text: &str) -> Result<U256, PaymentHeaderError> {
 }
 
 /// A voucher's signature: always one of a plain key, so exactly 65 bytes and low-s.
-pub(super) fn key_signature(path: &str, text: &str) -> Result<Signature, PaymentHeaderError> {
+pub(crate) fn key_signature(path: &str, text: &str) -> Result<Signature, PaymentHeaderError> {
     let bytes = prefixed_hex(text)
         .ok_or_else(|| malformed(path, "expected 0x and an even number of hexadecimal digits"))?;
     Signature::parse(&bytes).map_err(|error| PaymentHeaderError::Unacceptable {
@@ -102,7 +102,7 @@ pub(super) fn key_signature(path: &str, text: &str) -> Result<Signature, Payment
 }
 
 /// A wallet's signature for the token: a contract wallet's may be long.
-pub(super) fn wallet_signature(path: &str, text: &str) -> Result<Bytes, PaymentHeaderError> {
+pub(crate) fn wallet_signature(path: &str, text: &str) -> Result<Bytes, PaymentHeaderError> {
     let bytes = prefixed_hex(text)
         .ok_or_else(|| malformed(path, "expected 0x and an even number of hexadecimal digits"))?;
     if bytes.is_empty() || bytes.len() > SIGNATURE_BYTES_MAX {

@@ -36,6 +36,7 @@ impl Presented {
             (Means::Refund(_), _) => Ok(()),
             (Means::Channel(_) | Means::Exact(_), Scheme::BatchSettlement) => {
                 accepted.extra_is("withdrawDelay", &Value::from(payee.withdraw_delay))?;
+                accepted.deposits_by_one_of(&payee.deposits.names())?;
                 if accepted.amount < terms.price {
                     return Err(Mismatch::field(
                         "amount",
@@ -55,6 +56,16 @@ impl Presented {
 }
 
 impl Accepted {
+    /// The method of deposits that the client accepted, if it repeated one.
+    fn deposits_by_one_of(&self, ours: &[&str]) -> Result<(), Mismatch> {
+        match self.extra.get("assetTransferMethod") {
+            Some(theirs) if !ours.iter().any(|method| theirs == method) => {
+                Err(Mismatch::field("assetTransferMethod", ours.join(" or ")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// A term that the client did not repeat is not in dispute.
     fn extra_is(&self, name: &'static str, ours: &Value) -> Result<(), Mismatch> {
         match self.extra.get(name) {

@@ -1,7 +1,10 @@
 //! The captured payment decodes to what was sent; everything else is refused without a panic.
 
+mod permit2;
+
 use proptest::prelude::*;
 use rialto_channels::SettlementDomain;
+use rialto_node::AnyConsent;
 use serde_json::{Value, json};
 
 use super::*;
@@ -47,8 +50,11 @@ fn the_captured_deposit_decodes_and_its_signature_is_good() {
     assert!(channel.voucher.verify(&domain, authorizer).is_ok());
     let deposit = channel.deposit.unwrap();
     assert_eq!(deposit.amount, Amount::new(10_000));
-    assert_eq!(deposit.valid_before, 1_795_294_719);
-    assert_eq!(deposit.signature.len(), 65);
+    let AnyConsent::Erc3009(consent) = &deposit.consent else {
+        panic!("{:?}", deposit.consent);
+    };
+    assert_eq!(consent.valid_before, 1_795_294_719);
+    assert_eq!(consent.signature.len(), 65);
     assert_eq!(channel.payment_id, None);
 }
 
@@ -59,7 +65,11 @@ fn what_we_write_is_what_we_read() {
         "type": "deposit",
         "channelConfig": ChannelConfigWire::new(&channel.config),
         "voucher": VoucherWire::new(&channel.voucher),
-        "deposit": DepositWire::new(channel.deposit.as_ref().unwrap()),
+        "deposit": DepositWire::new(
+            channel.deposit.as_ref().unwrap(),
+            &channel.config,
+            channel.channel,
+        ),
     });
     assert_eq!(wire, payment()["payload"]);
 }

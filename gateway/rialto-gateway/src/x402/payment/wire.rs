@@ -5,10 +5,11 @@ use alloy_primitives::Address;
 use rialto_channels::{
     Amount, ChannelConfig, ChannelId, SignedVoucher, TransferAuthorization, Voucher,
 };
-use rialto_node::{ChannelPayment, Deposit, ExactPayment, RefundRequest};
+use rialto_node::{AnyConsent, ChannelPayment, Deposit, ExactPayment, RefundRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::consent::{Erc3009Wire, Permit2Wire};
 use super::fields::{self, Digits, malformed};
 use super::{Accepted, Means, PaymentHeaderError};
 use crate::x402::offer::{Requirements, checksummed};
@@ -64,15 +65,8 @@ pub struct DepositWire {
 struct DepositAuthorizationWire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     erc3009_authorization: Option<Erc3009Wire>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Erc3009Wire {
-    valid_after: Digits,
-    valid_before: Digits,
-    salt: String,
-    signature: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    permit2_authorization: Option<Permit2Wire>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,7 +142,7 @@ impl ChannelConfigWire {
         }
     }
 
-    fn parse(&self) -> Result<ChannelConfig, PaymentHeaderError> {
+    pub(super) fn parse(&self) -> Result<ChannelConfig, PaymentHeaderError> {
         let address = |name: &str, text: &str| -> Result<Address, PaymentHeaderError> {
             fields::address(&format!("payload.channelConfig.{name}"), text)
         };
@@ -190,38 +184,51 @@ impl VoucherWire {
 }
 
 impl DepositWire {
-    /// Writes a deposit by EIP-3009.
+    /// Writes a deposit into `channel`.
     #[must_use]
-    pub fn new(deposit: &Deposit) -> Self {
+    pub fn new(deposit: &Deposit, config: &ChannelConfig, channel: ChannelId) -> Self {
+        let mut authorization = DepositAuthorizationWire {
+            erc3009_authorization: None,
+            permit2_authorization: None,
+        };
+        match &deposit.consent {
+            AnyConsent::Erc3009(consent) => {
+                authorization.erc3009_authorization = Some(Erc3009Wire::new(consent));
+            }
+            AnyConsent::Permit2(consent) => {
+                let wire = Permit2Wire::new(consent, deposit.amount, config, channel);
+                authorization.permit2_authorization = Some(wire);
+            }
+        }
         Self {
             amount: deposit.amount.to_string(),
-            authorization: DepositAuthorizationWire {
-                erc3009_authorization: Some(Erc3009Wire {
-                    valid_after: deposit.valid_after.into(),
-                    valid_before: deposit.valid_before.into(),
-                    salt: alloy_primitives::B256::from(deposit.salt).to_string(),
-                    signature: alloy_primitives::hex::encode_prefixed(&deposit.signature),
-                }),
-            },
+            authorization,
         }
     }
 
-    fn parse(&self) -> Result<Deposit, PaymentHeaderError> {
-        let Some(authorization) = &self.authorization.erc3009_authorization else {
-            return Err(PaymentHeaderError::Unacceptable {
-                code: "invalid_batch_settlement_evm_deposit_payload",
-                message: "payload.deposit.authorization: this host takes `erc3009Authorization`"
-                    .to_owned(),
-            });
+    fn parse(
+        &self,
+        config: &ChannelConfig,
+        channel: ChannelId,
+    ) -> Result<Deposit, PaymentHeaderError> {
+        let amount = positive("payload.deposit.amount", &self.amount)?;
+        let authorization = &self.authorization;
+        let consent = match (
+            &authorization.erc3009_authorization,
+            &authorization.permit2_authorization,
+        ) {
+            (Some(wire), None) => AnyConsent::Erc3009(wire.parse()?),
+            (None, Some(wire)) => AnyConsent::Permit2(wire.parse(amount, config, channel)?),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(PaymentHeaderError::Unacceptable {
+                    code: "invalid_batch_settlement_evm_deposit_payload",
+                    message: "payload.deposit.authorization: expected one of \
+                              `erc3009Authorization` and `permit2Authorization`"
+                        .to_owned(),
+                });
+            }
         };
-        let at = |name: &str| format!("payload.deposit.authorization.erc3009Authorization.{name}");
-        Ok(Deposit {
-            amount: positive("payload.deposit.amount", &self.amount)?,
-            valid_after: fields::seconds(&at("validAfter"), &authorization.valid_after)?,
-            valid_before: fields::seconds(&at("validBefore"), &authorization.valid_before)?,
-            salt: fields::salt(&at("salt"), &authorization.salt)?,
-            signature: fields::wallet_signature(&at("signature"), &authorization.signature)?.0,
-        })
+        Ok(Deposit { amount, consent })
     }
 }
 
@@ -235,7 +242,7 @@ pub(super) fn channel_means(
     let voucher = wire.voucher.parse()?;
     let channel = voucher.voucher.channel;
     let deposit = match (wire.kind.as_str(), &wire.deposit) {
-        ("deposit", Some(deposit)) => Some(deposit.parse()?),
+        ("deposit", Some(deposit)) => Some(deposit.parse(&config, channel)?),
         ("deposit", None) => {
             return Err(malformed(
                 "payload.deposit",
@@ -302,7 +309,15 @@ pub(super) fn exact(
 }
 
 fn shape<T: for<'de> Deserialize<'de>>(payload: Value) -> Result<T, PaymentHeaderError> {
-    serde_json::from_value(payload).map_err(|error| malformed("payload", error.to_string()))
+    shape_at("payload", payload)
+}
+
+/// Reads a JSON value that stands at `path`.
+pub(super) fn shape_at<T: for<'de> Deserialize<'de>>(
+    path: &str,
+    value: Value,
+) -> Result<T, PaymentHeaderError> {
+    serde_json::from_value(value).map_err(|error| malformed(path, error.to_string()))
 }
 
 fn positive(path: &str, text: &str) -> Result<Amount, PaymentHeaderError> {

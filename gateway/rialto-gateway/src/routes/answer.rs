@@ -1,0 +1,124 @@
+//! What a call or a refund is answered with once the node has decided.
+//!
+//! Not here: reading the request (`calls`), or refusals without a settlement (`refusal`).
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header as http_header};
+use rialto_channels::Amount;
+use rialto_node::{CallError, CallOutcome, ChannelPayment, RefundRequest, Terms};
+use serde_json::{Map, json};
+
+use crate::demand;
+use crate::problem::Problem;
+use crate::record::ReceiptRecord;
+use crate::routes::calls::Route;
+use crate::routes::refusal::{Refusal, problem};
+use crate::x402::header::{self, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE};
+use crate::x402::payment::Manner;
+use crate::x402::settlement::{ChannelState, Settlement};
+use crate::x402::{Version, offer_receipt, version1};
+
+impl Route<'_> {
+    /// A service that failed: if a deposit came with the call it was made first, and its payer
+    /// must hear of it.
+    pub(super) fn failed(
+        &self,
+        problem: Problem,
+        deposit: Option<ChannelPayment>,
+        known: Amount,
+    ) -> Refusal {
+        let settled = deposit.and_then(|payment| {
+            let channel = self.gateway.node.channel(payment.channel)?;
+            let amount = payment.deposit?.amount;
+            let network = self.gateway.network();
+            Some(Settlement::of_deposit_alone(
+                &channel, amount, known, network,
+            ))
+        });
+        match settled {
+            Some(settlement) => Refusal::Deposited(problem, Box::new(settlement)),
+            None => problem.into(),
+        }
+    }
+
+    pub(super) fn result(&self, outcome: &CallOutcome, known: Amount, manner: Manner) -> Response {
+        let mut response = (StatusCode::OK, outcome.body.clone()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            http_header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(
+            http_header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-store"),
+        );
+        if outcome.payer.is_some() {
+            self.settled(headers, outcome, known, manner);
+        }
+        if let Some(receipt) = &outcome.receipt {
+            let record = ReceiptRecord::from(receipt);
+            demand::insert(headers, header::RIALTO_RECEIPT, &record);
+        }
+        if outcome.replayed {
+            let replayed = HeaderValue::from_static("true");
+            headers.insert(header::RIALTO_REPLAYED, replayed);
+        }
+        response
+    }
+
+    /// Tells what came of the payment, in the version that it came in.
+    fn settled(
+        &self,
+        headers: &mut HeaderMap,
+        outcome: &CallOutcome,
+        known: Amount,
+        manner: Manner,
+    ) {
+        let network = self.gateway.network();
+        let mut settlement = Settlement::of_call(outcome, known, network);
+        if manner.version == Version::One {
+            let settlement = version1::settlement(&settlement, network);
+            demand::insert(headers, X_PAYMENT_RESPONSE, &settlement);
+            return;
+        }
+        if manner.offer_receipt
+            && let Some(signed) =
+                offer_receipt::receipt_extension(&self.gateway.node, &settlement, &self.url)
+        {
+            let mut extensions = Map::new();
+            extensions.insert(offer_receipt::KEY.to_owned(), signed);
+            settlement.extensions = Some(extensions);
+        }
+        demand::insert(headers, PAYMENT_RESPONSE, &settlement);
+    }
+
+    pub(super) async fn refund(
+        &self,
+        request: RefundRequest,
+        terms: &Terms,
+    ) -> Result<Response, Refusal> {
+        match self.gateway.node.refund(request).await {
+            Ok(outcome) => {
+                let settlement = Settlement::of_refund(&outcome, self.gateway.network());
+                let body = json!({
+                    "refunded": outcome.amount.to_string(),
+                    "transaction": outcome.transaction,
+                    "channel": ChannelState::new(&outcome.channel),
+                });
+                let mut response = (StatusCode::OK, axum::Json(body)).into_response();
+                let headers = response.headers_mut();
+                demand::insert(headers, PAYMENT_RESPONSE, &settlement);
+                headers.insert(
+                    http_header::CACHE_CONTROL,
+                    HeaderValue::from_static("private, no-store"),
+                );
+                Ok(response)
+            }
+            Err(CallError::Payment(error)) => Err(self
+                .demand(terms)
+                .refused(error, self.gateway.network())
+                .into()),
+            Err(error) => Err(problem(error).into()),
+        }
+    }
+}
