@@ -57,6 +57,12 @@ impl Paid {
 }
 
 impl Facts {
+    /// What the call costs, by the meter: at most the price that was quoted and reserved.
+    pub(crate) fn charge(&self, outcome: &Outcome) -> Amount {
+        let usage = usage(&outcome.usage);
+        self.service.charge(&self.method, &usage, self.price)
+    }
+
     /// The receipt of this call, unsigned.
     pub(crate) fn receipt(&self, outcome: &Outcome, paid: &Paid, now: ChainTime) -> Receipt {
         let service = &self.service;
