@@ -1,10 +1,14 @@
 //! The durable record of money: channel states, payments, receipts and totals. [`Ledger`] is one
 //! machine's, on redb; [`SharedLedger`] is a fleet's, on PostgreSQL; what both do is [`Store`].
 //!
-//! On one machine, one operating-system thread writes. Entries wait in a bounded queue; everything waiting is
-//! written in one transaction and synced once (group commit), and only then are the callers told.
-//! That is rule M4: a voucher is durable before its answer is complete. Rule M5, one execution
-//! per payment id, is kept here too: a payment key is stored at most once.
+//! On one machine, one operating-system thread writes. Entries wait in a bounded queue; everything
+//! waiting is appended to a log and synced once (group commit), and only then are the callers
+//! told. Another thread moves runs of entries from the log into redb's tables.
+//! Waiting for the log is rule M4: a voucher is durable before its answer is complete. Rule M5, one
+//! execution per payment id, is kept here too: a payment key is stored at most once.
+//!
+//! The books ([`Ledger::journal`], [`Ledger::trial_balance`]) follow from the entries and always
+//! balance; [`Ledger::audit`] recomputes everything and names the first difference.
 //!
 //! A write or sync that fails poisons the ledger: nothing more is accepted, and the process
 //! should exit. After a failed sync nobody knows what the disk holds, so it is never retried.
