@@ -56,8 +56,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ReadError`].
-    fn nonce_used(&self, nonce: &ExactNonce)
-    -> impl Future<Output = Result<bool, ReadError>> + Send;
+    fn nonce_used(
+        &self,
+        nonce: &ExactNonce,
+    ) -> impl Future<Output = Result<bool, ReadError>> + Send;
 
     /// The sums for each receiver and token.
     ///

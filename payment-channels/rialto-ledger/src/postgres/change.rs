@@ -283,11 +283,14 @@ fn bind_state<'q>(query: Query<'q>, state: &SharedState) -> Result<Query<'q>, Sh
 /// Of changes that reserve nothing.
 const NO_ATTEMPT: [u8; 16] = [0; 16];
 
+/// A refund of a replica that died may still be mined and take what later calls would be charged:
+/// its channel stays closed until that is past believing, and then until the chain was read.
 const LOCK: &str = "
 SELECT state, next_number, needs_view, view_floor, refunding,
-       refunding IS NOT NULL AND NOT EXISTS (
-           SELECT 1 FROM rialto_replicas r
-           WHERE r.id = c.refunding AND r.lease_until > clock_timestamp()) AS abandoned
+       refunding IS NOT NULL AND refund_since < clock_timestamp() - interval '10 minutes'
+           AND NOT EXISTS (
+               SELECT 1 FROM rialto_replicas r
+               WHERE r.id = c.refunding AND r.lease_until > clock_timestamp()) AS abandoned
 FROM rialto_channels c WHERE id = $1 FOR UPDATE OF c";
 
 const IN_FLIGHT: &str = "
@@ -311,5 +314,6 @@ const UPDATE: &str = "
 UPDATE rialto_channels SET version = $2, state = $3, balance = CAST($4 AS numeric),
     claimed = CAST($5 AS numeric), charged = CAST($6 AS numeric), ceiling = CAST($7 AS numeric),
     owing = $8, next_number = $9, needs_view = $10, view_floor = $11,
-    refunding = CASE WHEN $12 THEN COALESCE($13, refunding) END
+    refunding = CASE WHEN $12 THEN COALESCE($13, refunding) END,
+    refund_since = CASE WHEN $12 THEN COALESCE(refund_since, clock_timestamp()) END
 WHERE id = $1";

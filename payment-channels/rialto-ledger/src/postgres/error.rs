@@ -42,10 +42,14 @@ pub enum SharedOpenError {
     #[error("{0} is not a database's address: write postgres://user@host:port/name")]
     Url(String),
     /// The database.
-    #[error("the shared ledger cannot be opened: does the database run, and may this user make tables in it?")]
+    #[error(
+        "the shared ledger cannot be opened: does the database run, and may this user make tables in it?"
+    )]
     Database(#[source] SharedError),
     /// The tables were made by another version of this program.
-    #[error("the shared ledger has format {found}, and this program knows up to {supported}: run the newer version on every replica")]
+    #[error(
+        "the shared ledger has format {found}, and this program knows up to {supported}: run the newer version on every replica"
+    )]
     UnknownFormat {
         /// Found in the database.
         found: String,
@@ -53,7 +57,9 @@ pub enum SharedOpenError {
         supported: u32,
     },
     /// The tables are another provider's.
-    #[error("the shared ledger belongs to {found}, and this replica is {own}: give every replica the same host key, chain and contract, or each provider its own database")]
+    #[error(
+        "the shared ledger belongs to {found}, and this replica is {own}: give every replica the same host key, chain and contract, or each provider its own database"
+    )]
     OtherProvider {
         /// Whose it is.
         found: String,

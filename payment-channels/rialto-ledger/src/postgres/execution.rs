@@ -44,7 +44,7 @@ impl SharedLedger {
         if self.is_down() {
             return Err(SharedError::Down);
         }
-        let execution = Execution {
+        let mut execution = Execution {
             ledger: self.clone(),
             key,
             attempt: rand::random(),
@@ -60,8 +60,14 @@ impl SharedLedger {
             };
             match begun.await {
                 Ok(State::Taken) => return Ok(Begun::Now(execution)),
-                Ok(State::Done(record)) => return Ok(Begun::Before(record)),
-                Ok(State::Elsewhere) => return Ok(Begun::Elsewhere),
+                Ok(State::Done(record)) => {
+                    execution.done();
+                    return Ok(Begun::Before(record));
+                }
+                Ok(State::Elsewhere) => {
+                    execution.done();
+                    return Ok(Begun::Elsewhere);
+                }
                 Err(failure) => backoff.again(failure).await?,
             }
         }
@@ -103,13 +109,22 @@ impl Execution {
         self.held = Some((channel, number));
     }
 
+    /// Gives back what it holds, as dropping it does, and waits until it is given back: whoever is
+    /// told of a failure finds the channel free.
+    pub async fn give_up(mut self) {
+        let channel = self.held.map(|(channel, _)| channel);
+        let given_up = self.ledger.give_up(self.key, self.attempt, channel).await;
+        // Else dropping it tries once more.
+        self.done = given_up.is_ok();
+    }
+
     /// The number of its reservation on its channel, if it has one.
     #[must_use]
     pub fn reservation(&self) -> Option<u64> {
         self.held.map(|(_, number)| number)
     }
 
-    /// The payment is recorded: there is nothing to give back.
+    /// There is nothing to give back.
     pub(super) fn done(&mut self) {
         self.done = true;
     }

@@ -25,9 +25,9 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn of(error: &sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Database(refused) => {
-                refused.code().map_or(Self::Refusal, |code| Self::by_code(&code))
-            }
+            sqlx::Error::Database(refused) => refused
+                .code()
+                .map_or(Self::Refusal, |code| Self::by_code(&code)),
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
@@ -42,8 +42,8 @@ impl Fault {
     /// By SQLSTATE.
     fn by_code(code: &str) -> Self {
         match code {
-            // Serialisation failure; deadlock; a key that another transaction inserted meanwhile.
-            "40001" | "40P01" | "23505" => Self::Conflict,
+            // Serialisation failure; deadlock; a key, table or type that another made meanwhile.
+            "40001" | "40P01" | "23505" | "42P07" | "42710" => Self::Conflict,
             // Too long a wait (statement timeout, lock not available).
             "57014" | "55P03" => Self::Outage,
             // Shutdown, crash, starting up; idle in transaction; resources; connection.

@@ -228,8 +228,7 @@ WHERE p.key = $1 AND p.done";
 const STATE: &str =
     "SELECT state, next_number, needs_view, view_floor FROM rialto_channels WHERE id = $1";
 
-const OWING: &str =
-    "SELECT state, next_number, needs_view, view_floor FROM rialto_channels WHERE owing ORDER BY id";
+const OWING: &str = "SELECT state, next_number, needs_view, view_floor FROM rialto_channels WHERE owing ORDER BY id";
 
 const IN_FLIGHT: &str = "
 SELECT CAST(COALESCE(SUM(price), 0) AS text) AS sum, COUNT(*) AS calls

@@ -128,6 +128,7 @@ CREATE TABLE rialto_channels (
     needs_view boolean NOT NULL,
     view_floor bigint NOT NULL,
     refunding text,
+    refund_since timestamptz,
     CONSTRAINT rialto_claims_were_charged CHECK (claimed <= charged),
     CONSTRAINT rialto_charges_were_signed CHECK (charged <= ceiling OR charged = claimed)
 );

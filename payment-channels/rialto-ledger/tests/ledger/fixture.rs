@@ -3,8 +3,9 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use rialto_channels::{
-    Amount, ChainTime, ChannelConfig, OnChainView, SettlementDomain, SigningKey, Voucher,
-    payee::{ChannelSnapshot, PayeeChannel, Terms},
+    Amount, ChainTime, ChannelConfig, OnChainView, SettlementDomain, SigningKey,
+    VerifiedVoucher, Voucher,
+    payee::{ChannelSnapshot, PayeeChannel, Reservation, Terms},
     receipt::{Receipt, SignedReceipt, Usage},
 };
 use rialto_ledger::{Entry, PaymentRecord, StoredAnswer};
@@ -13,7 +14,7 @@ pub(crate) const DOMAIN: SettlementDomain = SettlementDomain {
     chain_id: 84532,
     contract: Address::repeat_byte(0x40),
 };
-const NOW: ChainTime = ChainTime::new(1_000_000);
+pub(crate) const NOW: ChainTime = ChainTime::new(1_000_000);
 const BALANCE: Amount = Amount::new(1_000_000_000_000);
 const PRICE: Amount = Amount::new(100);
 
@@ -55,7 +56,7 @@ fn config(number: u64) -> ChannelConfig {
     }
 }
 
-fn view() -> OnChainView {
+pub(crate) fn view() -> OnChainView {
     OnChainView {
         balance: BALANCE,
         claimed: Amount::ZERO,
@@ -126,12 +127,49 @@ impl Till {
         )
     }
 
+    /// A voucher of the channel's payer.
+    pub(crate) fn voucher(&self, ceiling: u128) -> VerifiedVoucher {
+        let voucher = Voucher {
+            channel: self.channel.state().id,
+            ceiling: Amount::new(ceiling),
+        };
+        let signed = voucher.sign(&DOMAIN, &payer());
+        signed.verify(&DOMAIN, payer().address()).unwrap()
+    }
+
     pub(crate) fn charge_entry(&mut self, amount: u128) -> Entry {
         let (snapshot, payment) = self.charge(amount);
         Entry::Charge {
             snapshot: Some(snapshot),
             payment,
         }
+    }
+}
+
+/// Charges a call that is in flight, and says so in a receipt.
+pub(crate) fn commit(
+    channel: &mut PayeeChannel,
+    call: Reservation,
+    amount: Amount,
+    key: [u8; 32],
+) -> PaymentRecord {
+    let charge = channel.charge(&call, amount).unwrap();
+    let receipt = Receipt {
+        id: keccak256(key),
+        channel: Some(channel.state().id),
+        before: charge.before,
+        charged: charge.charged,
+        after: charge.after,
+        previous: charge.previous,
+        ..receipt()
+    };
+    let signed = receipt.sign(&host());
+    let digest = signed.receipt.digest();
+    let _stored_with_the_channel = channel.commit(call, amount, digest).unwrap();
+    PaymentRecord {
+        key,
+        receipt: signed,
+        answer: Some(answer(&key)),
     }
 }
 

@@ -1,0 +1,269 @@
+//! What every ledger does, tried on both kinds: on redb in a scratch folder and on PostgreSQL.
+
+use alloy_primitives::{Address, B256};
+use rialto_channels::{Amount, ChainTime, Withdrawal, payee::ChannelSnapshot};
+use rialto_ledger::{
+    CommitError, Config, Entry, ExactNonce, Ledger, Movement, PaymentRecord, SharedLedger, Store,
+    Totals,
+};
+use rialto_testkit::postgres::Server;
+
+use crate::{
+    fixture::{self, Till, answer, exact},
+    shared::{fast, open},
+};
+
+#[tokio::test]
+async fn redb_keeps_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut number = 0;
+    check(async || {
+        number += 1;
+        Ledger::open(&dir.path().join(number.to_string()), Config::default()).unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn postgresql_keeps_the_record() {
+    postgresql(&[]).await;
+}
+
+/// Distributed SQL knows no weaker level.
+#[tokio::test]
+async fn postgresql_keeps_the_record_when_serializable() {
+    postgresql(&["default_transaction_isolation=serializable"]).await;
+}
+
+async fn postgresql(settings: &[&str]) {
+    let server = Server::start_with(settings).unwrap();
+    let mut number = 0;
+    let mut opened: Vec<SharedLedger> = Vec::new();
+    check(async || {
+        number += 1;
+        let url = server.database(&format!("record_{number}")).unwrap();
+        if let Some(before) = opened.pop() {
+            before.close().await;
+        }
+        let ledger = open(fast(&url)).await;
+        opened.push(ledger.clone());
+        ledger
+    })
+    .await;
+}
+
+async fn check<S: Store>(mut fresh: impl AsyncFnMut() -> S) {
+    an_empty_ledger_knows_nothing(fresh().await).await;
+    payments_are_read_back(fresh().await).await;
+    a_payment_is_stored_once(fresh().await).await;
+    an_older_state_never_overwrites_a_newer(fresh().await).await;
+    two_histories_are_a_conflict(fresh().await).await;
+    every_part_of_a_channel_is_kept(fresh().await).await;
+    authorizations_are_used_once(fresh().await).await;
+    movements_count_once(fresh().await).await;
+    one_of_many_equal_payments_is_stored(fresh().await).await;
+}
+
+fn charge(snapshot: &ChannelSnapshot, payment: &PaymentRecord) -> Entry {
+    Entry::Charge {
+        snapshot: Some(snapshot.clone()),
+        payment: payment.clone(),
+    }
+}
+
+async fn an_empty_ledger_knows_nothing(ledger: impl Store) {
+    assert!(ledger.channels().await.unwrap().is_empty());
+    assert_eq!(ledger.payment(&[0; 32]).await.unwrap(), None);
+    assert_eq!(ledger.receipt(&B256::ZERO).await.unwrap(), None);
+    let unknown = Till::new(1).channel.state().id;
+    assert_eq!(ledger.channel(&unknown).await.unwrap(), None);
+    assert!(ledger.totals().await.unwrap().is_empty());
+}
+
+async fn payments_are_read_back(ledger: impl Store) {
+    let (mut one, mut two) = (Till::new(1), Till::new(2));
+    let charges = [one.charge(90), two.charge(80), one.charge(70)];
+    for (snapshot, payment) in &charges {
+        ledger.commit(charge(snapshot, payment)).await.unwrap();
+    }
+    let body: Vec<u8> = (0..=255).collect();
+    let paid = PaymentRecord {
+        answer: Some(answer(&body)),
+        ..exact(1, 55)
+    };
+    let entry = Entry::Charge {
+        snapshot: None,
+        payment: paid.clone(),
+    };
+    ledger.commit(entry).await.unwrap();
+    for payment in charges.iter().map(|(_, payment)| payment).chain([&paid]) {
+        let read = ledger.payment(&payment.key).await.unwrap();
+        assert_eq!(read.as_ref(), Some(payment));
+        let receipt = ledger.receipt(&payment.receipt.receipt.id).await.unwrap();
+        assert_eq!(receipt.as_ref(), Some(&payment.receipt));
+    }
+    let mut expected = vec![one.channel.snapshot(), two.channel.snapshot()];
+    expected.sort_by_key(|channel| channel.id);
+    assert_eq!(ledger.channels().await.unwrap(), expected);
+    let totals = Totals {
+        receiver: fixture::receiver(),
+        token: fixture::token(),
+        charged: Amount::new(240),
+        exact: Amount::new(55),
+        claimed: Amount::ZERO,
+        settled: Amount::ZERO,
+        refunded: Amount::ZERO,
+    };
+    assert_eq!(ledger.totals().await.unwrap(), [totals]);
+}
+
+/// M5, whatever else of the entry is new: nothing of a refused entry is kept.
+async fn a_payment_is_stored_once(ledger: impl Store) {
+    let mut till = Till::new(1);
+    let (first, payment) = till.charge(40);
+    ledger.commit(charge(&first, &payment)).await.unwrap();
+    let totals = ledger.totals().await.unwrap();
+    let (second, other) = till.charge(40);
+    let same_key = PaymentRecord {
+        key: payment.key,
+        ..other.clone()
+    };
+    let same_receipt = PaymentRecord {
+        receipt: payment.receipt.clone(),
+        ..other.clone()
+    };
+    for again in [same_key, same_receipt] {
+        let refused = ledger.commit(charge(&second, &again)).await;
+        assert!(
+            matches!(refused, Err(CommitError::DuplicatePayment)),
+            "{refused:?}"
+        );
+        let stored = ledger.channel(&first.id).await.unwrap();
+        assert_eq!(stored.as_ref(), Some(&first));
+    }
+    assert_eq!(ledger.totals().await.unwrap(), totals);
+    assert_eq!(ledger.payment(&other.key).await.unwrap(), None);
+    ledger.commit(charge(&second, &other)).await.unwrap();
+}
+
+async fn an_older_state_never_overwrites_a_newer(ledger: impl Store) {
+    let mut till = Till::new(1);
+    let (older, early) = till.charge(40);
+    let (newer, late) = till.charge(30);
+    ledger.commit(charge(&newer, &late)).await.unwrap();
+    ledger.commit(Entry::Channel(older.clone())).await.unwrap();
+    // A charge whose state is already covered keeps its payment.
+    ledger.commit(charge(&older, &early)).await.unwrap();
+    assert_eq!(ledger.channel(&newer.id).await.unwrap(), Some(newer));
+    assert_eq!(ledger.payment(&early.key).await.unwrap(), Some(early));
+}
+
+async fn two_histories_are_a_conflict(ledger: impl Store) {
+    let (snapshot, payment) = Till::new(1).charge(40);
+    ledger.commit(charge(&snapshot, &payment)).await.unwrap();
+    for (version, charged) in [(1, 41), (snapshot.version, 41), (99, 39)] {
+        let other = ChannelSnapshot {
+            version,
+            charged: Amount::new(charged),
+            ..snapshot.clone()
+        };
+        let refused = ledger.commit(Entry::Channel(other)).await;
+        assert!(
+            matches!(refused, Err(CommitError::Conflict(id)) if id == snapshot.id),
+            "version {version}: {refused:?}"
+        );
+        let stored = ledger.channel(&snapshot.id).await.unwrap();
+        assert_eq!(stored.as_ref(), Some(&snapshot));
+    }
+}
+
+async fn every_part_of_a_channel_is_kept(ledger: impl Store) {
+    let bare = Till::new(1).channel.snapshot();
+    let (charged, _) = Till::new(2).charge(5);
+    let full = ChannelSnapshot {
+        withdrawal: Some(Withdrawal {
+            amount: Amount::MAX,
+            finalizes_at: ChainTime::new(u64::MAX),
+        }),
+        balance: Amount::MAX,
+        ..charged
+    };
+    for snapshot in [bare, full] {
+        ledger
+            .commit(Entry::Channel(snapshot.clone()))
+            .await
+            .unwrap();
+        assert_eq!(ledger.channel(&snapshot.id).await.unwrap(), Some(snapshot));
+    }
+}
+
+async fn authorizations_are_used_once(ledger: impl Store) {
+    let nonce = ExactNonce {
+        token: fixture::token(),
+        payer: Address::repeat_byte(1),
+        nonce: B256::repeat_byte(1),
+    };
+    let other = ExactNonce {
+        payer: Address::ZERO,
+        ..nonce
+    };
+    ledger.commit(Entry::Nonce(nonce)).await.unwrap();
+    let again = ledger.commit(Entry::Nonce(nonce)).await;
+    assert!(matches!(again, Err(CommitError::NonceUsed)), "{again:?}");
+    assert!(ledger.nonce_used(&nonce).await.unwrap());
+    assert!(!ledger.nonce_used(&other).await.unwrap());
+    ledger.commit(Entry::Nonce(other)).await.unwrap();
+}
+
+async fn movements_count_once(ledger: impl Store) {
+    let movement = |transaction, amount| Movement {
+        transaction: B256::repeat_byte(transaction),
+        receiver: fixture::receiver(),
+        token: fixture::token(),
+        amount: Amount::new(amount),
+    };
+    for entry in [
+        Entry::Claimed(movement(1, 80)),
+        Entry::Claimed(movement(1, 80)),
+        Entry::Claimed(movement(2, 5)),
+        Entry::Settled(movement(1, 70)),
+        Entry::Refunded(movement(3, 40)),
+    ] {
+        ledger.commit(entry).await.unwrap();
+    }
+    let totals = Totals {
+        receiver: fixture::receiver(),
+        token: fixture::token(),
+        charged: Amount::ZERO,
+        exact: Amount::ZERO,
+        claimed: Amount::new(85),
+        settled: Amount::new(70),
+        refunded: Amount::new(40),
+    };
+    assert_eq!(ledger.totals().await.unwrap(), [totals]);
+}
+
+async fn one_of_many_equal_payments_is_stored(ledger: impl Store) {
+    let payment = exact(1, 7);
+    let commits: Vec<_> = (0..16)
+        .map(|_| {
+            let (ledger, payment) = (ledger.clone(), payment.clone());
+            tokio::spawn(async move {
+                let entry = Entry::Charge {
+                    snapshot: None,
+                    payment,
+                };
+                ledger.commit(entry).await
+            })
+        })
+        .collect();
+    let mut stored = 0;
+    for commit in commits {
+        match commit.await.unwrap() {
+            Ok(()) => stored += 1,
+            Err(error) => assert!(matches!(error, CommitError::DuplicatePayment), "{error:?}"),
+        }
+    }
+    assert_eq!(stored, 1);
+    assert_eq!(ledger.totals().await.unwrap()[0].exact, Amount::new(7));
+}
