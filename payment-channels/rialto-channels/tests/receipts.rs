@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use proptest::{collection::vec, prelude::*};
 use rialto_channels::{
     Address, Amount, B256, ChannelId, SignatureError, SigningKey,
     receipt::{
@@ -321,4 +322,46 @@ fn a_broken_chain_says_where_and_how() {
             expected: Amount::new(790),
         },
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Exactly the runs of neighbours are chains, and no honest pair is ever a conflict.
+    #[test]
+    fn only_neighbours_in_their_order_are_a_chain(picked in vec(0..5_usize, 1..5)) {
+        let all = chain(5);
+        let some: Vec<_> = picked.iter().map(|index| all[*index].clone()).collect();
+        let neighbours = picked.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        prop_assert_eq!(verify_chain(&some, host().address()).is_ok(), neighbours);
+        for pair in some.windows(2) {
+            prop_assert!(conflict(&pair[0], &pair[1]).is_err());
+        }
+    }
+
+    /// Whatever a host signs a second time about one place of its chain is held against it, and
+    /// whatever else is changed without its key is not.
+    #[test]
+    fn a_second_statement_is_always_proven(
+        place in 0..5_usize, response in any::<[u8; 32]>(), charged in 0..500_u128,
+        keeps_id in any::<bool>(), id in any::<[u8; 32]>(),
+    ) {
+        let all = chain(5);
+        let one = &all[place];
+        let mut other = one.receipt.clone();
+        other.response = response.into();
+        other.charged = Amount::new(charged);
+        other.after = other.before.checked_add(other.charged).unwrap();
+        other.price = other.price.max(other.charged);
+        if !keeps_id {
+            other.id = id.into();
+        }
+        prop_assume!(other != one.receipt);
+        let lie = other.sign(&host());
+        let found = conflict(one, &lie).unwrap();
+        prop_assert_eq!(found.host, host().address());
+        prop_assert_eq!(found.channel, one.receipt.channel);
+        let unsigned = SignedReceipt { signature: one.signature, ..lie };
+        prop_assert!(conflict(one, &unsigned).is_err());
+    }
 }
