@@ -37,6 +37,17 @@ impl Installed {
         Ok(installed)
     }
 
+    /// Adds to a service's manifest; it counts from the next start on.
+    pub(crate) fn append(&self, service: &str, text: &str) -> Result<()> {
+        let file = self
+            .dir()
+            .join("services")
+            .join(service)
+            .join("service.toml");
+        let manifest = std::fs::read_to_string(&file)?;
+        Ok(std::fs::write(file, manifest + text)?)
+    }
+
     /// Replaces the configuration file; it counts from the next start on.
     pub(crate) fn configure(&self, config: &str) -> Result<()> {
         Ok(std::fs::write(self.data().join("rialto.toml"), config)?)
@@ -95,6 +106,8 @@ pub(crate) fn in_repository(path: &str) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) success: bool,
+    /// The exit code; none if a signal ended it.
+    pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -123,6 +136,7 @@ pub(crate) async fn run(command: &mut Command) -> Result<Output> {
         .with_context(|| format!("not finished after {PROGRAM_TIME_MAX:?}: {what}"))??;
     Ok(Output {
         success: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8(output.stdout)?,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
