@@ -78,7 +78,7 @@ pub enum Action {
     /// The server refunds a payer, after claiming what it charged.
     Refund {
         /// The refund.
-        refund: SignedRefund,
+        refund: Box<SignedRefund>,
         /// The claims that go first.
         claims: Option<SignedClaims>,
     },
@@ -336,7 +336,12 @@ impl From<CallError> for FacilitatorError {
                 retry_after_seconds,
             },
             CallError::Unavailable { what, source } => Self::Unavailable { what, source },
-            other => refused("invalid_payload", other.to_string()),
+            other @ (CallError::UnknownService { .. }
+            | CallError::UnknownMethod { .. }
+            | CallError::Arguments(_)
+            | CallError::Service(_)
+            | CallError::Conflict(_)
+            | CallError::TooManyFailures { .. }) => refused("invalid_payload", other.to_string()),
         }
     }
 }

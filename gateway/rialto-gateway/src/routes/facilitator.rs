@@ -77,7 +77,6 @@ pub(crate) async fn settle(State(gateway): State<Arc<Gateway>>, request: Request
         let Asked {
             request,
             network_name,
-            ..
         } = match asked.parse() {
             Ok(asked) => asked,
             Err(error) => {

@@ -29,7 +29,6 @@ pub(crate) struct FacilitatorRequest {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) request: Facilitated,
-    pub(crate) network: Network,
     /// The network as the caller writes it.
     pub(crate) network_name: String,
 }
@@ -93,19 +92,18 @@ impl FacilitatorRequest {
         let network_name = self.network_name();
         let inner = self.payment_payload.get("x402Version");
         let version = inner.and_then(Value::as_u64).or(self.x402_version);
-        let (request, network) = match version {
+        let request = match version {
             Some(version1::VERSION) => self.version1()?,
             Some(VERSION) | None => self.version2()?,
             Some(_) => return Err(malformed("x402Version", "expected 1 or 2")),
         };
         Ok(Asked {
             request,
-            network,
             network_name,
         })
     }
 
-    fn version1(self) -> Result<(Facilitated, Network), PaymentHeaderError> {
+    fn version1(self) -> Result<Facilitated, PaymentHeaderError> {
         let wanted: RequirementsV1 = shape_at("paymentRequirements", self.payment_requirements)?;
         let payload: PaymentPayloadV1 = shape_at("paymentPayload", self.payment_payload)?;
         let network = version1::network(&wanted.network)
@@ -116,7 +114,7 @@ impl FacilitatorRequest {
         let asset = fields::address("paymentRequirements.asset", &wanted.asset)?;
         let amount = &wanted.max_amount_required;
         let extra = |name: &str| text_in(wanted.extra.as_ref()?.get(name)?);
-        let request = Facilitated {
+        Ok(Facilitated {
             wanted: Wanted {
                 chain_id: network.0,
                 pay_to: fields::address("paymentRequirements.payTo", &wanted.pay_to)?,
@@ -128,11 +126,10 @@ impl FacilitatorRequest {
                 withdraw_delay: None,
             },
             action: action_of(super::version1::from_payload(payload, asset)?)?,
-        };
-        Ok((request, network))
+        })
     }
 
-    fn version2(self) -> Result<(Facilitated, Network), PaymentHeaderError> {
+    fn version2(self) -> Result<Facilitated, PaymentHeaderError> {
         let wanted: Requirements = shape_at("paymentRequirements", self.payment_requirements)?;
         let payload: PaymentPayload = shape_at("paymentPayload", self.payment_payload)?;
         let scheme: Scheme =
@@ -165,7 +162,7 @@ impl FacilitatorRequest {
             None => action_of(super::from_payload(payload)?)?,
         };
         let wanted = wanted_of(&wanted, network)?;
-        Ok((Facilitated { wanted, action }, network))
+        Ok(Facilitated { wanted, action })
     }
 }
 
@@ -220,12 +217,12 @@ fn refund(
         Some(claims(&wire.claims, claim_signature, domain)?)
     };
     Ok(Action::Refund {
-        refund: SignedRefund {
+        refund: Box::new(SignedRefund {
             config: wire.channel_config.parse()?,
             amount: fields::amount("payload.amount", &wire.amount)?,
             nonce,
             signature: authorizer_signature("payload.refundAuthorizerSignature", signature)?,
-        },
+        }),
         claims,
     })
 }
