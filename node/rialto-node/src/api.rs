@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
+pub use rialto_chain::client::{
+    AnyConsent, DepositAuthorization, Permit2Authorization, Released, TokenPermit,
+};
 use rialto_channels::receipt::SignedReceipt;
+use rialto_channels::royalty::Royalty;
 use rialto_channels::{
     Amount, ChainTime, ChannelConfig, ChannelId, Signature, SignedVoucher, TransferAuthorization,
 };
@@ -37,9 +41,12 @@ pub struct Terms {
     pub deposit_min: Amount,
     /// Where the money goes and under which rules.
     pub payee: PayeeTerms,
+    /// What the service's author is paid of it.
+    pub royalty: Option<Royalty>,
 }
 
-/// The provider's side of a channel: equal for every route of one node.
+/// The provider's side of a channel: equal for every route of one service, and but for the receiver
+/// for every route of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayeeTerms {
     /// The EVM chain.
@@ -52,8 +59,13 @@ pub struct PayeeTerms {
     pub token_name: String,
     /// The token's EIP-712 version.
     pub token_version: String,
-    /// The provider's payout address.
+    /// Who is paid: the provider's payout address, or for a service with a royalty the splitter
+    /// that pays publisher and provider.
     pub receiver: Address,
+    /// The provider's payout address.
+    pub provider: Address,
+    /// How deposits may be made.
+    pub deposits: DepositMethods,
     /// The host's key, which may claim and refund.
     pub receiver_authorizer: Address,
     /// Seconds between a withdrawal's start and its end.
@@ -105,19 +117,56 @@ pub struct ChannelPayment {
     pub payment_id: Option<String>,
 }
 
-/// A deposit by EIP-3009.
+/// A deposit.
 #[derive(Debug, Clone)]
 pub struct Deposit {
     /// Token base units.
     pub amount: Amount,
-    /// Not valid before this chain time.
-    pub valid_after: u64,
-    /// Not valid from this chain time on.
-    pub valid_before: u64,
-    /// The payer's salt: the nonce is `keccak(channel id, salt)`.
-    pub salt: U256,
-    /// The wallet's signature; any length, since a contract wallet may sign.
-    pub signature: Bytes,
+    /// The payer's signed consent, by EIP-3009 or by Permit2.
+    pub consent: AnyConsent,
+}
+
+/// How deposits may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DepositMethods {
+    /// By EIP-3009, which the token must have.
+    pub eip3009: bool,
+    /// By Permit2, with EIP-2612 where the payer has given it no allowance.
+    pub permit2: bool,
+}
+
+impl DepositMethods {
+    /// The methods with these names; none for an unknown name, or for no name at all.
+    #[must_use]
+    pub fn from_names(names: &[String]) -> Option<Self> {
+        let has = |name: &str| names.iter().any(|named| named == name);
+        let methods = Self {
+            eip3009: has("eip3009"),
+            permit2: has("permit2"),
+        };
+        let known = names
+            .iter()
+            .all(|name| methods.names().contains(&name.as_str()));
+        (known && !names.is_empty()).then_some(methods)
+    }
+
+    /// The names of the methods on the wire, the usual one first.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let eip3009 = self.eip3009.then_some("eip3009");
+        let permit2 = self.permit2.then_some("permit2");
+        eip3009.into_iter().chain(permit2).collect()
+    }
+}
+
+impl Default for DepositMethods {
+    /// What USDC has everywhere.
+    fn default() -> Self {
+        Self {
+            eip3009: true,
+            permit2: false,
+        }
+    }
 }
 
 /// One EIP-3009 transfer of exactly the price.
@@ -211,6 +260,8 @@ pub struct Collected {
     pub dropped: Vec<(ChannelId, String)>,
     /// What settlement moved to each receiver.
     pub settled: Vec<(Address, Amount, B256)>,
+    /// What royalty splitters paid out, each with its address.
+    pub released: Vec<(Address, Released)>,
 }
 
 /// Where this node's money lives.
@@ -269,6 +320,16 @@ pub enum CallError {
     #[error("this host is at its limit of concurrent calls; try again in {retry_after_seconds} s")]
     Overloaded {
         /// A hint for the caller.
+        retry_after_seconds: u64,
+    },
+    /// Too many calls of this channel failed: they are free, the host's time is not.
+    #[error(
+        "{failed} calls of this channel failed, which cost this host and nobody paid: wait {retry_after_seconds} s"
+    )]
+    TooManyFailures {
+        /// How many.
+        failed: u32,
+        /// Until when.
         retry_after_seconds: u64,
     },
     /// Operator's fault: chain or store cannot be reached, perhaps after the payment was sent on.

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use rialto_channels::payee::{Reservation, WireCode};
+use rialto_channels::payee::{
+    ChargeError, Committed, ExposureLimits, PayeeChannel, Reservation, WireCode,
+};
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Amount, VerifiedVoucher};
 use rialto_host::{CallContext, Outcome, Prepared};
@@ -21,6 +23,8 @@ use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, P
 use crate::book::{self, Slot};
 use crate::catalog::Loaded;
 use crate::digest;
+use crate::fleet::SharedHold;
+use crate::money::{Arrival, Work};
 use crate::receipts::{Facts, Paid};
 use crate::reject::{bad_signature, invalid, refused_on, unavailable};
 use crate::turns::Turn;
@@ -91,6 +95,7 @@ impl Node {
         permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
         self.book().check(&payment.config, payment.channel)?;
+        job.service.check_receiver(&payment.config)?;
         let voucher = payment
             .voucher
             .verify(self.book().domain(), payment.config.payer_authorizer)
@@ -104,20 +109,28 @@ impl Node {
         }
         let key = digest::payment_key(&payment, &job.request);
         let turn = self.turns().take(key).await;
-        if let Some(record) = self
-            .ledger()
-            .payment(&key)
-            .map_err(|error| unavailable("the ledger", error))?
-        {
-            return self.replay(
-                &record,
-                &job.request,
-                self.book().get(payment.channel).as_deref(),
-            );
-        }
+        let work = match self.arrive(key).await? {
+            Arrival::Now(work) => work,
+            Arrival::Before(record) => {
+                let slot = self.known(payment.channel).await?;
+                return self.replay(&record, &job.request, slot.as_deref());
+            }
+        };
+        let attempt = self.failures().begin(payment.channel)?;
         let (slot, deposited) = self.funded(&payment, &voucher, job.price).await?;
-        let hold = Hold::reserve(&slot, &voucher, job.price, self.now())?;
-        let (facts, outcome) = self.execute(job).await?;
+        let hold = self.hold(work, &slot, &voucher, job.price).await?;
+        let admitted = self.watch().admit(job.price);
+        let ran = match admitted.map_err(|blind| unavailable("the chain", blind)) {
+            Ok(()) => attempt.of(self.execute(job)).await,
+            Err(error) => Err(error),
+        };
+        let (facts, outcome) = match ran {
+            Ok(ran) => ran,
+            Err(error) => {
+                hold.give_back().await;
+                return Err(error);
+            }
+        };
         // A task of its own: a caller that goes away while the charge is being stored must not
         // free the turn, or its retry would find nothing stored yet and be charged again.
         let (node, stay): (Self, Stay) = (self.clone(), (turn, permit));
@@ -131,16 +144,57 @@ impl Node {
             .map_err(|error| unavailable("the charge", error))?
     }
 
+    /// Reserves the price on the channel.
+    async fn hold(
+        &self,
+        work: Work,
+        slot: &Arc<Slot>,
+        voucher: &VerifiedVoucher,
+        price: Amount,
+    ) -> Result<Hold, CallError> {
+        match work {
+            None => {
+                let (now, limits) = (self.now(), self.config().risk.exposure);
+                let hold = OwnHold::reserve(slot, voucher, price, now, &limits)?;
+                Ok(Hold::Own(hold))
+            }
+            Some(execution) => {
+                let held = self.hold_in_fleet(execution, slot, voucher, price);
+                Ok(Hold::Shared(Box::new(held.await?)))
+            }
+        }
+    }
+
     /// Charges, signs the receipt and waits until both are durable (M4).
     async fn charge_channel(
         &self,
-        mut hold: Hold,
+        hold: Hold,
         facts: Facts,
         outcome: Outcome,
         key: [u8; 32],
         deposited: Option<(B256, Amount)>,
     ) -> Result<CallOutcome, CallError> {
-        let actual = facts.price;
+        match hold {
+            Hold::Own(hold) => self.charge_own(hold, facts, outcome, key, deposited).await,
+            Hold::Shared(hold) => {
+                self.charge_in_fleet(*hold, facts, outcome, key, deposited)
+                    .await
+            }
+        }
+    }
+
+    async fn charge_own(
+        &self,
+        mut hold: OwnHold,
+        facts: Facts,
+        outcome: Outcome,
+        key: [u8; 32],
+        deposited: Option<(B256, Amount)>,
+    ) -> Result<CallOutcome, CallError> {
+        let Some(ledger) = self.ledger().own() else {
+            return Err(CallError::Conflict("the ledger is another".to_owned()));
+        };
+        let actual = facts.charge(&outcome);
         let payer;
         let (receipt, view, durable) = {
             let mut channel = hold.slot.lock();
@@ -148,21 +202,15 @@ impl Node {
                 return Err(CallError::Conflict("the reservation is gone".to_owned()));
             };
             payer = channel.state().config.payer;
-            let charge = channel
-                .charge(&reservation, actual)
-                .map_err(|error| unavailable("the channel", error))?;
-            let paid = Paid::on_channel(channel.state(), &charge);
-            let receipt = facts.receipt(&outcome, &paid, self.now());
-            let (receipt, digest) = receipt.sign_with_digest(self.key());
-            let committed = channel
-                .commit(reservation, actual, digest)
+            let (receipt, committed) = self
+                .charge_locked(&mut channel, reservation, &facts, &outcome)
                 .map_err(|error| unavailable("the channel", error))?;
             let entry = Entry::Charge {
                 snapshot: Some(committed.snapshot),
                 payment: record(key, &receipt, &outcome.body),
             };
             // Queued under the channel's lock, so that the ledger sees charges in their order.
-            let queued = self.ledger().enqueue(entry);
+            let queued = ledger.enqueue(entry);
             if queued.is_err() {
                 // Nothing will remember this charge, so it must not stand.
                 channel.take_back(&committed.charge);
@@ -182,6 +230,23 @@ impl Node {
             receipt: Some(receipt),
             replayed: false,
         })
+    }
+
+    /// Charges on a channel that is locked, with the receipt that says so.
+    pub(crate) fn charge_locked(
+        &self,
+        channel: &mut PayeeChannel,
+        reservation: Reservation,
+        facts: &Facts,
+        outcome: &Outcome,
+    ) -> Result<(SignedReceipt, Committed), ChargeError> {
+        let actual = facts.charge(outcome);
+        let charge = channel.charge(&reservation, actual)?;
+        let paid = Paid::on_channel(channel.state(), &charge);
+        let receipt = facts.receipt(outcome, &paid, self.now());
+        let (receipt, digest) = receipt.sign_with_digest(self.key());
+        let committed = channel.commit(reservation, actual, digest)?;
+        Ok((receipt, committed))
     }
 
     /// Runs the component in a fresh instance.
@@ -244,21 +309,39 @@ impl Node {
 }
 
 /// A reservation that is released when the call ends without a charge (M3).
-struct Hold {
+enum Hold {
+    /// In this node's memory.
+    Own(OwnHold),
+    /// In the ledger that replicas share.
+    Shared(Box<SharedHold>),
+}
+
+impl Hold {
+    /// Releases the reservation; whoever is told of the failure finds the channel free.
+    async fn give_back(self) {
+        match self {
+            Self::Own(hold) => drop(hold),
+            Self::Shared(hold) => hold.give_back().await,
+        }
+    }
+}
+
+struct OwnHold {
     slot: Arc<Slot>,
     reservation: Option<Reservation>,
 }
 
-impl Hold {
+impl OwnHold {
     fn reserve(
         slot: &Arc<Slot>,
         voucher: &VerifiedVoucher,
         price: Amount,
         now: rialto_channels::ChainTime,
+        limits: &ExposureLimits,
     ) -> Result<Self, PaymentError> {
         let mut channel = slot.lock();
         let reservation = channel
-            .reserve(voucher, price, now)
+            .with_payer(|channel, payer| channel.reserve_within(voucher, price, now, limits, payer))
             .map_err(|reject| refused_on(&channel, &reject))?;
         drop(channel);
         Ok(Self {
@@ -268,7 +351,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for OwnHold {
     fn drop(&mut self) {
         if let Some(reservation) = self.reservation.take() {
             self.slot.lock().release(reservation);

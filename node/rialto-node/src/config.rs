@@ -3,6 +3,10 @@
 //! A file is optional; every key has a default that runs the whole mesh on one machine. Unknown
 //! keys are errors, every problem is reported at once, and [`Config::effective`] prints the result.
 
+mod facilitator;
+mod ledger;
+mod risk;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +15,15 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use rialto_channels::Amount;
 use serde::{Deserialize, Serialize};
+
+use crate::api::DepositMethods;
+use facilitator::RawFacilitator;
+use ledger::RawLedger;
+use risk::{RawClaims, RawRisk};
+
+pub use facilitator::Facilitator;
+pub use ledger::{LedgerChoice, SharedChoice};
+pub use risk::{Claims, Risk};
 
 /// Everything a node needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -27,8 +40,16 @@ pub struct Config {
     pub payout: Option<Address>,
     /// How payments are accepted and collected.
     pub payments: Payments,
+    /// When to claim and to settle.
+    pub claims: Claims,
+    /// How much may be lost to the chain's moods.
+    pub risk: Risk,
     /// What guests may use.
     pub sandbox: Sandbox,
+    /// For whom this host is a facilitator.
+    pub facilitator: Facilitator,
+    /// Where the record of money is kept.
+    pub ledger: LedgerChoice,
 }
 
 /// Which chain.
@@ -55,6 +76,8 @@ pub struct Payments {
     pub headroom: u32,
     /// Smallest deposit worth its gas, in token base units.
     pub deposit_min: Amount,
+    /// How deposits may be made: each way has an offer of its own.
+    pub deposits: DepositMethods,
     /// Seconds between a withdrawal's start and its end; the contract allows 900 to 2,592,000.
     pub withdraw_delay: u64,
     /// How often claims are submitted and settled.
@@ -63,6 +86,9 @@ pub struct Payments {
     pub watch_every: Duration,
     /// Blocks on top of a transaction before it counts.
     pub confirmations: u64,
+    /// Somebody else's facilitator, through which `exact` payments are made; none makes them
+    /// ourselves.
+    pub facilitator_url: Option<String>,
 }
 
 /// What guests may use, all services together.
@@ -89,7 +115,11 @@ impl Config {
             },
             payout: None,
             payments: Payments::default(),
+            claims: Claims::default(),
+            risk: Risk::default(),
             sandbox: Sandbox::default(),
+            facilitator: Facilitator::default(),
+            ledger: LedgerChoice::default(),
         }
     }
 
@@ -156,6 +186,9 @@ impl Config {
                     .to_owned(),
             );
         }
+        problems.extend(self.ledger.problems());
+        problems.extend(self.claims.problems());
+        problems.extend(self.risk.problems(self.payments.confirmations));
         if problems.is_empty() {
             Ok(())
         } else {
@@ -182,6 +215,10 @@ impl Config {
         }
         self.payments.overlay(raw.payments, &mut problems);
         self.sandbox.overlay(&raw.sandbox);
+        self.facilitator.overlay(raw.facilitator, &mut problems);
+        self.ledger.overlay(raw.ledger, &mut problems);
+        self.claims.overlay(raw.claims, &mut problems);
+        self.risk.overlay(raw.risk, &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError::Invalid(Problems(problems)));
         }
@@ -215,6 +252,14 @@ impl Payments {
                 )),
             }
         }
+        if let Some(names) = raw.deposit_methods {
+            match DepositMethods::from_names(&names) {
+                Some(methods) => self.deposits = methods,
+                None => problems.push(format!(
+                    "payments.deposit_methods is {names:?}: use \"eip3009\", \"permit2\" or both"
+                )),
+            }
+        }
         self.withdraw_delay = raw.withdraw_delay_seconds.unwrap_or(self.withdraw_delay);
         if let Some(seconds) = raw.collect_every_seconds {
             self.collect_every = Duration::from_secs(seconds);
@@ -223,6 +268,10 @@ impl Payments {
             self.watch_every = Duration::from_millis(ms);
         }
         self.confirmations = raw.confirmations.unwrap_or(self.confirmations);
+        if let Some(url) = raw.facilitator_url {
+            problems.extend(facilitator::url_problem(&url));
+            self.facilitator_url = Some(url);
+        }
     }
 }
 
@@ -239,10 +288,12 @@ impl Default for Payments {
         Self {
             headroom: 20,
             deposit_min: Amount::new(10_000),
+            deposits: DepositMethods::default(),
             withdraw_delay: 86_400,
             collect_every: Duration::from_secs(600),
             watch_every: Duration::from_secs(2),
             confirmations: 1,
+            facilitator_url: None,
         }
     }
 }
@@ -305,7 +356,11 @@ struct RawConfig {
     chain: RawChain,
     provider: RawProvider,
     payments: RawPayments,
+    claims: RawClaims,
+    risk: RawRisk,
     sandbox: RawSandbox,
+    facilitator: RawFacilitator,
+    ledger: RawLedger,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -331,10 +386,13 @@ struct RawProvider {
 struct RawPayments {
     headroom: Option<u32>,
     deposit_min: Option<String>,
+    deposit_methods: Option<Vec<String>>,
     withdraw_delay_seconds: Option<u64>,
     collect_every_seconds: Option<u64>,
     watch_every_ms: Option<u64>,
     confirmations: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facilitator_url: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -369,16 +427,29 @@ impl From<&Config> for RawConfig {
             payments: RawPayments {
                 headroom: Some(payments.headroom),
                 deposit_min: Some(payments.deposit_min.to_string()),
+                deposit_methods: Some(
+                    payments
+                        .deposits
+                        .names()
+                        .into_iter()
+                        .map(str::to_owned)
+                        .collect(),
+                ),
                 withdraw_delay_seconds: Some(payments.withdraw_delay),
                 collect_every_seconds: Some(payments.collect_every.as_secs()),
                 watch_every_ms: u64::try_from(payments.watch_every.as_millis()).ok(),
                 confirmations: Some(payments.confirmations),
+                facilitator_url: payments.facilitator_url.clone(),
             },
+            claims: RawClaims::from(&config.claims),
+            risk: RawRisk::from(&config.risk),
             sandbox: RawSandbox {
                 calls_max: Some(config.sandbox.calls_max),
                 memory_bytes_max: Some(config.sandbox.memory_bytes_max),
                 time_ms_max: Some(config.sandbox.time_ms_max),
             },
+            facilitator: RawFacilitator::from(&config.facilitator),
+            ledger: RawLedger::from(&config.ledger),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! their tasks. It makes no protocol decision: whether a voucher is good is asked of
 //! `rialto-channels`, whether a component may run of `rialto-host`.
 
+mod accounts;
 mod api;
 mod book;
 mod calls;
@@ -12,32 +13,51 @@ mod chain_setup;
 mod clock;
 mod collect;
 pub mod config;
+mod consent;
 mod deposits;
 mod digest;
 mod exact;
+mod exposure;
+mod failures;
+mod facilitator;
+mod fleet;
 pub mod keys;
 mod manifest;
 mod models;
+mod money;
 mod node;
+mod pending;
 mod progress;
 mod receipts;
 mod refunds;
 mod reject;
+mod resolve;
+mod royalties;
+mod standard;
 mod start;
 mod turns;
+mod watch;
 
+pub use accounts::{Accounts, AccountsError, ChannelAccount, Moved, ProviderAccount};
 pub use api::{
-    CallError, CallOutcome, CallRequest, ChainInfo, ChannelPayment, ChannelView, Collected,
-    Deposit, ExactPayment, PayeeTerms, Payment, PaymentError, RefundOutcome, RefundRequest,
+    AnyConsent, CallError, CallOutcome, CallRequest, ChainInfo, ChannelPayment, ChannelView,
+    Collected, Deposit, DepositAuthorization, DepositMethods, ExactPayment, Permit2Authorization,
+    Released, TokenPermit, PayeeTerms, Payment, PaymentError, RefundOutcome, RefundRequest,
     ServiceView, Terms,
 };
 pub use catalog::{CatalogError, FetchAllError, ServiceError, fetch_artifacts};
 pub use chain_setup::ChainStartError;
-pub use config::{ChainChoice, Config, ConfigError};
+pub use facilitator::{
+    Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
+};
+pub use config::{ChainChoice, Config, ConfigError, LedgerChoice};
 pub use manifest::{ManifestFileError, read_manifest};
 pub use models::ModelLoadError;
 pub use node::Node;
+pub use pending::PendingError;
 pub use progress::{Progress, Step};
+pub use rialto_chain::client::{SignedClaims, SignedRefund};
+pub use rialto_ledger::{Audited, Finding};
 pub use rialto_host::{
     ArgumentError, Arguments, CallError as ServiceCallError, Interface, Method, Param, Part,
 };

@@ -9,7 +9,6 @@ use rialto_chain::client::ChainClient;
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{ChainTime, ChannelId, SigningKey};
 use rialto_host::Arguments;
-use rialto_ledger::Ledger;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -18,9 +17,16 @@ use crate::book::Book;
 use crate::catalog::{Catalog, Loaded};
 use crate::chain_setup::Chain;
 use crate::clock::Clock;
+use crate::collect::Waiting;
 use crate::config::Config;
+use crate::failures::Failures;
+use crate::money::{Money, unrecorded};
+use crate::facilitator::Policy;
+use crate::facilitator::foreign::Foreign;
+use crate::pending::Pending;
 use crate::reject::unavailable;
 use crate::turns::Turns;
+use crate::watch::Watch;
 
 /// A running node. Clones share it.
 #[derive(Clone, Debug)]
@@ -34,13 +40,18 @@ pub(crate) struct Inner {
     pub(crate) info: ChainInfo,
     pub(crate) catalog: Catalog,
     pub(crate) book: Book,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Money,
     pub(crate) chain: Chain,
     pub(crate) clock: Clock,
     pub(crate) turns: Turns,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) newcomers: Arc<Semaphore>,
-    pub(crate) collecting: tokio::sync::Mutex<()>,
+    pub(crate) collecting: tokio::sync::Mutex<Waiting>,
+    pub(crate) pending: Pending,
+    pub(crate) watch: Watch,
+    pub(crate) failures: Failures,
+    pub(crate) facilitator: Policy,
+    pub(crate) foreign: Option<Foreign>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) tasks: tokio::sync::Mutex<JoinSet<()>>,
     /// Held for as long as the node lives: one node a data folder.
@@ -68,7 +79,8 @@ impl Node {
     /// [`CallError::UnknownService`], [`CallError::UnknownMethod`], or [`CallError::Arguments`]
     /// when the body is too large to price.
     pub fn terms(&self, service: &str, method: &str, body_bytes: u64) -> Result<Terms, CallError> {
-        let price = self.loaded(service)?.price(method, body_bytes)?;
+        let loaded = self.loaded(service)?;
+        let price = loaded.price(method, body_bytes)?;
         let ceiling = rialto_channels::price::advertised(price, self.config().payments.headroom)
             .map_err(|error| unavailable("the price", error))?;
         let deposit_min = self.config().payments.deposit_min.max(ceiling);
@@ -76,7 +88,11 @@ impl Node {
             price,
             ceiling,
             deposit_min,
-            payee: self.0.payee.clone(),
+            payee: PayeeTerms {
+                receiver: loaded.receiver,
+                ..self.0.payee.clone()
+            },
+            royalty: loaded.view.manifest.royalty().copied(),
         })
     }
 
@@ -100,19 +116,29 @@ impl Node {
     ///
     /// # Errors
     /// [`CallError::Unavailable`] when the ledger cannot be read.
-    pub fn receipt(&self, id: B256) -> Result<Option<SignedReceipt>, CallError> {
-        self.0
-            .ledger
-            .receipt(&id)
-            .map_err(|error| unavailable("the ledger", error))
+    pub async fn receipt(&self, id: B256) -> Result<Option<SignedReceipt>, CallError> {
+        self.ledger().receipt(&id).await.map_err(unrecorded)
     }
 
-    /// A channel as its payer may see it.
+    /// A channel as its payer may see it; in a fleet, whichever replica serves it.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] when the ledger cannot be read.
+    pub async fn find_channel(&self, id: ChannelId) -> Result<Option<ChannelView>, CallError> {
+        if let Some(shared) = self.ledger().shared() {
+            if let Some(state) = shared.shared_state(&id).await.map_err(unrecorded)? {
+                self.book().adopt(state).map_err(unrecorded)?;
+            }
+        }
+        Ok(self.channel(id))
+    }
+
+    /// A channel as its payer may see it; in a fleet, as this replica last saw it.
     pub fn channel(&self, id: ChannelId) -> Option<ChannelView> {
         self.0.book.get(id).map(|slot| slot.view())
     }
 
-    /// All channels.
+    /// All channels; in a fleet, those that this replica has seen.
     pub fn channels(&self) -> Vec<ChannelView> {
         self.0.book.all().iter().map(|slot| slot.view()).collect()
     }
@@ -169,6 +195,7 @@ impl Node {
         let mut tasks = self.0.tasks.lock().await;
         while tasks.join_next().await.is_some() {}
         drop(tasks);
+        self.0.ledger.close().await;
         self.0.chain.shutdown().await;
     }
 
@@ -243,7 +270,7 @@ impl Node {
         &self.0.book
     }
 
-    pub(crate) fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Money {
         &self.0.ledger
     }
 
@@ -259,8 +286,20 @@ impl Node {
         &self.0.key
     }
 
-    pub(crate) fn collecting(&self) -> &tokio::sync::Mutex<()> {
+    pub(crate) fn collecting(&self) -> &tokio::sync::Mutex<Waiting> {
         &self.0.collecting
+    }
+
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.0.pending
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.0.watch
+    }
+
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.0.failures
     }
 
     pub(crate) fn now(&self) -> ChainTime {

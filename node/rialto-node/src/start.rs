@@ -10,7 +10,7 @@ use rialto_chain::contracts;
 use rialto_channels::SettlementDomain;
 use rialto_channels::payee::{RestoreError, Terms};
 use rialto_host::Host;
-use rialto_ledger::Ledger;
+use rialto_ledger::{Ledger, Provider, SharedLedger};
 use rialto_tensor::{Engine, TractEngine};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -21,10 +21,16 @@ use crate::book::Book;
 use crate::catalog::{Catalog, CatalogError, Site};
 use crate::chain_setup::{self, Chain, ChainStartError};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{ChainChoice, Config, ConfigError, LedgerChoice};
+use crate::facilitator::Policy;
+use crate::facilitator::foreign::Foreign;
+use crate::money::Money;
+use crate::failures::Failures;
 use crate::node::Inner;
+use crate::pending::{Pending, PendingError};
 use crate::progress::Progress;
 use crate::turns::Turns;
+use crate::watch::Watch;
 
 impl Node {
     /// Starts a node with everything that `config` names.
@@ -37,6 +43,9 @@ impl Node {
         progress.say("starting the chain");
         let (chain, key, receiver) = Chain::start(&config).await?;
         let payee = payee_terms(&config, chain.chain_id(), receiver, key.address())?;
+        if payee.deposits.permit2 {
+            chain.check_permit2().await?;
+        }
         let host = Host::new(host_config(&config)).map_err(StartError::Host)?;
         let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
@@ -52,12 +61,16 @@ impl Node {
             progress,
         };
         let catalog = Catalog::load(&config.services_dir, &site).await?;
-        let (ledger, book) = open_money(&config, &payee)?;
+        let (ledger, book) = open_money(&config, &payee).await?;
+        let book = book.with_receivers(catalog.splitters().into_keys());
         let info = chain_info(&chain, &payee);
         // Calls that run and calls that wait for a place; each may hold one place in the ledger's queue.
         let calls_max = usize::try_from(config.sandbox.calls_max)
             .unwrap_or(usize::MAX >> 4)
             .saturating_add(CALLS_WAITING_MAX);
+        let is_dev = matches!(config.chain, ChainChoice::Dev { .. });
+        let foreign = config.payments.facilitator_url.as_deref().map(Foreign::new);
+        let foreign = foreign.transpose().map_err(StartError::Facilitator)?;
         let clock = Clock::default();
         clock.observe(
             chain
@@ -79,6 +92,11 @@ impl Node {
             permits: Arc::new(Semaphore::new(calls_max)),
             newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
             collecting: tokio::sync::Mutex::default(),
+            pending: Pending::open(config.data_dir.join("pending"))?,
+            watch: Watch::new(config.risk.blind_after, config.risk.blind_max),
+            failures: Failures::new(config.risk.failures_max, config.risk.failures_window),
+            facilitator: Policy::new(config.facilitator.clone(), is_dev),
+            foreign,
             stop: watch::Sender::new(false),
             tasks: tokio::sync::Mutex::new(JoinSet::new()),
             config,
@@ -97,6 +115,7 @@ impl Node {
         let mut tasks = self.0.tasks.lock().await;
         tasks.spawn(self.clone().watch_forever(next_block));
         tasks.spawn(self.clone().collect_forever());
+        tasks.spawn(self.clone().resolve_forever());
         Ok(())
     }
 }
@@ -131,11 +150,7 @@ fn host_config(config: &Config) -> rialto_host::Config {
     }
 }
 
-fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Ledger, Book), StartError> {
-    let ledger = Ledger::open(
-        &config.data_dir.join("ledger"),
-        rialto_ledger::Config::default(),
-    )?;
+async fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Money, Book), StartError> {
     let domain = SettlementDomain {
         chain_id: payee.chain_id,
         contract: payee.settlement,
@@ -147,8 +162,26 @@ fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Ledger, Book), Sta
         withdraw_delay: payee.withdraw_delay,
         in_flight_max: usize::try_from(config.payments.headroom).unwrap_or(1),
     };
-    let book = Book::restore(domain, terms, ledger.channels()?)?;
-    Ok((ledger, book))
+    match &config.ledger {
+        LedgerChoice::Embedded => {
+            let ledger = Ledger::open(
+                &config.data_dir.join("ledger"),
+                rialto_ledger::Config::default(),
+            )?;
+            let book = Book::restore(domain, terms, ledger.channels()?)?;
+            Ok((Money::Own(ledger), book))
+        }
+        LedgerChoice::Shared(shared) => {
+            let provider = Provider {
+                domain,
+                host: payee.receiver_authorizer,
+            };
+            let ledger = SharedLedger::open(shared.to_config(), &provider).await?;
+            // Channels are copied as they are used: the others are other replicas' matter.
+            let book = Book::restore(domain, terms, Vec::new())?;
+            Ok((Money::Shared(ledger), book))
+        }
+    }
 }
 
 fn payee_terms(
@@ -165,6 +198,8 @@ fn payee_terms(
         token_name: name.to_owned(),
         token_version: version.to_owned(),
         receiver,
+        provider: receiver,
+        deposits: config.payments.deposits,
         receiver_authorizer: host,
         withdraw_delay: config.payments.withdraw_delay,
         timeout_seconds: 3_600,
@@ -212,6 +247,9 @@ pub enum StartError {
     /// The chain.
     #[error(transparent)]
     Chain(#[from] ChainStartError),
+    /// The facilitator's HTTP client.
+    #[error("no HTTP client for the facilitator can be made")]
+    Facilitator(#[source] reqwest::Error),
     /// The WebAssembly host.
     #[error("the host cannot start")]
     Host(#[source] rialto_host::HostError),
@@ -221,9 +259,15 @@ pub enum StartError {
     /// The services.
     #[error(transparent)]
     Services(#[from] CatalogError),
+    /// What an earlier process left on the chain cannot be read.
+    #[error("what was begun on the chain cannot be looked up")]
+    Pending(#[from] PendingError),
     /// The ledger cannot be opened.
     #[error("the ledger cannot be opened")]
     Ledger(#[from] rialto_ledger::OpenError),
+    /// The shared ledger cannot be opened.
+    #[error(transparent)]
+    SharedLedger(#[from] rialto_ledger::SharedOpenError),
     /// The ledger cannot be read.
     #[error("the ledger cannot be read")]
     LedgerRead(#[from] rialto_ledger::ReadError),
