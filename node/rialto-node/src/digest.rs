@@ -20,30 +20,10 @@ pub(crate) fn request(service: &str, method: &str, body_digest: &[u8; 32]) -> B2
 }
 
 /// The key under which a payment by voucher is executed once (M5).
-///
-/// The payer's own payment id where it gave one, scoped to its channel. Otherwise the voucher
-/// together with the request: clients without payment ids reuse one voucher for calls that overlap,
-/// so the voucher alone would not tell two calls apart.
 pub(crate) fn payment_key(payment: &ChannelPayment, request: &B256) -> [u8; 32] {
-    let channel = payment.channel.0;
-    match &payment.payment_id {
-        Some(id) => {
-            keccak256([b"rialto payment id v1\0", channel.as_slice(), id.as_bytes()].concat()).0
-        }
-        None => {
-            let ceiling = payment.voucher.voucher.ceiling.get().to_be_bytes();
-            keccak256(
-                [
-                    b"rialto voucher use v1\0",
-                    channel.as_slice(),
-                    &ceiling,
-                    request.as_slice(),
-                ]
-                .concat(),
-            )
-            .0
-        }
-    }
+    let ceiling = payment.voucher.voucher.ceiling;
+    let id = payment.payment_id.as_deref();
+    rialto_channels::payee::payment_key(payment.channel, ceiling, id, request)
 }
 
 /// The key of a payment by one transfer: the chain accepts its nonce once, and so do we.
@@ -58,4 +38,24 @@ pub(crate) fn exact_key(payment: &ExactPayment) -> [u8; 32] {
         .concat(),
     )
     .0
+}
+
+/// The key under which a payment by one transfer is executed once (M5): the payer's own payment id
+/// where it gave one, scoped to the payer; otherwise the transfer itself.
+pub(crate) fn exact_payment_key(payment: &ExactPayment) -> [u8; 32] {
+    let payer = payment.authorization.from;
+    match &payment.payment_id {
+        Some(id) => {
+            keccak256(
+                [
+                    b"rialto exact payment id v1\0",
+                    payer.as_slice(),
+                    id.as_bytes(),
+                ]
+                .concat(),
+            )
+            .0
+        }
+        None => exact_key(payment),
+    }
 }
