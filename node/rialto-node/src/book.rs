@@ -2,13 +2,16 @@
 //!
 //! Whether a voucher is good is decided by `rialto-channels`; this module only finds the channel.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rialto_channels::payee::{ChannelSnapshot, PayeeChannel, RestoreError, Terms};
-use rialto_channels::{ChannelConfig, ChannelId, OnChainView, SettlementDomain};
+use rialto_channels::payee::{
+    ChannelSnapshot, PayeeChannel, PayerExposure, RestoreError, SharedState, Terms,
+};
+use rialto_channels::{Address, ChannelConfig, ChannelId, OnChainView, SettlementDomain};
 
 use crate::api::{ChannelView, PaymentError};
+use crate::exposure::{Locked, PayerSum, PayerSums};
 use crate::reject::refused;
 
 /// Every channel by its id. Bounded by deposits: a channel enters only with money on the chain.
@@ -16,7 +19,10 @@ use crate::reject::refused;
 pub(crate) struct Book {
     domain: SettlementDomain,
     terms: Terms,
+    /// Who may be paid: the provider, and the splitters of services with a royalty.
+    receivers: BTreeSet<Address>,
     channels: RwLock<HashMap<ChannelId, Arc<Slot>>>,
+    payers: PayerSums,
 }
 
 /// One channel.
@@ -25,6 +31,7 @@ pub(crate) struct Slot {
     /// Its id.
     pub(crate) id: ChannelId,
     channel: Mutex<PayeeChannel>,
+    payer: Arc<PayerSum>,
     /// Held while a deposit, refund or claim of this channel is with the chain, so that they do
     /// not overtake each other.
     pub(crate) on_chain: tokio::sync::Mutex<()>,
@@ -41,16 +48,42 @@ impl Book {
         snapshots: Vec<ChannelSnapshot>,
     ) -> Result<Self, RestoreError> {
         let mut channels = HashMap::with_capacity(snapshots.len());
+        let payers = PayerSums::default();
         for snapshot in snapshots {
             let id = snapshot.id;
             let channel = PayeeChannel::restore(snapshot, &domain, terms.in_flight_max)?;
-            channels.insert(id, Slot::new(id, channel));
+            channels.insert(id, Slot::new(id, channel, &payers));
         }
         Ok(Self {
             domain,
             terms,
+            receivers: BTreeSet::from([terms.receiver]),
             channels: RwLock::new(channels),
+            payers,
         })
+    }
+
+    /// Takes channels that pay these receivers too.
+    pub(crate) fn with_receivers(mut self, receivers: impl IntoIterator<Item = Address>) -> Self {
+        self.receivers.extend(receivers);
+        self
+    }
+
+    /// Everyone whom the node's channels pay or paid, each once.
+    pub(crate) fn receivers(&self) -> BTreeSet<Address> {
+        let of_channels = self.all();
+        let of_channels = of_channels.iter();
+        let of_channels = of_channels.map(|slot| slot.lock().state().config.receiver);
+        self.receivers.iter().copied().chain(of_channels).collect()
+    }
+
+    /// What is demanded of a channel that pays `receiver`.
+    fn terms_for(&self, receiver: Address) -> Terms {
+        let known = self.receivers.contains(&receiver);
+        Terms {
+            receiver: if known { receiver } else { self.terms.receiver },
+            ..self.terms
+        }
     }
 
     /// The EIP-712 domain of the settlement contract.
@@ -70,7 +103,8 @@ impl Book {
         if config.id(&self.domain) != claimed {
             return Err(refused(&rialto_channels::payee::Reject::WrongChannel));
         }
-        self.terms.check(config).map_err(|reject| refused(&reject))
+        let terms = self.terms_for(config.receiver);
+        terms.check(config).map_err(|reject| refused(&reject))
     }
 
     /// The channel, if it is known.
@@ -80,6 +114,35 @@ impl Book {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .cloned()
+    }
+
+    /// Takes a channel as the shared ledger shows it, over what was known of it here.
+    ///
+    /// # Errors
+    /// [`RestoreError`] when the state contradicts itself.
+    pub(crate) fn adopt(&self, state: SharedState) -> Result<Arc<Slot>, RestoreError> {
+        let channel = PayeeChannel::resume(state, self.terms.in_flight_max)?;
+        let id = channel.state().id;
+        let mut channels = self
+            .channels
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let slot = match channels.get(&id) {
+            Some(slot) => Arc::clone(slot),
+            None => {
+                let slot = Slot::new(id, channel, &self.payers);
+                channels.insert(id, Arc::clone(&slot));
+                return Ok(slot);
+            }
+        };
+        drop(channels);
+        slot.adopt(channel);
+        Ok(slot)
+    }
+
+    /// Most calls in flight on one channel.
+    pub(crate) fn in_flight_max(&self) -> usize {
+        self.terms.in_flight_max
     }
 
     /// All channels, in no particular order.
@@ -101,7 +164,8 @@ impl Book {
         config: ChannelConfig,
         view: &OnChainView,
     ) -> Result<Arc<Slot>, PaymentError> {
-        let channel = PayeeChannel::new(&self.terms, &self.domain, config, view)
+        let terms = self.terms_for(config.receiver);
+        let channel = PayeeChannel::new(&terms, &self.domain, config, view)
             .map_err(|reject| refused(&reject))?;
         let id = channel.state().id;
         let mut channels = self
@@ -109,7 +173,9 @@ impl Book {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(
-            channels.entry(id).or_insert_with(|| Slot::new(id, channel)),
+            channels
+                .entry(id)
+                .or_insert_with(|| Slot::new(id, channel, &self.payers)),
         ))
     }
 }
@@ -128,22 +194,41 @@ impl Book {
         let state = slot.lock().snapshot();
         if alone && state.balance.is_zero() && state.version == ENTERED_VERSION {
             channels.remove(&slot.id);
+            self.payers.forget(state.config.payer, &slot.payer);
         }
     }
 }
 
 impl Slot {
-    fn new(id: ChannelId, channel: PayeeChannel) -> Arc<Self> {
+    fn new(id: ChannelId, channel: PayeeChannel, payers: &PayerSums) -> Arc<Self> {
+        let payer = payers.of(channel.state().config.payer);
+        payer.enters(channel.exposure());
         Arc::new(Self {
             id,
             channel: Mutex::new(channel),
+            payer,
             on_chain: tokio::sync::Mutex::default(),
         })
     }
 
     /// The channel, locked. Never hold it across an await.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, PayeeChannel> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked::new(channel, &self.payer)
+    }
+
+    /// What this channel's payer has at stake over all its channels, as known here.
+    pub(crate) fn payer_exposure(&self) -> PayerExposure {
+        *self.payer.lock()
+    }
+
+    /// Takes a newer copy of the channel; an older one, that was overtaken on its way, is dropped.
+    pub(crate) fn adopt(&self, newer: PayeeChannel) {
+        let mut channel = self.lock();
+        let age = |channel: &PayeeChannel| (channel.state().version, channel.state().synced_at);
+        if age(&newer) >= age(&channel) {
+            *channel = newer;
+        }
     }
 
     /// The channel as its payer may see it.
@@ -175,7 +260,7 @@ const ENTERED_VERSION: u64 = 1;
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Address, B256, U256};
+    use alloy_primitives::{B256, U256};
     use rialto_channels::{Amount, ChainTime};
 
     use super::*;

@@ -7,16 +7,20 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use rialto_artifacts::Store;
-use rialto_channels::Amount;
+use rialto_channels::payee::Reject;
+use rialto_channels::receipt::Usage;
+use rialto_channels::royalty::Royalty;
+use rialto_channels::{Amount, ChannelConfig};
 use rialto_host::{Host, LoadError};
 use rialto_registry::{Digest, Manifest, MethodName};
 use rialto_tensor::Engine;
 
-use crate::api::{CallError, ServiceView};
+use crate::api::{CallError, PaymentError, ServiceView};
 use crate::config::Sandbox;
 use crate::manifest::{ManifestFileError, read_manifest, service_spec};
 use crate::models::{self, ModelLoadError, ServiceModels};
 use crate::progress::Progress;
+use crate::reject::refused;
 
 /// A service that can be called.
 #[derive(Debug)]
@@ -30,12 +34,26 @@ pub(crate) struct Loaded {
     /// Whether equal inputs give equal bits here.
     pub(crate) deterministic: bool,
     pub(crate) provider: Address,
+    /// Who is paid by channels: the provider, or the splitter of its royalty.
+    pub(crate) receiver: Address,
     pub(crate) chain_id: u64,
     pub(crate) token: Address,
 }
 
 impl Loaded {
-    /// The price of a call with a body of `body_bytes`.
+    /// A channel for another service of this node pays other people.
+    ///
+    /// # Errors
+    /// [`PaymentError::Invalid`] with the code of a wrong receiver.
+    pub(crate) fn check_receiver(&self, config: &ChannelConfig) -> Result<(), PaymentError> {
+        if config.receiver == self.receiver {
+            Ok(())
+        } else {
+            Err(refused(&Reject::WrongReceiver))
+        }
+    }
+
+    /// The most that a call with a body of `body_bytes` costs: the ceiling quoted before it.
     ///
     /// # Errors
     /// [`CallError::UnknownMethod`], or [`CallError::Arguments`] when a body is too large to price.
@@ -52,13 +70,23 @@ impl Loaded {
         let Some(price) = self.view.manifest.price(&wanted) else {
             return Ok(Amount::ZERO);
         };
-        price.quote(body_bytes).map_err(|_| {
-            let bytes_max = self.view.manifest.limits().input_bytes_max;
+        let limits = self.view.manifest.limits();
+        price.ceiling(body_bytes, &limits.bounds()).map_err(|_| {
+            let bytes_max = limits.input_bytes_max;
             CallError::Arguments(rialto_host::ArgumentError::TooLarge {
                 bytes: body_bytes,
                 bytes_max,
             })
         })
+    }
+
+    /// The charge for a call that used so much, by the meter and at most the quoted ceiling.
+    pub(crate) fn charge(&self, method: &str, usage: &Usage, ceiling: Amount) -> Amount {
+        let name: Result<MethodName, _> = method.replace('_', "-").parse();
+        let price = name
+            .ok()
+            .and_then(|name| self.view.manifest.price(&name).copied());
+        price.map_or(Amount::ZERO, |price| price.charge(usage, ceiling))
     }
 
     fn has(&self, method: &MethodName) -> bool {
@@ -137,6 +165,15 @@ impl Catalog {
         self.services.get(name)
     }
 
+    /// The splitters that services with a royalty are paid through, each once.
+    pub(crate) fn splitters(&self) -> BTreeMap<Address, Royalty> {
+        let shared = |loaded: &&Arc<Loaded>| loaded.receiver != loaded.provider;
+        let services = self.all().filter(shared);
+        services
+            .filter_map(|loaded| Some((loaded.receiver, *loaded.view.manifest.royalty()?)))
+            .collect()
+    }
+
     /// All services by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Loaded>> {
         self.services.values()
@@ -188,6 +225,8 @@ async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError
         .iter()
         .map(|model| B256::from(model.digest))
         .collect();
+    let royalty = manifest.royalty();
+    let receiver = royalty.map_or(site.provider, |royalty| royalty.receiver(site.provider));
     Ok(Loaded {
         view: ServiceView {
             interface: Arc::new(service.interface().clone()),
@@ -198,6 +237,7 @@ async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError
         models: digests,
         engine,
         deterministic,
+        receiver,
         provider: site.provider,
         chain_id: site.chain_id,
         token: site.token,

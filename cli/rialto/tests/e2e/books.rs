@@ -59,6 +59,18 @@ pub(crate) async fn earned(mesh: &Mesh) -> Result<(u128, u128)> {
     Ok((answer[0], answer[1]))
 }
 
+/// What an account holds of the token.
+pub(crate) async fn held(mesh: &Mesh, account: &str) -> Result<u128> {
+    let token = mesh.text("/addresses/token");
+    Ok(words(mesh, token, BALANCE_OF, &[account]).await?[0])
+}
+
+/// How many EIP-2612 permits of an account the token has seen.
+pub(crate) async fn permits(mesh: &Mesh, owner: &str) -> Result<u128> {
+    let token = mesh.text("/addresses/token");
+    Ok(words(mesh, token, NONCES, &[owner]).await?[0])
+}
+
 /// The number of the newest block.
 pub(crate) async fn height(mesh: &Mesh) -> Result<u128> {
     number(&fixture::rpc(mesh, "eth_blockNumber", json!([])).await?)
@@ -106,6 +118,8 @@ fn number(hex: &Value) -> Result<u128> {
 // The first four bytes of the signatures' keccak-256.
 /// `balanceOf(address)`
 const BALANCE_OF: &str = "0x70a08231";
+/// `nonces(address)`
+const NONCES: &str = "0x7ecebe00";
 /// `totalSupply()`
 const TOTAL_SUPPLY: &str = "0x18160ddd";
 /// `channels(bytes32)`

@@ -122,6 +122,59 @@ async fn npm_client_pays_exact_and_the_conformance_suite_passes() -> Result<()> 
     mesh.stop()
 }
 
+/// A wallet that never approved anything and has sent nothing: each deposit takes a Permit2 signature
+/// and an EIP-2612 permit, which the host sends. The service pays a royalty besides.
+#[tokio::test]
+async fn npm_client_deposits_by_permit2_and_a_royalty_is_paid() -> Result<()> {
+    let installed = Installed::new(&[SERVICE], &format!("{COLLECT_LATER}{BY_PERMIT2}"))?;
+    installed.append(SERVICE, ROYALTY)?;
+    let mesh = installed.start(&[])?;
+    let steps = json!([
+        { "calls": 1, "at_once": 1, "first": 0 },
+        { "calls": 20, "at_once": 4, "first": 1 },
+        { "refund": "all" },
+        { "calls": 1, "at_once": 1, "first": 50 },
+    ]);
+    let (key, channel) = (mesh.test_key(2), &["batch-settlement"]);
+    let paid = Client::Npm
+        .pay_by(&mesh, key, channel, Some("permit2"), &steps)
+        .await?;
+    ensure!(paid.calls.len() == 22, "{} answers", paid.calls.len());
+    ensure!(paid.deposits >= 2, "{paid:?}");
+    ensure!(paid.refunded > 0, "{paid:?}");
+    let payer = paid.payer.as_str();
+    let sent = fixture::rpc(&mesh, "eth_getTransactionCount", json!([payer, "latest"])).await?;
+    ensure!(sent == "0x0", "the payer sent {sent} transactions");
+    let permits = books::permits(&mesh, payer).await?;
+    ensure!(
+        permits >= u128::from(paid.deposits),
+        "{permits} permits for {} deposits",
+        paid.deposits
+    );
+
+    let price: u128 = paid.calls.iter().map(|call| call.charged).sum();
+    ensure!(paid.charged == price, "{paid:?}");
+    mesh.stop()?;
+    installed.configure(&format!("{COLLECT_NOW}{BY_PERMIT2}"))?;
+    let mesh = installed.start(&[])?;
+    // 7.77% of all that was charged, rounded down, and the rest; more than one settlement of it.
+    let publisher = price * 777 / 10_000;
+    fixture::until("publisher and provider are paid", || async {
+        let earned = |account| books::held(&mesh, account);
+        let provider = mesh.text("/addresses/receiver");
+        Ok(earned(PUBLISHER).await? == DEV_TOKENS + publisher
+            && earned(provider).await? == DEV_TOKENS + price - publisher)
+    })
+    .await?;
+    mesh.stop()
+}
+
+/// A development account that plays no other part in a mesh.
+const PUBLISHER: &str = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65";
+const ROYALTY: &str =
+    "\n[royalty]\naccount = \"0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65\"\nshare = \"7.77%\"\n";
+const BY_PERMIT2: &str = "deposit_methods = [\"eip3009\", \"permit2\"]\n";
+
 /// Whose client.
 #[derive(Debug, Clone, Copy)]
 enum Client {
@@ -132,6 +185,18 @@ enum Client {
 impl Client {
     /// Runs the client's script, which starts without any state.
     async fn pay(self, mesh: &Mesh, key: &str, schemes: &[&str], steps: &Value) -> Result<Paid> {
+        self.pay_by(mesh, key, schemes, None, steps).await
+    }
+
+    /// The same, taking only offers with this method of deposits.
+    async fn pay_by(
+        self,
+        mesh: &Mesh,
+        key: &str,
+        schemes: &[&str],
+        deposit_method: Option<&str>,
+        steps: &Value,
+    ) -> Result<Paid> {
         let mut command = match self {
             Self::Npm => {
                 let mut command = Command::new(path_from_env("RIALTO_NODE")?);
@@ -150,6 +215,7 @@ impl Client {
             "chain_id": mesh.ready()["chain_id"],
             "key": key,
             "schemes": schemes,
+            "deposit_method": deposit_method,
             "steps": steps,
         });
         let seen = run(command.arg(plan.to_string())).await?.json()?;
