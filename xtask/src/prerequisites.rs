@@ -20,7 +20,7 @@ pub(crate) struct Prerequisite {
 pub(crate) const BUILD: &[Prerequisite] = &[C_COMPILER, PYTHON_PIP];
 
 /// Needed to check everything.
-pub(crate) const TEST: &[Prerequisite] = &[C_COMPILER, PYTHON_PIP, NODE_NPM];
+pub(crate) const TEST: &[Prerequisite] = &[C_COMPILER, PYTHON_PIP, NODE_NPM, POSTGRESQL];
 
 /// Names everything that is missing at once, with the command that installs it.
 ///
@@ -40,6 +40,35 @@ pub(crate) fn check(needed: &[Prerequisite]) -> Result<()> {
         return Ok(());
     }
     bail!("{}", advice(&missing))
+}
+
+/// Installs PostgreSQL where it is missing and this machine lets us: a clean machine with Debian's
+/// package manager, as root. Elsewhere [`check`] says what to do.
+///
+/// # Errors
+/// The package manager fails.
+pub(crate) fn install_postgresql() -> Result<()> {
+    let may = process::find("apt-get").is_some() && is_root();
+    if has_postgresql() || !may {
+        return Ok(());
+    }
+    progress::say("   PostgreSQL is missing: installing it with apt-get");
+    let quiet = |arguments: &[&str]| {
+        process::run(
+            Command::new("apt-get")
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    };
+    // A fresh image has no list of packages yet.
+    quiet(&["update", "-q"])?;
+    quiet(&[
+        "install",
+        "-y",
+        "-q",
+        "--no-install-recommends",
+        POSTGRESQL.debian,
+    ])
 }
 
 /// Says what to install and how.
@@ -71,6 +100,21 @@ fn has_npm() -> bool {
         .all(|name| process::succeeds(Command::new(name).arg("--version")))
 }
 
+/// The server's own programs: Debian keeps them out of the path, a folder for each version.
+fn has_postgresql() -> bool {
+    let packaged = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|version| version.path().join("bin/initdb").is_file());
+    packaged || process::find("initdb").is_some()
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
 /// The Python that tasks start.
 pub(crate) const PYTHON: &str = "python3";
 
@@ -93,6 +137,13 @@ const NODE_NPM: Prerequisite = Prerequisite {
     why: "compiles the contracts, runs foreign clients",
     debian: "nodejs npm",
     present: has_npm,
+};
+
+const POSTGRESQL: Prerequisite = Prerequisite {
+    name: "PostgreSQL",
+    why: "a ledger that replicas share, tested on a server of its own",
+    debian: "postgresql",
+    present: has_postgresql,
 };
 
 #[cfg(test)]

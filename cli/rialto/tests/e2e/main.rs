@@ -4,7 +4,6 @@ mod books;
 mod clients;
 mod crash;
 mod fixture;
-mod fleet;
 mod hostile;
 mod installed;
 mod journeys;
