@@ -76,6 +76,11 @@ impl Models for Recording {
             None => Err(ModelError::Unknown(name.to_owned())),
         }
     }
+
+    fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
+        let model = self.models.get(name)?;
+        Some(Arc::clone(model) as Arc<dyn Model>)
+    }
 }
 
 #[derive(Debug)]

@@ -17,6 +17,13 @@ pub trait Models: Send + Sync + 'static {
     /// # Errors
     /// [`ModelError`] with a text for the service's author.
     fn open(&self, name: &str) -> Result<Arc<dyn Model>, ModelError>;
+
+    /// A model that can be had at once, without blocking; none sends the host to [`Models::open`] on
+    /// another thread, which costs more than a small model's run.
+    fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
+        let _ = name;
+        None
+    }
 }
 
 /// A loaded model, shared by all instances.

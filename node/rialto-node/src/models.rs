@@ -70,6 +70,10 @@ impl Models for ServiceModels {
             .cloned()
             .ok_or_else(|| ModelError::Unknown(name.to_owned()))
     }
+
+    fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
+        self.models.get(name).cloned()
+    }
 }
 
 /// Fetches one model into the store, unless it is there.

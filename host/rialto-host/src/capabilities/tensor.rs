@@ -114,6 +114,9 @@ impl models::HostModel for CallState {
                 "the manifest grants no model `{name}`"
             ))));
         }
+        if let Some(model) = self.shared.models.loaded(&name) {
+            return Ok(Ok(self.push(HostModel(model))?));
+        }
         let models = Arc::clone(&self.shared.models);
         match self.on_pool(move || models.open(&name)).await {
             Ok(model) => Ok(Ok(self.push(HostModel(model))?)),
