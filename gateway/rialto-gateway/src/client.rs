@@ -304,5 +304,8 @@ impl PayingClient {
 
 /// The settlement contract on a chain: it has one address everywhere.
 fn settlement(chain_id: u64) -> SettlementDomain {
-    SettlementDomain { chain_id, contract: SETTLEMENT }
+    SettlementDomain {
+        chain_id,
+        contract: SETTLEMENT,
+    }
 }

@@ -3,9 +3,11 @@
 use alloy_primitives::{Address, address};
 use rialto_channels::Amount;
 use rialto_node::{PayeeTerms, Terms};
+#[cfg(test)]
 use serde_json::Value;
 
 /// A captured exchange of the published TypeScript client; see the file's `about`.
+#[cfg(test)]
 pub(crate) fn captured() -> Value {
     serde_json::from_str(include_str!("../tests/fixtures/deposit.json")).unwrap()
 }

@@ -18,8 +18,8 @@ mod deposits;
 mod digest;
 mod exact;
 mod exposure;
-mod failures;
 mod facilitator;
+mod failures;
 mod fleet;
 pub mod keys;
 mod manifest;
@@ -41,24 +41,24 @@ mod watch;
 pub use accounts::{Accounts, AccountsError, ChannelAccount, Moved, ProviderAccount};
 pub use api::{
     AnyConsent, CallError, CallOutcome, CallRequest, ChainInfo, ChannelPayment, ChannelView,
-    Collected, Deposit, DepositAuthorization, DepositMethods, ExactPayment, Permit2Authorization,
-    Released, TokenPermit, PayeeTerms, Payment, PaymentError, RefundOutcome, RefundRequest,
-    ServiceView, Terms,
+    Collected, Deposit, DepositAuthorization, DepositMethods, ExactPayment, PayeeTerms, Payment,
+    PaymentError, Permit2Authorization, RefundOutcome, RefundRequest, Released, ServiceView, Terms,
+    TokenPermit,
 };
 pub use catalog::{CatalogError, FetchAllError, ServiceError, fetch_artifacts};
 pub use chain_setup::ChainStartError;
+pub use config::{ChainChoice, Config, ConfigError, LedgerChoice};
 pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
 };
-pub use config::{ChainChoice, Config, ConfigError, LedgerChoice};
 pub use manifest::{ManifestFileError, read_manifest};
 pub use models::ModelLoadError;
 pub use node::Node;
 pub use pending::PendingError;
 pub use progress::{Progress, Step};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
-pub use rialto_ledger::{Audited, Finding};
 pub use rialto_host::{
     ArgumentError, Arguments, CallError as ServiceCallError, Interface, Method, Param, Part,
 };
+pub use rialto_ledger::{Audited, Finding};
 pub use start::StartError;

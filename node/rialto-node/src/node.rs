@@ -19,10 +19,10 @@ use crate::chain_setup::Chain;
 use crate::clock::Clock;
 use crate::collect::Waiting;
 use crate::config::Config;
-use crate::failures::Failures;
-use crate::money::{Money, unrecorded};
 use crate::facilitator::Policy;
 use crate::facilitator::foreign::Foreign;
+use crate::failures::Failures;
+use crate::money::{Money, unrecorded};
 use crate::pending::Pending;
 use crate::reject::unavailable;
 use crate::turns::Turns;
@@ -125,10 +125,10 @@ impl Node {
     /// # Errors
     /// [`CallError::Unavailable`] when the ledger cannot be read.
     pub async fn find_channel(&self, id: ChannelId) -> Result<Option<ChannelView>, CallError> {
-        if let Some(shared) = self.ledger().shared() {
-            if let Some(state) = shared.shared_state(&id).await.map_err(unrecorded)? {
-                self.book().adopt(state).map_err(unrecorded)?;
-            }
+        if let Some(shared) = self.ledger().shared()
+            && let Some(state) = shared.shared_state(&id).await.map_err(unrecorded)?
+        {
+            self.book().adopt(state).map_err(unrecorded)?;
         }
         Ok(self.channel(id))
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use rialto_chain::client::{Fate, Outcome, Sent};
 use rialto_channels::payee::Refund;
 use rialto_channels::{Amount, ChannelId, TransferAuthorization};

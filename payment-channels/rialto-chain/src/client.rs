@@ -18,8 +18,8 @@ pub(crate) mod fuzzing;
 mod kept;
 mod permit2;
 mod read;
-mod royalty;
 mod relay;
+mod royalty;
 mod send;
 mod trail;
 mod transfer;
@@ -47,13 +47,11 @@ pub use events::{ChannelEvent, Event};
 pub use follow::Followed;
 pub use kept::{Fate, KeepError, KeepSent, Outcome, Sent};
 pub use read::Sight;
+pub use relay::{SignedClaims, SignedRefund};
 pub use royalty::Released;
 pub use trail::{BlockRef, Trail};
-pub use relay::{SignedClaims, SignedRefund};
 pub use transfer::TransferFate;
-pub use types::{
-    Claimed, Deposited, DroppedRow, Refunded, Settled, Withdrawn,
-};
+pub use types::{Claimed, Deposited, DroppedRow, Refunded, Settled, Withdrawn};
 
 use crate::contracts::Addresses;
 use endpoints::{Endpoints, OtherChain, other_chain};
@@ -263,7 +261,11 @@ async fn vouched(endpoints: &Endpoints) -> Result<(), ConnectError> {
                     return Err(ConnectError::WrongChain { expected, found });
                 }
                 let words = error::describe(&error);
-                tracing::warn!(endpoint = index, error = words, "a chain RPC endpoint is away");
+                tracing::warn!(
+                    endpoint = index,
+                    error = words,
+                    "a chain RPC endpoint is away"
+                );
                 failure = Some(error);
             }
         }

@@ -120,7 +120,11 @@ mod tests {
         let id = ChannelId(B256::repeat_byte(0xab));
         assert_eq!(id.to_string().parse(), Ok(id));
         let check = |text: String| {
-            assert_eq!(text.parse::<ChannelId>(), Err(ParseChannelIdError), "{text}");
+            assert_eq!(
+                text.parse::<ChannelId>(),
+                Err(ParseChannelIdError),
+                "{text}"
+            );
         };
         check(format!("0x{id}"));
         check("ab".repeat(32));

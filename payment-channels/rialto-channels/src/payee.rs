@@ -13,8 +13,8 @@ mod error;
 mod exposure;
 mod payment_key;
 mod reject;
+mod resume;
 mod settle;
-mod shared;
 mod snapshot;
 mod terms;
 #[cfg(test)]
@@ -29,7 +29,7 @@ pub use error::{ChargeError, RestoreError};
 pub use exposure::{ExposureLimits, PayerExposure};
 pub use payment_key::payment_key;
 pub use reject::{Reject, WireCode};
-pub use shared::SharedState;
+pub use resume::SharedState;
 pub use snapshot::ChannelSnapshot;
 pub use terms::Terms;
 

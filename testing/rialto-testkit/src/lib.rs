@@ -3,5 +3,5 @@
 
 pub mod guests;
 pub mod mesh;
-pub mod proxy;
 pub mod postgres;
+pub mod proxy;

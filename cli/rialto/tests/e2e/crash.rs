@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use crate::fixture::{self, Fixture};
 
 const KILLS: usize = 20;
-const CALLERS: usize = 8;
-const PRICE: u128 = 100;
+pub(crate) const CALLERS: usize = 8;
+pub(crate) const PRICE: u128 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_under_load_lose_nothing_and_charge_nothing_twice() -> Result<()> {
@@ -65,7 +65,7 @@ fn client(mesh: &Mesh, dir: &Path) -> Result<PayingClient> {
 }
 
 /// Callers that never give up.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     news: Arc<Notify>,
@@ -73,7 +73,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(client: &PayingClient) -> Self {
+    pub(crate) fn start(client: &PayingClient) -> Self {
         let (stop, answered, news) = (Arc::default(), Arc::default(), Arc::<Notify>::default());
         let callers = (0..CALLERS)
             .map(|caller| {
@@ -91,7 +91,7 @@ impl Load {
     }
 
     /// Waits for so many answers more; the callers' progress is the clock.
-    async fn wait_for_answers(&self, more: usize) {
+    pub(crate) async fn wait_for_answers(&self, more: usize) {
         let goal = self.answered.load(Ordering::SeqCst) + more;
         while self.answered.load(Ordering::SeqCst) < goal
             && self.callers.iter().all(|caller| !caller.is_finished())
@@ -100,7 +100,7 @@ impl Load {
         }
     }
 
-    async fn finish(self) -> Result<Vec<SignedReceipt>> {
+    pub(crate) async fn finish(self) -> Result<Vec<SignedReceipt>> {
         self.stop.store(true, Ordering::SeqCst);
         let mut receipts = Vec::new();
         for caller in self.callers {
@@ -134,7 +134,10 @@ async fn call_until_stopped(
     Ok(receipts)
 }
 
-async fn pay(client: &PayingClient, body: &Body) -> Result<(serde_json::Value, SignedReceipt)> {
+pub(crate) async fn pay(
+    client: &PayingClient,
+    body: &Body,
+) -> Result<(serde_json::Value, SignedReceipt)> {
     let quote = fixture::until_reachable(|| client.quote("hostile", "echo", body)).await?;
     let answer = client.call(&quote, body).await?;
     ensure!(
@@ -190,7 +193,7 @@ async fn check_books(
 
 /// In the order of their sums, every receipt follows the one before: no charge is missing between
 /// two answers and none is counted twice.
-fn check_chain_of_receipts(receipts: &[SignedReceipt]) -> Result<()> {
+pub(crate) fn check_chain_of_receipts(receipts: &[SignedReceipt]) -> Result<()> {
     let mut sorted: Vec<_> = receipts.iter().map(|signed| &signed.receipt).collect();
     sorted.sort_by_key(|receipt| receipt.before);
     ensure!(

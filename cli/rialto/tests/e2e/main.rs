@@ -4,6 +4,7 @@ mod books;
 mod clients;
 mod crash;
 mod fixture;
+mod fleet;
 mod hostile;
 mod installed;
 mod journeys;

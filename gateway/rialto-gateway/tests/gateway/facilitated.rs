@@ -289,6 +289,7 @@ async fn version_1_has_a_facilitator_too() {
     stranger.mesh.end().await;
 }
 
+#[expect(clippy::too_many_lines, reason = "one life, step after step")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_channel_lives_its_whole_life() {
     let stranger = Stranger::new(|_| {}).await;

@@ -1,7 +1,7 @@
 //! What goes into the client's transactions and what comes back.
 
-use alloy::primitives::aliases::U40;
 use alloy::primitives::B256;
+use alloy::primitives::aliases::U40;
 use rialto_channels::{Amount, ChannelConfig, ChannelId, ClaimRow};
 
 use super::{ChainError, Outcome};

@@ -53,7 +53,10 @@ async fn a_channel_lives(chain: Chain) {
     let nothing = host.settle(address(RECEIVER), config.token).await.unwrap();
     assert_eq!((nothing.transaction, nothing.amount.get()), (None, 0));
 
-    let refunded = host.refund(&config, Amount::new(1_000_000), None).await.unwrap();
+    let refunded = host
+        .refund(&config, Amount::new(1_000_000), None)
+        .await
+        .unwrap();
     assert_eq!(refunded.amount, Amount::new(400));
     let view = host.channel(&config).await.unwrap();
     assert_eq!(view.balance, Amount::new(1_100));

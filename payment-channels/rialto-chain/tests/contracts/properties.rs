@@ -113,21 +113,7 @@ impl World {
                 amount,
                 by,
             } => {
-                self.deposits += 1;
-                let (config, payer) = (channel_config(channel), PAYERS[payer_of(channel)]);
-                let call = match by {
-                    By::Erc3009 => {
-                        let consent = Consent::new(amount, self.deposits);
-                        self.chain.deposit_call(&config, payer, &consent)
-                    }
-                    By::Permit2 => {
-                        let consent = Permit2Consent::new(amount, self.deposits);
-                        let none = Bytes::new();
-                        self.chain
-                            .permit2_deposit_call(&config, payer, &consent, none)
-                    }
-                };
-                self.run(op, call, expected).await;
+                self.deposit(op, (channel, amount, by), expected).await;
             }
             Op::Claim { ref rows, how } => {
                 let from = sender(how, rows.first().map_or(0, |r| receiver_of(r.channel)));
@@ -176,6 +162,29 @@ impl World {
             Op::Wait { secs } => self.chain.advance(secs).await,
         }
         self.check_state(op).await;
+    }
+
+    async fn deposit(
+        &mut self,
+        op: &Op,
+        (channel, amount, by): (usize, u128, By),
+        expected: Result<(), Refused>,
+    ) {
+        self.deposits += 1;
+        let (config, payer) = (channel_config(channel), PAYERS[payer_of(channel)]);
+        let call = match by {
+            By::Erc3009 => {
+                let consent = Consent::new(amount, self.deposits);
+                self.chain.deposit_call(&config, payer, &consent)
+            }
+            By::Permit2 => {
+                let consent = Permit2Consent::new(amount, self.deposits);
+                let none = Bytes::new();
+                self.chain
+                    .permit2_deposit_call(&config, payer, &consent, none)
+            }
+        };
+        self.run(op, call, expected).await;
     }
 
     async fn run<P: Provider + Clone, D: CallDecoder + Clone + Unpin>(

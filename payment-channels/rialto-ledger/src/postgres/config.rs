@@ -140,7 +140,10 @@ mod tests {
         check("postgres://me:hunter2@h:5432/db", "postgres://me@h:5432/db");
         check("postgres://me@h/db", "postgres://me@h/db");
         check("postgresql://h/db?password=hunter2", "postgresql://h/db");
-        check("postgres://me:hunter2@/db?host=/run/x", "postgres://me@/db");
+        check(
+            "postgres://me:hunter2@localhost/db?host=/run/x",
+            "postgres://me@localhost/db",
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rialto_testkit::postgres::Server;
 
 use crate::{
     fixture::{self, Till, answer, exact},
-    shared::{fast, open},
+    replicas::{fast, open},
 };
 
 #[tokio::test]

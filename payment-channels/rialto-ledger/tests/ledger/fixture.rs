@@ -3,8 +3,8 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use rialto_channels::{
-    Amount, ChainTime, ChannelConfig, OnChainView, SettlementDomain, SigningKey,
-    VerifiedVoucher, Voucher,
+    Amount, ChainTime, ChannelConfig, OnChainView, SettlementDomain, SigningKey, VerifiedVoucher,
+    Voucher,
     payee::{ChannelSnapshot, PayeeChannel, Reservation, Terms},
     receipt::{Receipt, SignedReceipt, Usage},
 };

@@ -2,6 +2,10 @@
 //! the process is killed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever a test does not expect fails it"
+)]
 
 mod audit;
 mod books;
@@ -16,5 +20,5 @@ mod growth;
 mod log;
 mod record;
 mod refuse;
-mod shared;
+mod replicas;
 mod upgrade;

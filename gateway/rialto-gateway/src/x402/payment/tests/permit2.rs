@@ -74,12 +74,10 @@ fn what_was_signed_is_the_deposit() {
     let stranger = json!("0x1111111111111111111111111111111111111111");
     let check = |field: &str, value: Value, expected: &str| {
         let error = read(&with(&format!("{AT}{field}"), value)).unwrap_err();
-        match error {
-            PaymentHeaderError::Unacceptable { code, .. } => {
-                assert_eq!(code, format!("invalid_batch_settlement_evm_{expected}"));
-            }
-            other => panic!("{field}: {other}"),
-        }
+        let PaymentHeaderError::Unacceptable { code, .. } = error else {
+            panic!("{field}: {error}");
+        };
+        assert_eq!(code, format!("invalid_batch_settlement_evm_{expected}"));
     };
     check("/from", stranger.clone(), "permit2_invalid_signature");
     check("/spender", stranger.clone(), "permit2_invalid_spender");
