@@ -4,11 +4,10 @@ use std::cell::Cell;
 
 use alloy_primitives::{B256, hex};
 use rialto_channels::Amount;
-use rialto_ledger::{Config, Ledger};
 use rialto_node::{CallError, PaymentError, RefundRequest};
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{World, at_rest};
 
 /// What a process that is about to refund leaves in its folder.
 fn leave_behind(data: &std::path::Path, channel: B256, nonce: u64, hash: B256) {
@@ -75,7 +74,7 @@ async fn a_refund_that_was_mined_is_recorded_once() {
     assert_eq!(world.view(1).balance, Amount::new(15_000));
     world.node.shutdown().await;
     let folder = world.close();
-    let totals = Ledger::open(&ledger, Config::default()).unwrap().totals();
+    let totals = at_rest(&ledger).await.totals();
     assert_eq!(totals.unwrap()[0].refunded, Amount::new(5_000));
     drop(folder);
 }

@@ -1,10 +1,9 @@
 //! Blocks that are taken back under a node.
 
 use rialto_channels::Amount;
-use rialto_ledger::{Config, Ledger};
 use rialto_node::{CallError, PaymentError};
 
-use crate::world::World;
+use crate::world::{World, at_rest};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deposit_that_vanishes_is_made_again() {
@@ -95,7 +94,7 @@ async fn claims_that_vanish_are_made_again_and_counted_once() {
     let ledger = world.ledger_folder();
     world.node.shutdown().await;
     let folder = world.close();
-    let ledger = Ledger::open(&ledger, Config::default()).unwrap();
+    let ledger = at_rest(&ledger).await;
     let totals = ledger.totals().unwrap();
     assert_eq!(totals.len(), 1);
     assert_eq!(totals[0].charged, Amount::new(100));

@@ -272,10 +272,30 @@ impl World {
     }
 }
 
+/// A node on the folder, once the one before has let go of it: its last tasks may still end.
 async fn started(config: &Config) -> Node {
-    Node::start(config.clone(), &Progress::silent())
-        .await
-        .unwrap()
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Node::start(config.clone(), &Progress::silent()).await {
+            Err(rialto_node::StartError::InUse { .. }) if Instant::now() < give_up => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            started => return started.unwrap(),
+        }
+    }
+}
+
+/// The ledger of a node that was closed, once its last tasks have let go of it.
+pub(crate) async fn at_rest(folder: &Path) -> rialto_ledger::Ledger {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        match rialto_ledger::Ledger::open(folder, rialto_ledger::Config::default()) {
+            Err(_) if Instant::now() < give_up => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn key(index: usize) -> SigningKey {
