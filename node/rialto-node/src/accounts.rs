@@ -1,10 +1,11 @@
-//! The provider's books for people: every channel and the whole journal, of a running node or of a
-//! data folder that no node uses; and their audit against the chain, by a running node.
+//! The provider's books for people: every channel and the whole journal, of a running node, a fleet
+//! that it belongs to, or a data folder that no node uses; and their audit against the chain, by a
+//! running node.
 //!
-//! Not here: how they look (the command line's part), and a ledger that replicas share, whose
-//! database answers such questions itself.
+//! Not here: how they look (the command line's part).
 
 use std::collections::btree_map::Entry;
+use std::future::Future;
 use std::path::Path;
 
 use alloy_primitives::{Address, U256};
@@ -13,8 +14,9 @@ use rialto_channels::payee::ChannelSnapshot;
 use rialto_channels::{Amount, ChannelId, SettlementDomain};
 use rialto_ledger::{
     Account, Audited, ChainFacts, ChannelFact, Day, Finding, Flow, JournalLine, Ledger, OpenError,
-    ReadError, ReceiverFact, TrialBalance, claimable,
+    ReadError, ReceiverFact, Store, TrialBalance, claimable,
 };
+use tokio::runtime::Handle;
 
 use crate::Node;
 use crate::money::Money;
@@ -92,7 +94,7 @@ pub struct Moved {
 }
 
 impl Node {
-    /// Reads the books of this node.
+    /// Reads the books of this node, or of the fleet that it belongs to.
     ///
     /// # Errors
     /// [`AccountsError`].
@@ -101,10 +103,9 @@ impl Node {
             Money::Own(ledger) => {
                 let ledger = ledger.clone();
                 // The ledger's reads block, and the journal may be long.
-                let read = tokio::task::spawn_blocking(move || read(&ledger)).await;
-                read.map_err(AccountsError::Stopped)?
+                aside(async move { read(&ledger).await }).await
             }
-            Money::Shared(_) => Err(AccountsError::Shared),
+            Money::Shared(ledger) => read(ledger).await,
         }
     }
 }
@@ -116,10 +117,16 @@ impl Node {
     /// # Errors
     /// [`AccountsError`].
     pub async fn audit(&self) -> Result<Result<Audited, Finding>, AccountsError> {
-        let ledger = match self.ledger() {
-            Money::Own(ledger) => ledger.clone(),
-            Money::Shared(_) => return Err(AccountsError::Shared),
-        };
+        match self.ledger() {
+            Money::Own(ledger) => self.audit_of(ledger.clone()).await,
+            Money::Shared(ledger) => self.audit_of(ledger.clone()).await,
+        }
+    }
+
+    async fn audit_of<S: Store>(
+        &self,
+        ledger: S,
+    ) -> Result<Result<Audited, Finding>, AccountsError> {
         let facts = self.chain_facts(&ledger).await?;
         let payee = self.payee();
         let domain = SettlementDomain {
@@ -127,29 +134,45 @@ impl Node {
             contract: payee.settlement,
         };
         let host = self.host_address();
-        let audit = tokio::task::spawn_blocking(move || ledger.audit(host, domain, &facts)).await;
-        Ok(audit.map_err(AccountsError::Stopped)??)
+        // Checking signatures takes its time, and calls must not wait for it.
+        aside(async move { Ok(rialto_ledger::audit(&ledger, host, domain, &facts).await?) }).await
     }
 
     /// What the chain says of every channel and receiver of the ledger.
-    async fn chain_facts(&self, ledger: &Ledger) -> Result<ChainFacts, AccountsError> {
+    async fn chain_facts(&self, ledger: &impl Store) -> Result<ChainFacts, AccountsError> {
         let client = self.chain_client();
         let mut facts = ChainFacts::default();
-        for channel in ledger.channels()? {
-            let view = client.channel(&channel.config).await?;
-            let fact = ChannelFact {
-                balance: view.balance,
-                claimed: view.claimed,
+        let mut after = None;
+        loop {
+            let page = ledger.channels_after(after, CHANNELS_AT_ONCE).await?;
+            let Some(last) = page.last() else {
+                return Ok(facts);
             };
-            facts.channels.insert(channel.id, fact);
-            let key = (channel.config.receiver, channel.config.token);
-            if let Entry::Vacant(place) = facts.receivers.entry(key) {
-                let (claimed, settled) = client.receiver_totals(key.0, key.1).await?;
-                place.insert(ReceiverFact { claimed, settled });
+            after = Some(last.id);
+            for channel in page {
+                let view = client.channel(&channel.config).await?;
+                let fact = ChannelFact {
+                    balance: view.balance,
+                    claimed: view.claimed,
+                };
+                facts.channels.insert(channel.id, fact);
+                let key = (channel.config.receiver, channel.config.token);
+                if let Entry::Vacant(place) = facts.receivers.entry(key) {
+                    let (claimed, settled) = client.receiver_totals(key.0, key.1).await?;
+                    place.insert(ReceiverFact { claimed, settled });
+                }
             }
         }
-        Ok(facts)
     }
+}
+
+/// Runs what blocks its thread on one that may be blocked.
+async fn aside<T: Send + 'static>(
+    work: impl Future<Output = Result<T, AccountsError>> + Send + 'static,
+) -> Result<T, AccountsError> {
+    let runtime = Handle::current();
+    let done = tokio::task::spawn_blocking(move || runtime.block_on(work)).await;
+    done.map_err(AccountsError::Stopped)?
 }
 
 impl Accounts {
@@ -158,22 +181,23 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError::None`] where there is no ledger, [`AccountsError::Open`] while a node uses
     /// it.
-    pub fn of_data_dir(data_dir: &Path) -> Result<Self, AccountsError> {
+    pub async fn of_data_dir(data_dir: &Path) -> Result<Self, AccountsError> {
         let dir = data_dir.join("ledger");
         if !dir.exists() {
             return Err(AccountsError::None);
         }
         let ledger = Ledger::open(&dir, rialto_ledger::Config::default())?;
-        read(&ledger)
+        read(&ledger).await
     }
 }
 
-fn read(ledger: &Ledger) -> Result<Accounts, AccountsError> {
-    let channels = ledger.channels()?;
+async fn read(ledger: &impl Store) -> Result<Accounts, AccountsError> {
+    let channels = ledger.channels().await?;
     let mut journal = Vec::new();
     let mut last: Option<JournalLine> = None;
     loop {
-        let lines = ledger.journal(Day::MIN..=Day::MAX, last.as_ref(), LINES_AT_ONCE)?;
+        let days = Day::MIN..=Day::MAX;
+        let lines = ledger.journal(days, last.as_ref(), LINES_AT_ONCE).await?;
         let Some(newest) = lines.last() else {
             break;
         };
@@ -183,7 +207,7 @@ fn read(ledger: &Ledger) -> Result<Accounts, AccountsError> {
             return Err(AccountsError::TooLong);
         }
     }
-    let trial = ledger.trial_balance()?;
+    let trial = ledger.trial_balance().await?;
     Ok(Accounts {
         channels: channels.iter().map(channel).collect(),
         balanced: trial.is_balanced(),
@@ -250,7 +274,9 @@ fn moved(line: &JournalLine) -> Vec<Moved> {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
     /// Nothing was ever recorded here.
-    #[error("there is no ledger in this data folder: has a node ever run here?")]
+    #[error(
+        "there is no ledger in this data folder: has a node ever run here? A fleet's is in its database: ask in the data folder of a replica that runs"
+    )]
     None,
     /// Another process has it, or it is damaged.
     #[error("the ledger cannot be opened")]
@@ -258,9 +284,6 @@ pub enum AccountsError {
     /// The ledger cannot be read.
     #[error("the ledger cannot be read")]
     Read(#[from] ReadError),
-    /// The books are in a database of many replicas.
-    #[error("this node shares its ledger with others: ask its PostgreSQL database")]
-    Shared,
     /// The chain cannot be read.
     #[error("the chain cannot be read")]
     Chain(#[from] ChainError),
@@ -272,5 +295,6 @@ pub enum AccountsError {
     Stopped(#[source] tokio::task::JoinError),
 }
 
+const CHANNELS_AT_ONCE: usize = 1024;
 const LINES_AT_ONCE: usize = 1024;
 const MOVED_MAX: usize = 1_000_000;

@@ -2,14 +2,14 @@
 //! the first difference.
 //!
 //! An [`Audit`] is pure: it is shown every receipt, every channel and the sums, in that order, and
-//! keeps one link for each channel, not the receipts. [`Ledger::audit`] shows it a whole ledger.
+//! keeps one link for each channel, not the receipts. [`audit`] shows it a whole ledger of either kind.
 //!
 //! Non-goals: asking the chain ([`ChainFacts`] come in), and repairing what is found.
 
 mod chain;
 mod finding;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::{Address, B256, U256};
 use rialto_channels::{
@@ -20,7 +20,7 @@ use rialto_channels::{
 
 pub use finding::{Difference, Finding, SumDifference};
 
-use crate::{Account, Ledger, ReadError, Totals, TrialBalance};
+use crate::{Account, ReadError, Store, Totals, TrialBalance};
 use chain::Chain;
 
 /// What the settlement contract says, all at one block.
@@ -66,6 +66,8 @@ pub struct Audit<'f> {
     domain: SettlementDomain,
     facts: &'f ChainFacts,
     chains: HashMap<ChannelId, Chain>,
+    /// Of the channels that the chain knows, those that were shown.
+    seen: BTreeSet<ChannelId>,
     sums: BTreeMap<(Address, Address), Sums>,
     audited: Audited,
 }
@@ -81,6 +83,10 @@ struct Sums {
     claimed: U256,
     /// By channels: charged and not claimed.
     earned: U256,
+    /// By channels: what is in them, claimed funds included.
+    balances: U256,
+    /// By channels: charged, claimed or not.
+    used: U256,
 }
 
 impl<'f> Audit<'f> {
@@ -92,6 +98,7 @@ impl<'f> Audit<'f> {
             domain,
             facts,
             chains: HashMap::new(),
+            seen: BTreeSet::new(),
             sums: BTreeMap::new(),
             audited: Audited::default(),
         }
@@ -145,6 +152,9 @@ impl<'f> Audit<'f> {
         PayeeChannel::restore(channel.clone(), &self.domain, 1)
             .map_err(|error| found(Box::new(Difference::Channel(error)), None))?;
         let fact = self.facts.channels.get(&channel.id);
+        if fact.is_some() {
+            self.seen.insert(channel.id);
+        }
         let claimed = fact.map_or(Amount::ZERO, |fact| fact.claimed);
         let chain = self.chains.remove(&channel.id).unwrap_or_default();
         chain
@@ -166,32 +176,28 @@ impl<'f> Audit<'f> {
         let sums = self.sums.entry(key).or_default();
         sums.claimed = sums.claimed.saturating_add(channel.claimed.to_u256());
         sums.earned = sums.earned.saturating_add(channel.unclaimed().to_u256());
+        sums.balances = sums.balances.saturating_add(channel.balance.to_u256());
+        sums.used = sums.used.saturating_add(channel.charged.to_u256());
         self.audited.channels = self.audited.channels.saturating_add(1);
         Ok(())
     }
 
-    /// Looks at the sums and the books, after all channels. `known` tells whether the ledger
-    /// holds a channel that the chain knows.
+    /// Looks at the sums and the books, after all channels.
     ///
     /// # Errors
     /// The first [`Finding`].
-    pub fn finish<E>(
-        self,
-        totals: &[Totals],
-        books: &TrialBalance,
-        mut known: impl FnMut(&ChannelId) -> Result<bool, E>,
-    ) -> Result<Result<Audited, Finding>, E> {
+    pub fn finish(self, totals: &[Totals], books: &TrialBalance) -> Result<Audited, Finding> {
         // By id, so that the first is always the same one.
         if let Some(channel) = self.chains.keys().min() {
-            return Ok(Err(Finding::on(*channel, Difference::UnknownChannel)));
+            return Err(Finding::on(*channel, Difference::UnknownChannel));
         }
         for (channel, fact) in &self.facts.channels {
-            if !known(channel)? {
+            if !self.seen.contains(channel) {
                 let balance = fact.balance;
-                return Ok(Err(Finding::on(*channel, Difference::Lost { balance })));
+                return Err(Finding::on(*channel, Difference::Lost { balance }));
             }
         }
-        Ok(self.check_sums(totals, books).map(|()| self.audited))
+        self.check_sums(totals, books).map(|()| self.audited)
     }
 
     fn check_sums(&self, totals: &[Totals], books: &TrialBalance) -> Result<(), Finding> {
@@ -245,7 +251,11 @@ impl<'f> Audit<'f> {
                 sums.claimed.saturating_sub(totals.settled.to_u256()),
             ),
         ];
-        for (what, stored, found) in pairs {
+        // Less than nothing where payers withdrew what was charged: then there is nothing to compare.
+        let deposits = sums.balances.checked_sub(sums.used);
+        let deposits =
+            deposits.map(|found| ("deposits in the books", book(Account::Deposits), found));
+        for (what, stored, found) in pairs.into_iter().chain(deposits) {
             if stored != Some(found) {
                 return Err(Finding::of_sums(Difference::Sum(Box::new(SumDifference {
                     what,
@@ -260,48 +270,47 @@ impl<'f> Audit<'f> {
     }
 }
 
-impl Ledger {
-    /// Audits the whole ledger, a page of channels at a time: recomputes everything from its
-    /// vouchers and receipts and from `facts`, and returns the first difference if there is one.
-    /// Checks every receipt's signature: some 100 microseconds each.
-    ///
-    /// Calls that are charged meanwhile may be found half: audit a ledger at rest.
-    ///
-    /// # Errors
-    /// [`ReadError`]; the operator's to solve.
-    pub fn audit(
-        &self,
-        host: Address,
-        domain: SettlementDomain,
-        facts: &ChainFacts,
-    ) -> Result<Result<Audited, Finding>, ReadError> {
-        let mut audit = Audit::new(host, domain, facts);
-        let mut first = Ok(());
-        self.visit_receipts(|signed| {
+/// Audits a whole ledger, a page of channels at a time: recomputes everything from its vouchers and
+/// receipts and from `facts`, and returns the first difference if there is one. Checks every receipt's
+/// signature, some 100 microseconds each, without giving way to other tasks of its thread.
+///
+/// Calls that are charged meanwhile may be found half: audit a ledger at rest.
+///
+/// # Errors
+/// [`ReadError`]; the operator's to solve.
+pub async fn audit<S: Store>(
+    ledger: &S,
+    host: Address,
+    domain: SettlementDomain,
+    facts: &ChainFacts,
+) -> Result<Result<Audited, Finding>, ReadError> {
+    let mut audit = Audit::new(host, domain, facts);
+    let mut first = Ok(());
+    ledger
+        .visit_receipts(|signed| {
             if first.is_ok() {
                 first = audit.receipt(&signed);
             }
-        })?;
-        if let Err(finding) = first {
-            return Ok(Err(finding));
-        }
-        let mut after = None;
-        loop {
-            let page = self.channels_after(after, PAGE)?;
-            let Some(last) = page.last() else {
-                break;
-            };
-            after = Some(last.id);
-            for channel in &page {
-                if let Err(finding) = audit.channel(channel) {
-                    return Ok(Err(finding));
-                }
+        })
+        .await?;
+    if let Err(finding) = first {
+        return Ok(Err(finding));
+    }
+    let mut after = None;
+    loop {
+        let page = ledger.channels_after(after, PAGE).await?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        after = Some(last.id);
+        for channel in &page {
+            if let Err(finding) = audit.channel(channel) {
+                return Ok(Err(finding));
             }
         }
-        audit.finish(&self.totals()?, &self.trial_balance()?, |id| {
-            Ok(self.channel(id)?.is_some())
-        })
     }
+    let (totals, books) = (ledger.totals().await?, ledger.trial_balance().await?);
+    Ok(audit.finish(&totals, &books))
 }
 
 const PAGE: usize = 1_000;

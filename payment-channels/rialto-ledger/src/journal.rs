@@ -140,11 +140,13 @@ pub enum Flow {
     Settled,
     /// A payment outside channels.
     Exact,
+    /// Charges that only a claim on the chain had proved, and that claim is gone: a reorganisation.
+    Uncharged,
 }
 
 impl Flow {
-    /// Every flow.
-    pub const ALL: [Self; 8] = [
+    /// Every flow. Part of stored lines: only ever added to, at the end.
+    pub const ALL: [Self; 9] = [
         Self::Deposited,
         Self::Charged,
         Self::Claimed,
@@ -153,6 +155,7 @@ impl Flow {
         Self::Withdrawn,
         Self::Settled,
         Self::Exact,
+        Self::Uncharged,
     ];
 
     /// The account that it leaves (credited).
@@ -161,7 +164,7 @@ impl Flow {
         match self {
             Self::Deposited | Self::Exact => Account::Wallets,
             Self::Charged | Self::Refunded | Self::Withdrawn => Account::Deposits,
-            Self::Claimed => Account::Earned,
+            Self::Claimed | Self::Uncharged => Account::Earned,
             Self::Unclaimed | Self::Settled => Account::Claimed,
         }
     }
@@ -170,13 +173,28 @@ impl Flow {
     #[must_use]
     pub const fn to(self) -> Account {
         match self {
-            Self::Deposited => Account::Deposits,
+            Self::Deposited | Self::Uncharged => Account::Deposits,
             Self::Charged | Self::Unclaimed => Account::Earned,
             Self::Claimed => Account::Claimed,
             Self::Refunded => Account::Refunded,
             Self::Withdrawn => Account::Withdrawn,
             Self::Settled => Account::Settled,
             Self::Exact => Account::Exact,
+        }
+    }
+
+    /// Part of stored rows: never changed.
+    pub(crate) const fn tag(self) -> u8 {
+        match self {
+            Self::Deposited => 1,
+            Self::Charged => 2,
+            Self::Claimed => 3,
+            Self::Unclaimed => 4,
+            Self::Refunded => 5,
+            Self::Withdrawn => 6,
+            Self::Settled => 7,
+            Self::Exact => 8,
+            Self::Uncharged => 9,
         }
     }
 }
@@ -200,6 +218,8 @@ pub struct Flows {
     pub settled: U256,
     /// [`Flow::Exact`].
     pub exact: U256,
+    /// [`Flow::Uncharged`].
+    pub uncharged: U256,
 }
 
 impl Flows {
@@ -215,6 +235,7 @@ impl Flows {
             Flow::Withdrawn => self.withdrawn,
             Flow::Settled => self.settled,
             Flow::Exact => self.exact,
+            Flow::Uncharged => self.uncharged,
         }
     }
 
@@ -229,6 +250,7 @@ impl Flows {
             Flow::Withdrawn => &mut self.withdrawn,
             Flow::Settled => &mut self.settled,
             Flow::Exact => &mut self.exact,
+            Flow::Uncharged => &mut self.uncharged,
         }
     }
 

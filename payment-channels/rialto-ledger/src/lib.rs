@@ -7,8 +7,8 @@
 //! Waiting for the log is rule M4: a voucher is durable before its answer is complete. Rule M5, one
 //! execution per payment id, is kept here too: a payment key is stored at most once.
 //!
-//! The books ([`Ledger::journal`], [`Ledger::trial_balance`]) follow from the entries and always
-//! balance; [`Ledger::audit`] recomputes everything and names the first difference.
+//! The books ([`Store::journal`], [`Store::trial_balance`]) follow from the entries and always
+//! balance; [`audit()`] recomputes everything and names the first difference.
 //!
 //! A write or sync that fails poisons the ledger: nothing more is accepted, and the process
 //! should exit. After a failed sync nobody knows what the disk holds, so it is never retried.
@@ -26,12 +26,14 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod head;
 mod journal;
 mod postgres;
 mod store;
 
 pub use audit::{
     Audit, Audited, ChainFacts, ChannelFact, Difference, Finding, ReceiverFact, SumDifference,
+    audit,
 };
 pub use config::Config;
 pub use embedded::{Ledger, Pending, Segment, Storage, Timing};

@@ -17,16 +17,19 @@
 //!
 //! Non-goals: replicating the database (its own work), protocol decisions, knowledge of the chain.
 
+mod books;
 mod change;
 mod charge;
 mod config;
 mod error;
 mod execution;
+mod exposure;
 mod fault;
 mod lease;
 mod read;
 mod rows;
 mod schema;
+mod upgrade;
 mod write;
 
 use std::{

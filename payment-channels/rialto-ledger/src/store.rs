@@ -3,12 +3,13 @@
 //! Non-goals: deciding about channels. One process does that in memory and queues what came of it
 //! ([`crate::Ledger`]); replicas do it in the database ([`crate::SharedLedger`]).
 
-use std::future::Future;
+use std::{future::Future, ops::RangeInclusive};
 
 use rialto_channels::{B256, ChannelId, payee::ChannelSnapshot, receipt::SignedReceipt};
 
 use crate::{
-    CommitError, Entry, ExactNonce, Ledger, PaymentRecord, ReadError, SharedLedger, Totals,
+    CommitError, Day, Entry, ExactNonce, JournalLine, Ledger, PaymentRecord, ReadError,
+    SharedLedger, Totals, TrialBalance,
 };
 
 /// A durable record of money. Both kinds pass the same tests.
@@ -52,6 +53,44 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`ReadError`].
     fn channels(&self) -> impl Future<Output = Result<Vec<ChannelSnapshot>, ReadError>> + Send;
 
+    /// Up to `count_max` channels in the order of their ids, from the one after `after` on.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn channels_after(
+        &self,
+        after: Option<ChannelId>,
+        count_max: usize,
+    ) -> impl Future<Output = Result<Vec<ChannelSnapshot>, ReadError>> + Send;
+
+    /// Shows every receipt to `visit`, those of a channel in the order of what was charged, if
+    /// nothing is charged meanwhile.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn visit_receipts(
+        &self,
+        visit: impl FnMut(SignedReceipt) + Send,
+    ) -> impl Future<Output = Result<(), ReadError>> + Send;
+
+    /// Up to `count_max` lines of the journal on these days, by day and then by channel, from the
+    /// one after `after` on. A run of days may have many lines: ask again with the last one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn journal(
+        &self,
+        days: RangeInclusive<Day>,
+        after: Option<&JournalLine>,
+        count_max: usize,
+    ) -> impl Future<Output = Result<Vec<JournalLine>, ReadError>> + Send;
+
+    /// What entered and left every account since the ledger's beginning.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn trial_balance(&self) -> impl Future<Output = Result<TrialBalance, ReadError>> + Send;
+
     /// Whether an `exact` authorization was used.
     ///
     /// # Errors
@@ -89,6 +128,34 @@ impl Store for Ledger {
         Self::channels(self)
     }
 
+    async fn channels_after(
+        &self,
+        after: Option<ChannelId>,
+        count_max: usize,
+    ) -> Result<Vec<ChannelSnapshot>, ReadError> {
+        Self::channels_after(self, after, count_max)
+    }
+
+    async fn visit_receipts(
+        &self,
+        visit: impl FnMut(SignedReceipt) + Send,
+    ) -> Result<(), ReadError> {
+        Self::visit_receipts(self, visit)
+    }
+
+    async fn journal(
+        &self,
+        days: RangeInclusive<Day>,
+        after: Option<&JournalLine>,
+        count_max: usize,
+    ) -> Result<Vec<JournalLine>, ReadError> {
+        Self::journal(self, days, after, count_max)
+    }
+
+    async fn trial_balance(&self) -> Result<TrialBalance, ReadError> {
+        Self::trial_balance(self)
+    }
+
     async fn nonce_used(&self, nonce: &ExactNonce) -> Result<bool, ReadError> {
         Self::nonce_used(self, nonce)
     }
@@ -117,6 +184,34 @@ impl Store for SharedLedger {
 
     async fn channels(&self) -> Result<Vec<ChannelSnapshot>, ReadError> {
         Ok(Self::channels(self).await?)
+    }
+
+    async fn channels_after(
+        &self,
+        after: Option<ChannelId>,
+        count_max: usize,
+    ) -> Result<Vec<ChannelSnapshot>, ReadError> {
+        Ok(Self::channels_after(self, after, count_max).await?)
+    }
+
+    async fn visit_receipts(
+        &self,
+        visit: impl FnMut(SignedReceipt) + Send,
+    ) -> Result<(), ReadError> {
+        Ok(Self::visit_receipts(self, visit).await?)
+    }
+
+    async fn journal(
+        &self,
+        days: RangeInclusive<Day>,
+        after: Option<&JournalLine>,
+        count_max: usize,
+    ) -> Result<Vec<JournalLine>, ReadError> {
+        Ok(Self::journal(self, days, after, count_max).await?)
+    }
+
+    async fn trial_balance(&self) -> Result<TrialBalance, ReadError> {
+        Ok(Self::trial_balance(self).await?)
     }
 
     async fn nonce_used(&self, nonce: &ExactNonce) -> Result<bool, ReadError> {

@@ -15,7 +15,7 @@ use rialto_channels::{Amount, payee::ChannelSnapshot, receipt::Receipt};
 use super::{
     filter::Filter,
     generation::{Generation, Moved, Place, Record},
-    heads::{Head, Heads},
+    heads::Heads,
     logged::{self, AnswersMark, NonceKey, Parts},
     lookup::Lookup,
     state::State,
@@ -25,10 +25,10 @@ use crate::{
     Config, Entry, ExactNonce, Movement, PaymentRecord, Totals,
     codec::{self, ChannelRow},
     error::CommitError,
+    head::{Head, flows},
     journal::{Day, Flow},
 };
 
-pub(super) use moves::flows;
 use moves::{Kind, take_movement};
 
 /// What came of one entry: the outer error ends the whole group, the inner is the entry's own.
@@ -395,9 +395,8 @@ fn check_channel(snapshot: &ChannelSnapshot, head: Option<Head>) -> Result<bool,
         return Ok(true);
     };
     let newer = snapshot.version > stored.version;
-    // Charges only grow, so a version that loses one is not of the same history.
     let lost = if newer {
-        snapshot.charged < stored.charged
+        stored.loses_charges_to(snapshot)
     } else {
         snapshot.charged > stored.charged
     };

@@ -2,30 +2,9 @@
 
 use std::collections::HashMap;
 
-use alloy_primitives::U256;
-use rialto_channels::{Amount, ChannelId, payee::ChannelSnapshot};
+use rialto_channels::ChannelId;
 
-/// The figures of a channel's newest accepted state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) version: u64,
-    pub(super) balance: Amount,
-    pub(super) claimed: Amount,
-    pub(super) charged: Amount,
-    pub(super) refund_nonce: U256,
-}
-
-impl From<&ChannelSnapshot> for Head {
-    fn from(channel: &ChannelSnapshot) -> Self {
-        Self {
-            version: channel.version,
-            balance: channel.balance,
-            claimed: channel.claimed,
-            charged: channel.charged,
-            refund_nonce: channel.refund_nonce,
-        }
-    }
-}
+use crate::head::Head;
 
 /// A bounded memory of heads: what was not used while `max` others were is forgotten, and read
 /// from the tables when it is needed again.
@@ -60,7 +39,7 @@ impl Heads {
 
 #[cfg(test)]
 mod tests {
-    use rialto_channels::B256;
+    use rialto_channels::{B256, U256};
 
     use super::*;
 

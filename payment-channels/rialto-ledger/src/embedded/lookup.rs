@@ -6,10 +6,11 @@ use std::cell::OnceCell;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use rialto_channels::{ChannelId, payee::ChannelSnapshot, receipt::SignedReceipt};
 
-use super::{heads::Head, logged::NonceKey, tables};
+use super::{logged::NonceKey, tables};
 use crate::{
     codec::{self, ChannelRow, RecordRow},
     embedded::logged::MovementKey,
+    head::Head,
 };
 
 /// One state of the tables.

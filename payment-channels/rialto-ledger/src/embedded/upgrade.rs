@@ -12,15 +12,14 @@ use rialto_channels::{payee::ChannelSnapshot, receipt::SignedReceipt};
 
 use super::{
     apply::books,
-    decide,
     generation::Moved,
-    heads::Head,
     logged::{self, AnswersMark},
     tables,
 };
 use crate::{
     StoredAnswer, Totals,
     codec::{self, AnswerRow, ChannelRow, PaymentRow, ReceiptRow, RecordRow, TotalsRow},
+    head::{Head, flows},
     journal::{Day, Flow},
 };
 
@@ -136,8 +135,8 @@ fn opening(transaction: &WriteTransaction) -> Result<Vec<Moved>, redb::Error> {
     for row in transaction.open_table(tables::CHANNELS)?.iter()? {
         let (_, bytes) = row?;
         let channel: ChannelSnapshot = codec::decode::<ChannelRow>(bytes.value())?.try_into()?;
-        let flows = decide::flows(&Head::default(), &Head::from(&channel));
-        moved.extend(flows.map(|(flow, amount)| Moved {
+        let moves = flows(&Head::default(), &Head::from(&channel));
+        moved.extend(moves.map(|(flow, amount)| Moved {
             day,
             channel: Some(channel.id),
             receiver: channel.config.receiver,

@@ -1,18 +1,17 @@
 //! Changing a channel: lock its row, resume the state machine, let it decide, store, commit.
 
-use std::collections::BTreeSet;
-
 use rialto_channels::{
     Amount, ChainTime, ChannelId,
-    payee::{ChannelSnapshot, PayeeChannel, Reservation, SharedState},
+    payee::{ChannelSnapshot, PayeeChannel, PayerExposure, Reservation, SharedState},
 };
 use sqlx::{PgConnection, Row};
 
 use super::{
-    Execution, SharedError, SharedLedger,
+    Execution, SharedError, SharedLedger, books, exposure,
     fault::{Failure, Patience},
     rows,
 };
+use crate::{head::Head, journal::Day};
 
 /// What became of a channel.
 #[derive(Debug)]
@@ -31,15 +30,19 @@ impl SharedLedger {
     pub async fn enter(&self, snapshot: &ChannelSnapshot) -> Result<(), SharedError> {
         let mut backoff = self.backoff(Patience::BeforeWork);
         loop {
-            let entered = async {
-                let mut connection = self.pool().acquire().await?;
-                insert(&mut connection, &SharedState::at_rest(snapshot.clone())).await
-            };
-            match entered.await {
-                Ok(_) => return Ok(()),
+            match self.try_enter(snapshot).await {
+                Ok(()) => return Ok(()),
                 Err(failure) => backoff.again(failure).await?,
             }
         }
+    }
+
+    async fn try_enter(&self, snapshot: &ChannelSnapshot) -> Result<(), Failure> {
+        let mut transaction = self.pool().begin().await?;
+        let state = SharedState::at_rest(snapshot.clone());
+        insert(&mut transaction, &state, None).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Lets `work` change a channel under its lock; durable when this returns. `work` is called
@@ -54,9 +57,10 @@ impl SharedLedger {
         mut work: impl FnMut(&mut PayeeChannel) -> T + Send,
     ) -> Result<Changed<T>, SharedError> {
         let mut backoff = self.backoff(Patience::BeforeWork);
+        let mut work = |channel: &mut PayeeChannel, _: &PayerExposure| work(channel);
         loop {
             match self
-                .try_change(id, in_flight_max, &NO_ATTEMPT, &mut work)
+                .try_change(id, in_flight_max, &NO_ATTEMPT, Counted::Nothing, &mut work)
                 .await
             {
                 Ok(changed) => return Ok(changed),
@@ -77,16 +81,46 @@ impl SharedLedger {
         in_flight_max: usize,
         mut work: impl FnMut(&mut PayeeChannel) -> Result<Reservation, E> + Send,
     ) -> Result<Changed<Result<(), E>>, SharedError> {
+        let work = |channel: &mut PayeeChannel, _: &PayerExposure| work(channel);
+        self.reserve_counted(execution, id, in_flight_max, Counted::Nothing, work)
+            .await
+    }
+
+    /// As [`SharedLedger::reserve`], with what the channel's payer has at stake over all its channels
+    /// and all replicas: nobody else reserves for this payer meanwhile.
+    ///
+    /// # Errors
+    /// As for [`SharedLedger::reserve`].
+    pub async fn reserve_within<E: Send>(
+        &self,
+        execution: &mut Execution,
+        id: ChannelId,
+        in_flight_max: usize,
+        work: impl FnMut(&mut PayeeChannel, &PayerExposure) -> Result<Reservation, E> + Send,
+    ) -> Result<Changed<Result<(), E>>, SharedError> {
+        self.reserve_counted(execution, id, in_flight_max, Counted::Payer, work)
+            .await
+    }
+
+    async fn reserve_counted<E: Send>(
+        &self,
+        execution: &mut Execution,
+        id: ChannelId,
+        in_flight_max: usize,
+        counted: Counted,
+        mut work: impl FnMut(&mut PayeeChannel, &PayerExposure) -> Result<Reservation, E> + Send,
+    ) -> Result<Changed<Result<(), E>>, SharedError> {
         if self.is_down() {
             return Err(SharedError::Down);
         }
         let mut backoff = self.backoff(Patience::BeforeWork);
         loop {
             let attempt = *execution.attempt();
-            let mut work =
-                |channel: &mut PayeeChannel| work(channel).map(|reservation| reservation.number());
+            let mut work = |channel: &mut PayeeChannel, payer: &PayerExposure| {
+                work(channel, payer).map(|reservation| reservation.number())
+            };
             match self
-                .try_change(id, in_flight_max, &attempt, &mut work)
+                .try_change(id, in_flight_max, &attempt, counted, &mut work)
                 .await
             {
                 Ok(Changed { outcome, channel }) => {
@@ -103,12 +137,20 @@ impl SharedLedger {
         id: ChannelId,
         in_flight_max: usize,
         attempt: &[u8; 16],
-        work: &mut (impl FnMut(&mut PayeeChannel) -> T + Send),
+        counted: Counted,
+        work: &mut (impl FnMut(&mut PayeeChannel, &PayerExposure) -> T + Send),
     ) -> Result<Changed<T>, Failure> {
         let mut transaction = self.pool().begin().await?;
         // Rows of this very attempt are of a try whose commit was not heard of.
         let mut open = Open::lock(&mut transaction, id, in_flight_max, Some(attempt)).await?;
-        let outcome = work(&mut open.channel);
+        let payer = match counted {
+            Counted::Nothing => PayerExposure::default(),
+            Counted::Payer => {
+                let payer = open.channel.state().config.payer;
+                exposure::lock(&mut transaction, payer, attempt).await?
+            }
+        };
+        let outcome = work(&mut open.channel, &payer);
         open.store(&mut transaction, self.replica(), attempt)
             .await?;
         transaction.commit().await?;
@@ -119,10 +161,17 @@ impl SharedLedger {
     }
 }
 
+/// What is counted beside the channel.
+#[derive(Clone, Copy, Debug)]
+enum Counted {
+    Nothing,
+    Payer,
+}
+
 /// A channel whose row this transaction has locked.
 pub(super) struct Open {
     pub(super) channel: PayeeChannel,
-    before: SharedState,
+    pub(super) before: SharedState,
     /// Calls that count no more: their rows go with this change.
     dead: Vec<i64>,
 }
@@ -189,30 +238,47 @@ impl Open {
         if after == self.before && self.dead.is_empty() {
             return Ok(());
         }
-        let id = after.snapshot.id;
         // Always, even if only calls in flight changed: see the module above.
-        update(transaction, &self.before, &after, replica).await?;
+        update(transaction, &self.before, &after, replica, None).await?;
+        self.store_new_calls(transaction, &after, replica, attempt)
+            .await?;
+        let gone = self.gone(&after)?;
+        if !gone.is_empty() {
+            sqlx::query("DELETE FROM rialto_in_flight WHERE channel = $1 AND number = ANY($2)")
+                .bind(after.snapshot.id.0.as_slice())
+                .bind(gone)
+                .execute(transaction)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the calls that are in flight now and were not before.
+    pub(super) async fn store_new_calls(
+        &self,
+        transaction: &mut PgConnection,
+        after: &SharedState,
+        replica: &str,
+        attempt: &[u8; 16],
+    ) -> Result<(), Failure> {
+        let id = after.snapshot.id;
         for (number, price) in &after.in_flight {
             if !self.before.in_flight.contains_key(number) {
                 insert_call(transaction, id, *number, *price, replica, attempt).await?;
             }
         }
-        let gone: BTreeSet<i64> = self
-            .before
+        Ok(())
+    }
+
+    /// The numbers of the calls that are not in flight any more.
+    pub(super) fn gone(&self, after: &SharedState) -> Result<Vec<i64>, SharedError> {
+        self.before
             .in_flight
             .keys()
             .filter(|number| !after.in_flight.contains_key(number))
             .map(|number| rows::stored(*number, "reservation"))
             .chain(self.dead.iter().copied().map(Ok))
-            .collect::<Result<_, _>>()?;
-        for number in gone {
-            sqlx::query("DELETE FROM rialto_in_flight WHERE channel = $1 AND number = $2")
-                .bind(id.0.as_slice())
-                .bind(number)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        Ok(())
+            .collect()
     }
 }
 
@@ -235,34 +301,52 @@ async fn insert_call(
     Ok(())
 }
 
-/// Enters a channel; returns whether it is new.
+/// Enters a channel, in the books too; returns whether it is new.
 pub(super) async fn insert(
-    connection: &mut PgConnection,
+    transaction: &mut PgConnection,
     state: &SharedState,
+    charged_on: Option<Day>,
 ) -> Result<bool, Failure> {
     let done = bind_state(sqlx::query(INSERT), state)?
-        .execute(connection)
+        .bind(state.snapshot.config.payer.as_slice())
+        .execute(&mut *transaction)
         .await?;
-    Ok(done.rows_affected() == 1)
+    let is_new = done.rows_affected() == 1;
+    if is_new {
+        books::moved(transaction, &Head::default(), &state.snapshot, charged_on).await?;
+    }
+    Ok(is_new)
 }
 
-/// Overwrites a channel's row; the caller holds its lock.
+/// Overwrites a channel's row and enters in the books what moved; the caller holds its lock.
 pub(super) async fn update(
     transaction: &mut PgConnection,
     before: &SharedState,
     after: &SharedState,
     replica: &str,
+    charged_on: Option<Day>,
 ) -> Result<(), Failure> {
-    let begins_refund = after.refunding && !before.refunding;
-    bind_state(sqlx::query(UPDATE), after)?
-        .bind(after.refunding)
-        .bind(begins_refund.then_some(replica))
-        .execute(transaction)
+    bind_update(sqlx::query(UPDATE), before, after, replica)?
+        .execute(&mut *transaction)
         .await?;
-    Ok(())
+    let old = Head::from(&before.snapshot);
+    books::moved(transaction, &old, &after.snapshot, charged_on).await
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+/// Binds the parameters of [`set_state`]: the first thirteen.
+pub(super) fn bind_update<'q>(
+    query: Query<'q>,
+    before: &SharedState,
+    after: &SharedState,
+    replica: &'q str,
+) -> Result<Query<'q>, SharedError> {
+    let begins_refund = after.refunding && !before.refunding;
+    Ok(bind_state(query, after)?
+        .bind(after.refunding)
+        .bind(begins_refund.then_some(replica)))
+}
+
+pub(super) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 fn bind_state<'q>(query: Query<'q>, state: &SharedState) -> Result<Query<'q>, SharedError> {
     let snapshot = &state.snapshot;
@@ -305,15 +389,22 @@ VALUES ($1, $2, CAST($3 AS numeric), $4, $5)";
 
 const INSERT: &str = "
 INSERT INTO rialto_channels (id, version, state, balance, claimed, charged, ceiling, owing,
-                             next_number, needs_view, view_floor)
+                             next_number, needs_view, view_floor, payer)
 VALUES ($1, $2, $3, CAST($4 AS numeric), CAST($5 AS numeric), CAST($6 AS numeric),
-        CAST($7 AS numeric), $8, $9, $10, $11)
+        CAST($7 AS numeric), $8, $9, $10, $11, $12)
 ON CONFLICT (id) DO NOTHING";
 
-const UPDATE: &str = "
-UPDATE rialto_channels SET version = $2, state = $3, balance = CAST($4 AS numeric),
+/// The state of a channel's row, from parameters that [`bind_update`] binds.
+macro_rules! set_state {
+    () => {
+        "UPDATE rialto_channels SET version = $2, state = $3, balance = CAST($4 AS numeric),
     claimed = CAST($5 AS numeric), charged = CAST($6 AS numeric), ceiling = CAST($7 AS numeric),
     owing = $8, next_number = $9, needs_view = $10, view_floor = $11,
     refunding = CASE WHEN $12 THEN COALESCE($13, refunding) END,
     refund_since = CASE WHEN $12 THEN COALESCE(refund_since, clock_timestamp()) END
-WHERE id = $1";
+WHERE id = $1"
+    };
+}
+pub(super) use set_state;
+
+const UPDATE: &str = set_state!();

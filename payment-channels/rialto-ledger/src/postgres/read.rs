@@ -1,7 +1,7 @@
 //! Reading: always the last durable state.
 
 use rialto_channels::{
-    Address, Amount, B256, ChainTime, ChannelId,
+    Amount, B256, ChainTime, ChannelId,
     payee::{ChannelSnapshot, SharedState},
     receipt::SignedReceipt,
 };
@@ -31,6 +31,8 @@ macro_rules! reading {
         }
     }};
 }
+
+pub(super) use reading;
 
 impl SharedLedger {
     /// The payment executed under this key, or `None` if there was none or it still runs (M5).
@@ -98,6 +100,78 @@ impl SharedLedger {
         })
     }
 
+    /// Up to `count_max` channels in the order of their ids, from the one after `after` on: for
+    /// those who do not want a million of them in memory at once.
+    ///
+    /// # Errors
+    /// [`SharedError`].
+    pub async fn channels_after(
+        &self,
+        after: Option<ChannelId>,
+        count_max: usize,
+    ) -> Result<Vec<ChannelSnapshot>, SharedError> {
+        let after = after.map_or_else(Vec::new, |id| id.0.to_vec());
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        reading!(self, |connection| {
+            let found = sqlx::query(CHANNELS)
+                .bind(&after)
+                .bind(count_max)
+                .fetch_all(&mut *connection)
+                .await?;
+            found
+                .iter()
+                .map(|row| Ok(rows::snapshot(row.try_get("state")?)?))
+                .collect::<Result<Vec<_>, Failure>>()?
+        })
+    }
+
+    /// Shows every receipt to `visit`, those of a channel one after the other in the order of what was
+    /// charged: for audits, which must not need the whole table in memory.
+    ///
+    /// # Errors
+    /// [`SharedError`].
+    pub async fn visit_receipts(
+        &self,
+        mut visit: impl FnMut(SignedReceipt) + Send,
+    ) -> Result<(), SharedError> {
+        let mut place = Place::default();
+        loop {
+            let page = self.receipts_after(&place).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            place = last.clone();
+            for (_, receipt) in page {
+                visit(receipt);
+            }
+        }
+    }
+
+    async fn receipts_after(
+        &self,
+        place: &Place,
+    ) -> Result<Vec<(Place, SignedReceipt)>, SharedError> {
+        reading!(self, |connection| {
+            let found = sqlx::query(RECEIPTS)
+                .bind(&place.channel)
+                .bind(place.before.to_string())
+                .bind(&place.id)
+                .fetch_all(&mut *connection)
+                .await?;
+            found
+                .iter()
+                .map(|row| {
+                    let place = Place {
+                        channel: row.try_get("channel")?,
+                        before: rows::amount(row, "charged_before")?,
+                        id: row.try_get("id")?,
+                    };
+                    Ok((place, rows::receipt(row.try_get("signed")?)?))
+                })
+                .collect::<Result<Vec<_>, Failure>>()?
+        })
+    }
+
     /// The channels on which something is charged and not claimed, as [`SharedLedger::shared_state`]
     /// shows them.
     ///
@@ -155,7 +229,15 @@ impl SharedLedger {
     }
 }
 
-fn shared_state(row: &PgRow) -> Result<SharedState, Failure> {
+/// Where a page of receipts ends. The default is before all.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    channel: Vec<u8>,
+    before: Amount,
+    id: Vec<u8>,
+}
+
+pub(super) fn shared_state(row: &PgRow) -> Result<SharedState, Failure> {
     Ok(SharedState {
         next_number: rows::number(row, "next_number")?,
         needs_view: row.try_get("needs_view")?,
@@ -199,15 +281,12 @@ async fn receipt(
 
 async fn totals(connection: &mut PgConnection) -> Result<Vec<Totals>, Failure> {
     let found = sqlx::query(TOTALS).fetch_all(connection).await?;
-    let address = |bytes: &[u8]| {
-        Address::try_from(bytes).map_err(|_| Failure::from(SharedError::Malformed("address")))
-    };
     found
         .iter()
         .map(|row| {
             Ok(Totals {
-                receiver: address(row.try_get("receiver")?)?,
-                token: address(row.try_get("token")?)?,
+                receiver: rows::address(row, "receiver")?,
+                token: rows::address(row, "token")?,
                 charged: rows::amount(row, "charged")?,
                 exact: rows::amount(row, "exact")?,
                 claimed: rows::amount(row, "claimed")?,
@@ -224,6 +303,14 @@ FROM rialto_payments p
 JOIN rialto_receipts r ON r.id = p.receipt
 LEFT JOIN rialto_answers a ON a.payment = p.key
 WHERE p.key = $1 AND p.done";
+
+const CHANNELS: &str = "SELECT state FROM rialto_channels WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// Receipts of payments outside channels have an empty channel and come first.
+const RECEIPTS: &str = "
+SELECT channel, CAST(charged_before AS text) AS charged_before, id, signed FROM rialto_receipts
+WHERE (channel, charged_before, id) > ($1, CAST($2 AS numeric), $3)
+ORDER BY channel, charged_before, id LIMIT 1000";
 
 const STATE: &str =
     "SELECT state, next_number, needs_view, view_floor FROM rialto_channels WHERE id = $1";

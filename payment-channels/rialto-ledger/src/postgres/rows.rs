@@ -1,6 +1,6 @@
 //! Between the database's values and the ledger's.
 
-use rialto_channels::{Amount, payee::ChannelSnapshot, receipt::SignedReceipt};
+use rialto_channels::{Address, Amount, B256, payee::ChannelSnapshot, receipt::SignedReceipt};
 use sqlx::{Row, postgres::PgRow};
 
 use super::SharedError;
@@ -55,4 +55,16 @@ pub(super) fn amount(row: &PgRow, column: &str) -> Result<Amount, super::fault::
     let text: &str = row.try_get(column)?;
     let amount = text.parse().map_err(|_| SharedError::Malformed("amount"))?;
     Ok(amount)
+}
+
+pub(super) fn address(row: &PgRow, column: &str) -> Result<Address, super::fault::Failure> {
+    let bytes: &[u8] = row.try_get(column)?;
+    let address = Address::try_from(bytes).map_err(|_| SharedError::Malformed("address"))?;
+    Ok(address)
+}
+
+pub(super) fn hash(row: &PgRow, column: &str) -> Result<B256, super::fault::Failure> {
+    let bytes: &[u8] = row.try_get(column)?;
+    let hash = B256::try_from(bytes).map_err(|_| SharedError::Malformed("hash"))?;
+    Ok(hash)
 }

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgPool, Row};
 use super::{
     Provider, SharedError, SharedOpenError,
     fault::{Backoff, Failure, Patience},
+    upgrade,
 };
 
 /// Makes or migrates the tables and checks whose they are.
@@ -32,35 +33,44 @@ async fn try_prepare(
     sqlx::query("INSERT INTO rialto_meta (name, value) VALUES ('format', '0') ON CONFLICT (name) DO NOTHING")
         .execute(pool)
         .await?;
-    let mut transaction = pool.begin().await?;
-    let row = sqlx::query("SELECT value FROM rialto_meta WHERE name = 'format' FOR UPDATE")
-        .fetch_one(&mut *transaction)
-        .await?;
-    let found: String = row.try_get(0)?;
-    let Some(missing) = found
-        .parse()
-        .ok()
-        .and_then(|version: usize| MIGRATIONS.get(version..))
-    else {
-        return Ok(Err(SharedOpenError::UnknownFormat {
-            found,
-            supported: format(),
-        }));
-    };
-    for migration in missing {
-        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
-    }
-    if !missing.is_empty() {
+    loop {
+        // A transaction for each step: not every database can use a column in the one that adds it.
+        let mut transaction = pool.begin().await?;
+        let row = sqlx::query("SELECT value FROM rialto_meta WHERE name = 'format' FOR UPDATE")
+            .fetch_one(&mut *transaction)
+            .await?;
+        let found: String = row.try_get(0)?;
+        let Some((version, missing)) = found
+            .parse()
+            .ok()
+            .and_then(|version: usize| Some((version, MIGRATIONS.get(version..)?)))
+        else {
+            return Ok(Err(SharedOpenError::UnknownFormat {
+                found,
+                supported: format(),
+            }));
+        };
+        let Some(migration) = missing.first() else {
+            let owner = check_owner(&mut transaction, provider).await?;
+            if owner.is_ok() {
+                transaction.commit().await?;
+            }
+            return Ok(owner);
+        };
+        match migration {
+            Migration::Statements(statements) => {
+                sqlx::raw_sql(*statements)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            Migration::Fill => upgrade::fill(&mut transaction).await?,
+        }
         sqlx::query("UPDATE rialto_meta SET value = $1 WHERE name = 'format'")
-            .bind(format().to_string())
+            .bind(version.saturating_add(1).to_string())
             .execute(&mut *transaction)
             .await?;
-    }
-    let owner = check_owner(&mut transaction, provider).await?;
-    if owner.is_ok() {
         transaction.commit().await?;
     }
-    Ok(owner)
 }
 
 async fn check_owner(
@@ -99,8 +109,45 @@ fn format() -> u32 {
 const META: &str =
     "CREATE TABLE IF NOT EXISTS rialto_meta (name text PRIMARY KEY, value text NOT NULL)";
 
+/// Makes one format from the one before.
+#[derive(Clone, Copy, Debug)]
+enum Migration {
+    Statements(&'static str),
+    /// Fills what the step before added.
+    Fill,
+}
+
 /// Each makes the format of its place from the one before. Never changed once released.
-const MIGRATIONS: &[&str] = &[FORMAT_1];
+const MIGRATIONS: &[Migration] = &[
+    Migration::Statements(FORMAT_1),
+    Migration::Statements(FORMAT_2),
+    Migration::Fill,
+];
+
+/// The books, whose a channel is, and the order of a channel's receipts. A payer's row is the lock
+/// under which what it has at stake over all channels is counted.
+const FORMAT_2: &str = "
+ALTER TABLE rialto_channels ADD COLUMN payer bytea NOT NULL DEFAULT '';
+CREATE INDEX rialto_channels_payer ON rialto_channels (payer);
+ALTER TABLE rialto_receipts ADD COLUMN channel bytea NOT NULL DEFAULT '';
+ALTER TABLE rialto_receipts ADD COLUMN charged_before numeric(39,0) NOT NULL DEFAULT 0;
+CREATE INDEX rialto_receipts_order ON rialto_receipts (channel, charged_before, id);
+CREATE TABLE rialto_payers (
+    payer bytea PRIMARY KEY,
+    counted bigint NOT NULL
+);
+CREATE TABLE rialto_journal (
+    day bigint NOT NULL,
+    outside boolean NOT NULL,
+    channel bytea NOT NULL,
+    receiver bytea NOT NULL,
+    token bytea NOT NULL,
+    flow smallint NOT NULL,
+    part smallint NOT NULL,
+    amount numeric(78,0) NOT NULL CHECK (amount >= 0),
+    PRIMARY KEY (day, outside, channel, receiver, token, flow, part)
+);
+";
 
 /// Amounts are shown as numbers for people and for the database's own checks (M2); what is read
 /// back is the encoded state beside them.

@@ -3,14 +3,22 @@
 //! Replicas change channels by [`SharedLedger::change`] and charge by [`SharedLedger::charge`]; this
 //! is for what needs neither, and for moving records from one kind of ledger to the other.
 
-use rialto_channels::payee::{ChannelSnapshot, SharedState};
+use rialto_channels::{
+    Amount,
+    payee::{ChannelSnapshot, SharedState},
+};
 use sqlx::PgConnection;
 
 use super::{
-    SharedLedger, change, charge,
+    SharedLedger, books, change, charge,
     fault::{Failure, Patience},
+    rows,
 };
-use crate::{CommitError, Entry, ExactNonce, Movement, PaymentRecord};
+use crate::{
+    CommitError, Entry, ExactNonce, Movement, PaymentRecord,
+    head::Head,
+    journal::{Day, Flow},
+};
 
 impl SharedLedger {
     /// Makes an entry durable (M4).
@@ -33,7 +41,7 @@ impl SharedLedger {
     async fn try_commit(&self, entry: &Entry) -> Result<Result<(), CommitError>, Failure> {
         let mut transaction = self.pool().begin().await?;
         let outcome = match entry {
-            Entry::Channel(snapshot) => self.put_channel(&mut transaction, snapshot).await?,
+            Entry::Channel(snapshot) => self.put_channel(&mut transaction, snapshot, None).await?,
             Entry::Charge { snapshot, payment } => {
                 let channel = snapshot.as_ref();
                 self.put_charge(&mut transaction, channel, payment).await?
@@ -61,18 +69,18 @@ impl SharedLedger {
         &self,
         transaction: &mut PgConnection,
         snapshot: &ChannelSnapshot,
+        charged_on: Option<Day>,
     ) -> Result<Result<(), CommitError>, Failure> {
         let state = SharedState::at_rest(snapshot.clone());
-        if change::insert(transaction, &state).await? {
+        if change::insert(transaction, &state, charged_on).await? {
             return Ok(Ok(()));
         }
         let open = change::Open::lock(transaction, snapshot.id, usize::MAX, None).await?;
         let before = open.channel.share();
         let stored = &before.snapshot;
         let newer = snapshot.version > stored.version;
-        // Charges only grow, so a version that loses one is not of the same history.
         let lost = if newer {
-            snapshot.charged < stored.charged
+            Head::from(stored).loses_charges_to(snapshot)
         } else {
             snapshot.charged > stored.charged
         };
@@ -84,7 +92,7 @@ impl SharedLedger {
                 snapshot: snapshot.clone(),
                 ..before.clone()
             };
-            change::update(transaction, &before, &after, self.replica()).await?;
+            change::update(transaction, &before, &after, self.replica(), charged_on).await?;
         }
         Ok(Ok(()))
     }
@@ -95,12 +103,14 @@ impl SharedLedger {
         snapshot: Option<&ChannelSnapshot>,
         payment: &PaymentRecord,
     ) -> Result<Result<(), CommitError>, Failure> {
+        let receipt = &payment.receipt.receipt;
+        let day = Day::of_unix_secs(receipt.issued_at);
         if let Some(snapshot) = snapshot
-            && let Err(refused) = self.put_channel(transaction, snapshot).await?
+            && let Err(refused) = self.put_channel(transaction, snapshot, Some(day)).await?
         {
             return Ok(Err(refused));
         }
-        let id = &payment.receipt.receipt.id;
+        let id = &receipt.id;
         let attempt = rand::random::<[u8; 16]>();
         let new = sqlx::query(PUT_PAYMENT)
             .bind(&payment.key[..])
@@ -117,10 +127,43 @@ impl SharedLedger {
         if new.rows_affected() == 0 || known.is_some() {
             return Ok(Err(CommitError::DuplicatePayment));
         }
-        charge::put_receipt(transaction, payment).await?;
-        charge::put_answer(transaction, payment, self.inner.config.answer_bytes_max).await?;
+        put_receipt(transaction, payment).await?;
+        if let Some(answer) = charge::kept(payment, self.inner.config.answer_bytes_max) {
+            sqlx::query("INSERT INTO rialto_answers (payment, answer) VALUES ($1, $2)")
+                .bind(&payment.key[..])
+                .bind(rows::answer_bytes(answer)?)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        if receipt.channel.is_none() {
+            let whose = (receipt.provider, receipt.token);
+            let (day, flow) = (Some(day), Flow::Exact);
+            books::add_outside(transaction, whose, day, id, flow, receipt.charged).await?;
+        }
         Ok(Ok(()))
     }
+}
+
+async fn put_receipt(
+    transaction: &mut PgConnection,
+    payment: &PaymentRecord,
+) -> Result<(), Failure> {
+    let receipt = &payment.receipt.receipt;
+    let channel = receipt.channel.map_or_else(Vec::new, |id| id.0.to_vec());
+    // Only what has a channel has a place in its order.
+    let before = receipt.channel.map_or(Amount::ZERO, |_| receipt.before);
+    sqlx::query(PUT_RECEIPT)
+        .bind(receipt.id.as_slice())
+        .bind(rows::receipt_bytes(&payment.receipt)?)
+        .bind(receipt.provider.as_slice())
+        .bind(receipt.token.as_slice())
+        .bind(receipt.channel.is_some())
+        .bind(receipt.charged.to_string())
+        .bind(channel)
+        .bind(before.to_string())
+        .execute(transaction)
+        .await?;
+    Ok(())
 }
 
 /// Which way money moved on chain. Part of stored keys: never changed.
@@ -157,26 +200,42 @@ async fn put_movement(
     kind: Kind,
     movement: &Movement,
 ) -> Result<Result<(), CommitError>, Failure> {
-    let kind: i16 = match kind {
+    let tag: i16 = match kind {
         Kind::Claimed => 1,
         Kind::Settled => 2,
         Kind::Refunded => 3,
     };
-    sqlx::query(
+    let new = sqlx::query(
         "INSERT INTO rialto_movements (kind, transaction, receiver, token, amount)
          VALUES ($1, $2, $3, $4, CAST($5 AS numeric))
          ON CONFLICT (kind, transaction, receiver, token) DO NOTHING",
     )
-    .bind(kind)
+    .bind(tag)
     .bind(movement.transaction.as_slice())
     .bind(movement.receiver.as_slice())
     .bind(movement.token.as_slice())
     .bind(movement.amount.to_string())
-    .execute(transaction)
+    .execute(&mut *transaction)
     .await?;
+    // Of the three kinds, the channels' states tell the journal of two.
+    if new.rows_affected() == 1 && matches!(kind, Kind::Settled) {
+        let Movement {
+            transaction: hash,
+            receiver,
+            token,
+            amount,
+        } = movement;
+        let whose = (*receiver, *token);
+        books::add_outside(transaction, whose, None, hash, Flow::Settled, *amount).await?;
+    }
     Ok(Ok(()))
 }
 
 const PUT_PAYMENT: &str = "
 INSERT INTO rialto_payments (key, done, replica, attempt, receipt)
 VALUES ($1, true, $2, $3, $4) ON CONFLICT (key) DO NOTHING";
+
+const PUT_RECEIPT: &str = "
+INSERT INTO rialto_receipts (id, signed, provider, token, on_channel, charged, channel,
+                             charged_before)
+VALUES ($1, $2, $3, $4, $5, CAST($6 AS numeric), $7, CAST($8 AS numeric))";

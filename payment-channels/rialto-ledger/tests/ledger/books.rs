@@ -17,7 +17,7 @@ use crate::{
 
 /// What can happen.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Charge { till: usize, amount: u8, day: u8 },
     Deposit { till: usize, amount: u32 },
     Claim { till: usize },
@@ -30,7 +30,7 @@ enum Step {
     Reopen,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let till = 0..3_usize;
     let step = prop_oneof![
         6 => (till.clone(), 1..100_u8, 0..3_u8)
@@ -50,15 +50,21 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The states of channels as the entries made them, and the sums beside them.
-struct Model {
+pub(crate) struct Model {
     channels: Vec<ChannelSnapshot>,
     serial: u64,
     flows: BTreeMap<Flow, u128>,
 }
 
 impl Model {
-    fn new() -> Self {
-        let channels = (0..3).map(|number| Till::new(number).channel.snapshot());
+    pub(crate) fn new() -> Self {
+        // With a voucher that covers whatever is charged.
+        let channels = (0..3).map(|number| {
+            let till = Till::new(number);
+            let best = Some(till.signed(u128::MAX));
+            let channel = till.channel.snapshot();
+            ChannelSnapshot { best, ..channel }
+        });
         Self {
             channels: channels
                 .map(|channel| ChannelSnapshot {
@@ -77,7 +83,7 @@ impl Model {
     }
 
     /// The entry of a step, or `None` if it asks for what cannot be.
-    fn entry(&mut self, step: &Step) -> Option<Entry> {
+    pub(crate) fn entry(&mut self, step: &Step) -> Option<Entry> {
         self.serial += 1;
         match *step {
             Step::Charge { till, amount, day } => Some(self.charge(till, amount.into(), day)),

@@ -3,12 +3,13 @@
 use alloy_primitives::{Address, B256};
 use rialto_channels::{Amount, ChainTime, Withdrawal, payee::ChannelSnapshot};
 use rialto_ledger::{
-    CommitError, Config, Entry, ExactNonce, Ledger, Movement, PaymentRecord, SharedLedger, Store,
-    Totals,
+    CommitError, Config, Day, Entry, ExactNonce, Flow, Ledger, Movement, PaymentRecord,
+    SharedLedger, Store, Totals,
 };
 use rialto_testkit::postgres::Server;
 
 use crate::{
+    audit,
     fixture::{self, Till, answer, exact},
     replicas::{fast, open},
 };
@@ -62,6 +63,9 @@ async fn check<S: Store>(mut fresh: impl AsyncFnMut() -> S) {
     authorizations_are_used_once(fresh().await).await;
     movements_count_once(fresh().await).await;
     one_of_many_equal_payments_is_stored(fresh().await).await;
+    channels_and_receipts_are_read_in_pages(fresh().await).await;
+    a_charge_that_only_a_claim_proved_goes_with_it(fresh().await).await;
+    audit::a_right_ledger_has_no_finding_and_a_wrong_one_has(fresh().await).await;
 }
 
 fn charge(snapshot: &ChannelSnapshot, payment: &PaymentRecord) -> Entry {
@@ -266,4 +270,72 @@ async fn one_of_many_equal_payments_is_stored(ledger: impl Store) {
     }
     assert_eq!(stored, 1);
     assert_eq!(ledger.totals().await.unwrap()[0].exact, Amount::new(7));
+}
+
+async fn channels_and_receipts_are_read_in_pages(ledger: impl Store) {
+    let mut payments = Vec::new();
+    for number in 0..3 {
+        let mut till = Till::new(number);
+        for amount in [30, 20, 10] {
+            let (snapshot, payment) = till.charge(amount);
+            ledger.commit(charge(&snapshot, &payment)).await.unwrap();
+            payments.push(payment.receipt.receipt);
+        }
+    }
+    let all = ledger.channels().await.unwrap();
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let page = ledger.channels_after(after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 2);
+        after = Some(last.id);
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    let mut read = Vec::new();
+    let visited = ledger.visit_receipts(|signed| read.push(signed.receipt));
+    visited.await.unwrap();
+    assert_eq!(read.len(), payments.len());
+    for channel in &all {
+        let of_channel = |receipts: &[rialto_channels::receipt::Receipt]| -> Vec<_> {
+            let own = receipts.iter().filter(|it| it.channel == Some(channel.id));
+            own.map(|it| (it.id, it.before)).collect()
+        };
+        assert_eq!(of_channel(&read), of_channel(&payments), "in their order");
+    }
+}
+
+/// A reorganisation takes back a claim that someone made with a better voucher than the payee's.
+async fn a_charge_that_only_a_claim_proved_goes_with_it(ledger: impl Store) {
+    let fresh = Till::new(1).channel.snapshot();
+    let claimed = ChannelSnapshot {
+        version: fresh.version + 1,
+        charged: Amount::new(50),
+        claimed: Amount::new(50),
+        ..fresh.clone()
+    };
+    let undone = ChannelSnapshot {
+        version: fresh.version + 2,
+        ..fresh.clone()
+    };
+    for state in [&fresh, &claimed, &undone] {
+        let entry = Entry::Channel(state.clone());
+        ledger.commit(entry).await.unwrap();
+    }
+    assert_eq!(ledger.channel(&fresh.id).await.unwrap(), Some(undone));
+    let lines = ledger.journal(Day::MIN..=Day::MAX, None, 9).await.unwrap();
+    for flow in [
+        Flow::Charged,
+        Flow::Claimed,
+        Flow::Unclaimed,
+        Flow::Uncharged,
+    ] {
+        let sum: u64 = lines.iter().map(|it| it.flows.get(flow).to::<u64>()).sum();
+        assert_eq!(sum, 50, "{flow:?}");
+    }
+    let books = ledger.trial_balance().await.unwrap();
+    assert!(books.is_balanced());
+    let earned = rialto_ledger::Account::Earned;
+    let earned = books.balance(fixture::receiver(), fixture::token(), earned);
+    assert_eq!(earned, Some(alloy_primitives::U256::ZERO));
 }

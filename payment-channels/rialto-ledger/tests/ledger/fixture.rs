@@ -3,8 +3,8 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use rialto_channels::{
-    Amount, ChainTime, ChannelConfig, OnChainView, SettlementDomain, SigningKey, VerifiedVoucher,
-    Voucher,
+    Amount, ChainTime, ChannelConfig, OnChainView, SettlementDomain, SignedVoucher, SigningKey,
+    VerifiedVoucher, Voucher,
     payee::{ChannelSnapshot, PayeeChannel, Reservation, Terms},
     receipt::{Receipt, SignedReceipt, Usage},
 };
@@ -129,12 +129,17 @@ impl Till {
 
     /// A voucher of the channel's payer.
     pub(crate) fn voucher(&self, ceiling: u128) -> VerifiedVoucher {
+        let signed = self.signed(ceiling);
+        signed.verify(&DOMAIN, payer().address()).unwrap()
+    }
+
+    /// The same as it comes over the wire.
+    pub(crate) fn signed(&self, ceiling: u128) -> SignedVoucher {
         let voucher = Voucher {
             channel: self.channel.state().id,
             ceiling: Amount::new(ceiling),
         };
-        let signed = voucher.sign(&DOMAIN, &payer());
-        signed.verify(&DOMAIN, payer().address()).unwrap()
+        voucher.sign(&DOMAIN, &payer())
     }
 
     pub(crate) fn charge_entry(&mut self, amount: u128) -> Entry {

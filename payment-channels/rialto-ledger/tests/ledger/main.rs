@@ -21,4 +21,5 @@ mod log;
 mod record;
 mod refuse;
 mod replicas;
+mod shared_books;
 mod upgrade;

@@ -447,7 +447,7 @@ async fn one_of_many_replicas_makes_the_tables_and_a_newer_format_is_refused() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&refused, SharedOpenError::UnknownFormat { found, supported: 1 } if found == "99"),
+        matches!(&refused, SharedOpenError::UnknownFormat { found, supported: 3 } if found == "99"),
         "{refused:?}"
     );
     let wrong = url.replace(server.password(), "guess");

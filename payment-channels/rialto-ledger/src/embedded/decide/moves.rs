@@ -1,8 +1,8 @@
-//! What an entry moves: for the journal and for the sums.
+//! What an entry moves on chain: for the journal and for the sums.
 
 use rialto_channels::Amount;
 
-use super::{super::heads::Head, Draft};
+use super::Draft;
 use crate::{
     Totals,
     embedded::{generation::Moved, logged::MovementKey, tables},
@@ -56,26 +56,4 @@ pub(super) fn take_movement(draft: &mut Draft, kind: Kind, key: MovementKey, amo
             amount: Amount::new(amount),
         });
     }
-}
-
-/// What moved between two states of a channel.
-pub(in crate::embedded) fn flows(
-    old: &Head,
-    new: &Head,
-) -> impl Iterator<Item = (Flow, Amount)> + use<> {
-    let grown = |old: Amount, new: Amount| new.checked_sub(old).unwrap_or_default();
-    let left = if new.refund_nonce == old.refund_nonce {
-        Flow::Withdrawn
-    } else {
-        Flow::Refunded
-    };
-    [
-        (Flow::Deposited, grown(old.balance, new.balance)),
-        (left, grown(new.balance, old.balance)),
-        (Flow::Charged, grown(old.charged, new.charged)),
-        (Flow::Claimed, grown(old.claimed, new.claimed)),
-        (Flow::Unclaimed, grown(new.claimed, old.claimed)),
-    ]
-    .into_iter()
-    .filter(|(_, amount)| !amount.is_zero())
 }
