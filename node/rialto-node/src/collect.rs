@@ -1,5 +1,5 @@
 //! Turns charges into money: claims in batches and settles per receiver, when it is worth the gas or
-//! has waited long enough; what a withdrawal would take, at once.
+//! has waited long enough; what is owed by a payer that withdraws, at once.
 //!
 //! What is due is decided by `rialto_channels::claims`; here are the numbers and the doing.
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 use rialto_chain::client::Claimed;
 use rialto_channels::claims::{GasPrice, Owing};
+use rialto_channels::payee::PayeeChannel;
 use rialto_channels::{Amount, ChainTime, ChannelId};
 use rialto_ledger::Entry;
 use tokio::time::MissedTickBehavior;
@@ -43,7 +44,7 @@ impl Node {
         Ok(collected)
     }
 
-    /// Claims and settles what is due: by gas, by age, or because a withdrawal would take it.
+    /// Claims and settles what is due: by gas, by age, or because its payer withdraws.
     pub(crate) async fn collect_due(&self) -> Result<Collected, CallError> {
         let mut waiting = self.collecting().lock().await;
         let mut collected = Collected::default();
@@ -54,7 +55,8 @@ impl Node {
         let (now, gas) = (self.now(), self.gas_price().await?);
         let policy = self.config().claims.policy;
         let slots = self.book().all();
-        let plan = policy.plan(&waiting.owing(&slots, now), gas, now);
+        let at_once = |channel: &PayeeChannel| self.is_claimed_at_once(channel, now);
+        let plan = policy.plan(&waiting.owing(&slots, at_once, now), gas, now);
         if plan.waiting > 0 {
             tracing::debug!(channels = plan.waiting, "owed, and not worth the gas yet");
         }
@@ -69,16 +71,11 @@ impl Node {
         outcome.map(|()| collected)
     }
 
-    /// Claims what withdrawals under way would take, and where a limit of what may be at stake
-    /// comes near, so that calls go on while the claim is on its way.
+    /// Claims everything that payers owe who are withdrawing, whatever it costs, and where a limit
+    /// of what may be at stake comes near, so that calls go on while the claim is on its way.
     pub(crate) async fn claim_at_risk(&self) -> Result<(), CallError> {
-        let mut slots = self.book().all();
-        let limits = self.config().risk.exposure;
-        slots.retain(|slot| {
-            let payer = slot.payer_exposure().sum();
-            let channel = slot.lock();
-            channel.at_risk() || limits.wants_claim(&channel, payer)
-        });
+        self.learn_exposed().await?;
+        let slots = self.urgent();
         if slots.is_empty() {
             return Ok(());
         }
@@ -90,6 +87,29 @@ impl Node {
         let claimed = self.claim_all(&slots, &mut collected).await;
         log_collected(&collected);
         claimed
+    }
+
+    /// The channels to claim now, without waiting for the usual time.
+    fn urgent(&self) -> Vec<Arc<Slot>> {
+        let (now, limits) = (self.now(), self.config().risk.exposure);
+        let mut withdrawing = BTreeSet::new();
+        let mut slots = self.book().all();
+        slots.retain(|slot| {
+            let payer = slot.payer_exposure().sum();
+            let channel = slot.lock();
+            if channel.state().withdrawal.is_some() {
+                withdrawing.insert(slot.id);
+            }
+            self.is_claimed_at_once(&channel, now) || limits.wants_claim(&channel, payer)
+        });
+        self.watch().retain_at_once(&withdrawing);
+        slots
+    }
+
+    fn is_claimed_at_once(&self, channel: &PayeeChannel, now: ChainTime) -> bool {
+        let state = channel.state();
+        let last = || self.watch().last_at_once(state.id);
+        state.withdrawal.is_some() && channel.claim_at_once(last(), now)
     }
 
     /// What gas costs now, in the token.
@@ -130,8 +150,23 @@ impl Node {
         Ok(due)
     }
 
-    /// Claims what these channels owe, and once more those that the chain refused.
+    /// Claims what these channels owe, and once more those that the chain refused. One transaction
+    /// after the other: what one did is recorded before the next, and one that fails does not keep
+    /// the others from being made.
     async fn claim_all(
+        &self,
+        slots: &[Arc<Slot>],
+        collected: &mut Collected,
+    ) -> Result<(), CallError> {
+        let rows_max = self.config().claims.policy.rows_max.max(1);
+        let mut outcome = Ok(());
+        for batch in slots.chunks(rows_max) {
+            outcome = self.claim_batch(batch, collected).await.and(outcome);
+        }
+        outcome
+    }
+
+    async fn claim_batch(
         &self,
         slots: &[Arc<Slot>],
         collected: &mut Collected,
@@ -144,7 +179,13 @@ impl Node {
         for slot in &refused {
             self.refresh(slot).await?;
         }
-        self.claim_owed(&refused, collected).await.map(drop)
+        let dropped = std::mem::take(&mut collected.dropped);
+        let first: BTreeSet<_> = refused.iter().map(|slot| slot.id).collect();
+        let again = self.claim_owed(&refused, collected).await.map(drop);
+        // Of those, the second refusal counts; those of other batches stay.
+        let kept = dropped.into_iter().filter(|(id, _)| !first.contains(id));
+        collected.dropped.extend(kept);
+        again
     }
 
     /// Claims what these channels owe; returns those whose rows the chain refused.
@@ -163,7 +204,6 @@ impl Node {
             }
         }
         let Some(one) = owing.first() else {
-            collected.dropped.clear();
             return Ok(Vec::new());
         };
         // What is claimed must be durable: charges are queued before their channel's lock is
@@ -176,13 +216,9 @@ impl Node {
         }
         let claimed = self.chain_client().claim(&rows).await;
         let claimed = claimed.map_err(|error| unavailable("the chain", error))?;
-        let mut amount = Amount::ZERO;
-        for done in &claimed.done {
-            let gained = sum(done.claimed.iter().map(|(_, gained)| *gained))?;
-            self.record(Kind::Claimed, done.transaction, gained).await?;
-            amount = sum([amount, gained].into_iter())?;
-        }
+        let amount = self.record_claims(&claimed).await?;
         let gained: BTreeSet<_> = claimed.claimed.iter().map(|(id, _)| *id).collect();
+        self.watch().claimed_at_once(&gained, self.now());
         for slot in owing.iter().filter(|slot| gained.contains(&slot.id)) {
             self.refresh(slot).await?;
         }
@@ -191,6 +227,20 @@ impl Node {
         let refused = refused.map(Arc::clone).collect();
         note(collected, claimed, amount)?;
         Ok(refused)
+    }
+
+    /// Records what each of these transactions claimed, which may be less than was asked for:
+    /// somebody else may have claimed in between. Returns the sum.
+    pub(crate) async fn record_claims(&self, claimed: &Claimed) -> Result<Amount, CallError> {
+        let mut amount = Amount::ZERO;
+        for done in &claimed.done {
+            let gained = sum(done.claimed.iter().map(|(_, gained)| *gained))?;
+            if !gained.is_zero() {
+                self.record(Kind::Claimed, done.transaction, gained).await?;
+            }
+            amount = sum([amount, gained].into_iter())?;
+        }
+        Ok(amount)
     }
 
     /// Collects at intervals until the node shuts down.
@@ -222,7 +272,12 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// What the channels owe; remembers those that are new, and forgets those that owe nothing.
-    fn owing(&mut self, slots: &[Arc<Slot>], now: ChainTime) -> Vec<Owing> {
+    fn owing(
+        &mut self,
+        slots: &[Arc<Slot>],
+        at_once: impl Fn(&PayeeChannel) -> bool,
+        now: ChainTime,
+    ) -> Vec<Owing> {
         let mut channels = HashMap::new();
         let mut owing = Vec::new();
         for slot in slots {
@@ -237,7 +292,7 @@ impl Waiting {
                 channel: slot.id,
                 amount: row.total_claimed.checked_sub(claimed).unwrap_or_default(),
                 since,
-                at_risk: channel.at_risk(),
+                at_risk: at_once(&channel),
             });
         }
         self.channels = channels;
@@ -253,7 +308,8 @@ fn note(collected: &mut Collected, claimed: Claimed, amount: Amount) -> Result<(
     collected.claims.extend(claimed.transactions);
     collected.channels = collected.channels.saturating_add(claimed.claimed.len());
     let dropped = claimed.dropped.into_iter();
-    collected.dropped = dropped.map(|row| (row.channel, row.reason)).collect();
+    let dropped = dropped.map(|row| (row.channel, row.reason));
+    collected.dropped.extend(dropped);
     Ok(())
 }
 

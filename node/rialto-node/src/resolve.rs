@@ -131,6 +131,7 @@ impl Node {
                     amount: Amount::ZERO,
                     nonce: channel.state().refund_nonce,
                     claim: None,
+                    owed: channel.state().claimed,
                 };
                 channel.end_refund(refund, ended);
             })

@@ -6,14 +6,14 @@
 //! long as views are fresh (`view_ttl_secs`) and little enough is reserved ([`Blind`]).
 //! Not here: what is claimed and settled when nothing is wrong (`collect`).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 use rialto_chain::client::{BlockRef, Followed, Trail};
 use rialto_channels::payee::PayeeChannel;
-use rialto_channels::{Amount, ChannelConfig, ChannelId};
+use rialto_channels::{Amount, ChainTime, ChannelConfig, ChannelId};
 use tokio::time::MissedTickBehavior;
 
 use crate::Node;
@@ -42,6 +42,8 @@ struct Shared {
     blind: Amount,
     /// The newest deposits that this node submitted, the oldest first.
     deposits: VecDeque<Submitted>,
+    /// When channels whose payers withdraw were claimed last.
+    at_once: BTreeMap<ChannelId, ChainTime>,
 }
 
 /// A deposit that was confirmed, and can be submitted again if a reorganisation takes it away.
@@ -75,6 +77,7 @@ impl Watch {
                 answered: Instant::now(),
                 blind: Amount::ZERO,
                 deposits: VecDeque::new(),
+                at_once: BTreeMap::new(),
             }),
         }
     }
@@ -128,6 +131,23 @@ impl Watch {
         let shared = self.lock();
         let own = shared.deposits.iter().filter(|one| one.channel == channel);
         own.cloned().collect()
+    }
+
+    /// When this channel was claimed last, if its payer withdraws.
+    pub(crate) fn last_at_once(&self, channel: ChannelId) -> Option<ChainTime> {
+        self.lock().at_once.get(&channel).copied()
+    }
+
+    /// These channels were claimed.
+    pub(crate) fn claimed_at_once(&self, channels: &BTreeSet<ChannelId>, now: ChainTime) {
+        let mut shared = self.lock();
+        shared.at_once.extend(channels.iter().map(|id| (*id, now)));
+    }
+
+    /// Forgets the channels that nobody withdraws from.
+    pub(crate) fn retain_at_once(&self, withdrawing: &BTreeSet<ChannelId>) {
+        let mut shared = self.lock();
+        shared.at_once.retain(|id, _| withdrawing.contains(id));
     }
 
     fn answered(&self) {

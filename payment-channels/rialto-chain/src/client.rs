@@ -46,7 +46,7 @@ pub use error::{ChainError, ConnectError};
 pub use events::{ChannelEvent, Event};
 pub use follow::Followed;
 pub use kept::{Fate, KeepError, KeepSent, Outcome, Sent};
-pub use read::Sight;
+pub use read::{Claims, Sight};
 pub use relay::{SignedClaims, SignedRefund};
 pub use royalty::Released;
 pub use trail::{BlockRef, Trail};
@@ -76,7 +76,7 @@ pub struct ClientConfig {
     /// How deep a channel's money must lie before a view shows it, by amount, beyond
     /// `confirmations`.
     pub depths: Confirmations,
-    /// How long a transaction may take to be confirmed.
+    /// How long a transaction may take to be mined, and each of its further confirmations.
     pub confirm_within: Duration,
     /// How long a transaction may hang before it is submitted again at a better price.
     pub replace_after: Duration,
@@ -190,10 +190,18 @@ impl ChainClient {
         self.inner.config.chain_id
     }
 
-    /// How long a transaction may take to be confirmed.
+    /// How long a transaction may take to be mined, and each of its further confirmations.
     #[must_use]
     pub fn confirm_within(&self) -> Duration {
         self.inner.config.confirm_within
+    }
+
+    /// How long it may take until a sum lies as deep as the configured depths demand of it.
+    #[must_use]
+    pub fn deep_within(&self, amount: rialto_channels::Amount) -> Duration {
+        let blocks = self.inner.config.depths.blocks_for(amount);
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        self.confirm_within().saturating_mul(blocks)
     }
 
     /// The contracts that this client works with.

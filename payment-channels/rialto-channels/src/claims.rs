@@ -1,7 +1,7 @@
 //! When which channels are claimed, and when a receiver is paid out: gas against waiting.
 //!
 //! A claim costs gas, mostly for each row. A row is claimed when its gas is a small part of what it
-//! brings, when it has waited long enough, or at once when a withdrawal would take the money.
+//! brings, when it has waited long enough, or at once when its payer is withdrawing.
 //! Non-goals: making rows, submitting them, and knowing prices; all numbers come in.
 
 use crate::{Amount, ChainTime, ChannelId};
@@ -71,7 +71,7 @@ pub struct Owing {
     pub amount: Amount,
     /// Since when something is owed, as far as is known.
     pub since: ChainTime,
-    /// A withdrawal under way would take some of it.
+    /// A withdrawal is under way: later there may be less to claim from.
     pub at_risk: bool,
 }
 

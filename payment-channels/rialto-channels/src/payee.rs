@@ -30,6 +30,7 @@ pub use exposure::{ExposureLimits, PayerExposure};
 pub use payment_key::payment_key;
 pub use reject::{Reject, WireCode};
 pub use resume::SharedState;
+pub use settle::CLAIMS_PER_DELAY;
 pub use snapshot::ChannelSnapshot;
 pub use terms::Terms;
 

@@ -50,7 +50,8 @@ impl World {
 
     pub(crate) fn claim_at_risk(&mut self) {
         if !self.breaks(Rule::IgnoreWithdrawals) {
-            self.claim(PayeeChannel::at_risk);
+            let now = self.payee_now();
+            self.claim(|channel| channel.claim_at_once(None, now));
         }
     }
 

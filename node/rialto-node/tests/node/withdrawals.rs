@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rialto_channels::Amount;
+use rialto_channels::payee::CLAIMS_PER_DELAY;
 use rialto_testkit::proxy::Fault;
 
 use crate::world::World;
@@ -26,6 +27,58 @@ async fn a_withdrawal_is_answered_by_claiming_at_once() {
     // The other channel is not in danger: it waits for its turn.
     let other = world.client.channel(&world.terms(2)).await.unwrap();
     assert!(other.claimed.is_zero());
+    world.node.shutdown().await;
+}
+
+/// The withdrawal leaves what is owed, and a claim costs more than it brings: it is made all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_owed_outlives_a_withdrawal_unclaimed() {
+    let world = World::start(|config| {
+        config.payments.collect_every = Duration::from_millis(50);
+        config.claims.token_per_ether = Amount::new(4_000_000_000_000_000);
+    })
+    .await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    world.pay(2, 2_000, Some(20_000)).await;
+    let payer = world.payer().await;
+    let (terms, some) = (world.terms(1), Amount::new(5_000));
+    payer.initiate_withdraw(&terms, some).await.unwrap();
+    let claimed = async || world.client.channel(&terms).await.unwrap().claimed;
+    world
+        .until("what was charged is claimed", async || {
+            claimed().await == Amount::new(100)
+        })
+        .await;
+
+    // Calls go on within what the withdrawal leaves; what they are charged is claimed before its end.
+    for call in 1_u128..=3 {
+        world.pay(1, 2_000 + call, None).await;
+    }
+    let before = world.host_nonce().await;
+    let pause = 900 / CLAIMS_PER_DELAY + 1;
+    world
+        .rpc("evm_increaseTime", serde_json::json!([pause]))
+        .await;
+    world.rpc("evm_mine", serde_json::json!([])).await;
+    world
+        .until("and what was charged since", async || {
+            claimed().await == Amount::new(400)
+        })
+        .await;
+    assert_eq!(world.host_nonce().await, before + 1, "in one transaction");
+
+    world
+        .rpc("evm_increaseTime", serde_json::json!([900]))
+        .await;
+    let withdrawn = payer.finalize_withdraw(&terms).await.unwrap();
+    assert_eq!(withdrawn.amount, some);
+    let view = world.client.channel(&terms).await.unwrap();
+    assert_eq!(view.claimed, world.view(1).charged);
+    let other = world.client.channel(&world.terms(2)).await.unwrap();
+    assert!(
+        other.claimed.is_zero(),
+        "nobody withdraws there, and gas is dear"
+    );
     world.node.shutdown().await;
 }
 

@@ -21,6 +21,15 @@ pub struct Sight {
     pub block: BlockRef,
 }
 
+/// What of a channel is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Claimed in all, in the newest block.
+    pub newest: Amount,
+    /// What of it counts: so deep that no reorganisation takes back more than the operator risks.
+    pub deep: Amount,
+}
+
 /// A block's place and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
@@ -81,23 +90,51 @@ impl ChainClient {
         })
     }
 
+    /// What of a channel is claimed, and how much of it lies deep enough by the configured depths.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub async fn claims(&self, config: &ChannelConfig) -> Result<Claims, ChainError> {
+        let head = self.head().await?.block.number;
+        let id = config.id(&self.domain()).0;
+        let (_, newest) = self.held(id, head).await?;
+        let mut deep = newest;
+        for step in self.inner.config.depths.concerning(newest) {
+            let (_, then) = self.held_before(id, head, step.blocks).await?;
+            deep = deep.min(step.counts(then, newest));
+        }
+        Ok(Claims { newest, deep })
+    }
+
     /// What of a balance counts, by how deep it lies.
     async fn deep_enough(&self, id: B256, newest: Amount, head: u64) -> Result<Amount, ChainError> {
         let mut counts = newest;
         for step in self.inner.config.depths.concerning(newest) {
-            // Blocks before the first hold nothing.
-            let settled = match head.checked_add(1).and_then(|n| n.checked_sub(step.blocks)) {
-                Some(number) => {
-                    let call = IBatchSettlement::channelsCall { channelId: id };
-                    let settlement = self.contracts().settlement;
-                    let then = self.read(settlement, call, BlockId::number(number)).await?;
-                    Amount::new(then.balance)
-                }
-                None => Amount::ZERO,
-            };
-            counts = counts.min(step.counts(settled, newest));
+            let (then, _) = self.held_before(id, head, step.blocks).await?;
+            counts = counts.min(step.counts(then, newest));
         }
         Ok(counts)
+    }
+
+    /// Balance and total claimed as `blocks` blocks hold them.
+    async fn held_before(
+        &self,
+        id: B256,
+        head: u64,
+        blocks: u64,
+    ) -> Result<(Amount, Amount), ChainError> {
+        match head.checked_add(1).and_then(|n| n.checked_sub(blocks)) {
+            Some(number) => self.held(id, number).await,
+            // Blocks before the first hold nothing.
+            None => Ok((Amount::ZERO, Amount::ZERO)),
+        }
+    }
+
+    async fn held(&self, id: B256, number: u64) -> Result<(Amount, Amount), ChainError> {
+        let call = IBatchSettlement::channelsCall { channelId: id };
+        let settlement = self.contracts().settlement;
+        let then = self.read(settlement, call, BlockId::number(number)).await?;
+        Ok((Amount::new(then.balance), Amount::new(then.totalClaimed)))
     }
 
     /// What was claimed for the receiver in `token`, and settled to it, since the beginning.

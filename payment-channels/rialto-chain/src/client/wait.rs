@@ -24,7 +24,8 @@ enum Look {
 }
 
 impl ChainClient {
-    /// Waits until one of the transaction's forms is mined and has its confirmations.
+    /// Waits until one of the transaction's forms is mined and has its confirmations, for each of
+    /// which there is as much time as for the first.
     pub(super) async fn see_through(
         &self,
         attempt: &mut Attempt<'_>,
@@ -35,10 +36,16 @@ impl ChainClient {
         let mut gap = Gap::default();
         let mut pause = POLL_FIRST;
         let mut taken = 0;
+        let mut patience = config.confirm_within;
         loop {
             match self.look(&attempt.sent).await {
                 Ok(Look::Confirmed(receipt)) => return Ok(*receipt),
-                Ok(Look::Shallow) => taken = 0,
+                Ok(Look::Shallow) => {
+                    taken = 0;
+                    // It is mined; each further block takes its time.
+                    let blocks = u32::try_from(config.confirmations).unwrap_or(u32::MAX);
+                    patience = config.confirm_within.saturating_mul(blocks);
+                }
                 // The first looks are quick: most transactions are mined before anything is wrong.
                 Ok(Look::Absent) if pause > POLL_QUICK => {
                     // An endpoint that does not answer tells nothing about the nonce.
@@ -65,10 +72,10 @@ impl ChainClient {
                     tracing::debug!(%error, %hash, "looking for a transaction");
                 }
             }
-            if began.elapsed() >= config.confirm_within {
+            if began.elapsed() >= patience {
                 return Err(ChainError::Dropped {
                     transaction: attempt.sent.last(),
-                    waited: config.confirm_within,
+                    waited: patience,
                 });
             }
             tokio::time::sleep(pause).await;

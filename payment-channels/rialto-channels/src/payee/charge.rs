@@ -67,4 +67,7 @@ pub struct Refund {
     /// the claim is beyond any reorganisation: a withdrawal that ends between the two lets the
     /// contract pay a refund out of what is owed.
     pub claim: Option<ClaimRow>,
+    /// What must be claimed in all, beyond any reorganisation, before the refund is sent; whether
+    /// by this claim or by one before it.
+    pub owed: Amount,
 }

@@ -37,6 +37,24 @@ impl PayeeChannel {
             .is_some_and(|(left, row)| row.total_claimed > left)
     }
 
+    /// Whether to claim now whatever it is worth and whatever it costs, because the payer is on its
+    /// way out: a withdrawal is under way, and something is charged and not claimed.
+    ///
+    /// Everything that is owed when the withdrawal is noticed, and at any time what it would take
+    /// ([`at_risk`](Self::at_risk)). What is charged afterwards fits what the withdrawal leaves: it
+    /// is claimed together, so many times a delay at most ([`CLAIMS_PER_DELAY`]), or a payer that
+    /// starts a withdrawal and never ends it could have each of its calls claimed by itself, at the
+    /// payee's cost. `last` is when a claim of this kind went through last.
+    #[must_use]
+    pub fn claim_at_once(&self, last: Option<ChainTime>, now: ChainTime) -> bool {
+        if self.state.withdrawal.is_none() || self.claimable().is_none() {
+            return false;
+        }
+        let delay = self.state.config.withdraw_delay;
+        let pause = delay.checked_div(CLAIMS_PER_DELAY).unwrap_or_default();
+        self.at_risk() || last.is_none_or(|last| now.secs_since(last) >= pause)
+    }
+
     /// What the payer could have back now: the balance less everything charged; nothing while
     /// calls are in flight or another refund is under way.
     #[must_use]
@@ -89,12 +107,7 @@ impl PayeeChannel {
         }
         self.keep_best(voucher);
         self.refunding = true;
-        Ok(Refund {
-            config: self.state.config,
-            amount,
-            nonce: self.state.refund_nonce,
-            claim: self.claimable(),
-        })
+        Ok(self.refund_of(amount, self.state.refund_nonce))
     }
 
     /// Takes up a refund that was begun before a crash and may have been sent since: the state is
@@ -106,12 +119,26 @@ impl PayeeChannel {
             return None;
         }
         self.refunding = true;
-        Some(Refund {
+        Some(self.refund_of(amount, nonce))
+    }
+
+    fn refund_of(&self, amount: Amount, nonce: U256) -> Refund {
+        let claim = self.claimable();
+        Refund {
             config: self.state.config,
             amount,
             nonce,
-            claim: self.claimable(),
-        })
+            claim,
+            owed: claim.map_or(self.state.claimed, |row| row.total_claimed),
+        }
+    }
+
+    /// Whether a refund may still be sent, some time after it was agreed: nothing was charged since,
+    /// and the channel still holds it beside what is owed.
+    #[must_use]
+    pub fn still_refunds(&self, refund: &Refund) -> bool {
+        let rest = self.state.balance.checked_sub(self.state.charged);
+        self.refunding && self.in_flight.is_empty() && rest.is_ok_and(|rest| rest >= refund.amount)
     }
 
     /// Ends a refund: confirmed at a block time, or `None` if it did not happen. Once confirmed,
@@ -128,3 +155,6 @@ impl PayeeChannel {
         }
     }
 }
+
+/// How often what is charged during a withdrawal is claimed within its delay, at most.
+pub const CLAIMS_PER_DELAY: u64 = 64;

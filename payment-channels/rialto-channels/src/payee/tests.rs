@@ -382,6 +382,33 @@ fn only_a_withdrawal_that_takes_charged_money_is_a_risk() {
 }
 
 #[test]
+fn a_withdrawal_has_everything_claimed_and_not_each_call_by_itself() {
+    let mut channel = channel();
+    let _ = charge(&mut channel, 1_000, 100, 100);
+    assert!(!channel.claim_at_once(None, NOW), "nobody withdraws");
+    let mut see = |withdrawal: u128, claimed, later| {
+        channel.on_chain_view(&OnChainView {
+            withdrawal: Some(Withdrawal {
+                amount: Amount::new(withdrawal),
+                finalizes_at: NOW,
+            }),
+            read_at: ChainTime::new(NOW.get() + later),
+            ..view(BALANCE, claimed)
+        });
+        channel.clone()
+    };
+    let leaving = see(1, 0, 1);
+    assert!(leaving.claim_at_once(None, NOW) && !leaving.at_risk());
+    assert!(!see(1, 100, 2).claim_at_once(None, NOW), "all is claimed");
+    // What is charged since is claimed after a pause, unless it is about to be taken.
+    let pause = leaving.state().config.withdraw_delay / CLAIMS_PER_DELAY;
+    let after = |secs| ChainTime::new(NOW.get() + secs);
+    assert!(!leaving.claim_at_once(Some(NOW), after(pause - 1)));
+    assert!(leaving.claim_at_once(Some(NOW), after(pause)));
+    assert!(see(BALANCE, 0, 3).claim_at_once(Some(NOW), NOW));
+}
+
+#[test]
 fn a_charge_that_could_not_be_queued_is_taken_back() {
     let mut channel = channel();
     let first = charge(&mut channel, 1_000, 100, 100);
