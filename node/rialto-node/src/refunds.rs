@@ -1,10 +1,17 @@
-//! The payer asks for its unspent balance: claim what it owes, refund the rest.
+//! The payer asks for its unspent balance: claim what it owes, wait until that is for good, refund
+//! the rest.
+//!
+//! Until the refund's own transaction nothing needs to be durable: after a crash the payer asks
+//! again. Not here: which refunds are agreed to (`rialto-channels`), and refunds whose outcome is
+//! unknown (`resolve`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rialto_chain::client::{ChainError, Refunded};
 use rialto_channels::payee::{Refund, WireCode};
 use rialto_channels::{Amount, ClaimRow, VerifiedVoucher};
+use tokio::time::Instant;
 
 use crate::Node;
 use crate::api::{CallError, PaymentError, RefundOutcome, RefundRequest};
@@ -35,8 +42,12 @@ impl Node {
             let _place = place;
             node.refund_in_order(slot, voucher, request.amount).await
         });
-        task.await
-            .map_err(|error| unavailable("the refund", error))?
+        // Deep claims take long. The channel is busy meanwhile, so asking again pays nothing twice.
+        let patience = self.chain_client().confirm_within().saturating_mul(2);
+        match tokio::time::timeout(patience, task).await {
+            Ok(done) => done.map_err(|error| unavailable("the refund", error))?,
+            Err(_) => Err(unavailable("the refund", UnderWay)),
+        }
     }
 
     async fn refund_in_order(
@@ -45,17 +56,15 @@ impl Node {
         voucher: VerifiedVoucher,
         asked: Option<Amount>,
     ) -> Result<RefundOutcome, CallError> {
-        let _order = slot.on_chain.lock().await;
-        self.refresh_in_order(&slot).await?;
-        let now = self.now();
-        let begun = self.change(&slot, |channel| {
-            channel
-                .begin_refund(&voucher, asked, now)
-                .map_err(|reject| refused_on(channel, &reject))
-        });
-        let refund = begun.await??;
+        let refund = self.begin_refund(&slot, &voucher, asked).await?;
         let keeper = self.pending().refund(slot.id);
-        let paid = self.pay_refund(&slot, &refund, &keeper).await;
+        // Not in the channel's place on the chain, which others need meanwhile.
+        let secured = self.secure_claims(&slot, &refund).await;
+        let _order = slot.on_chain.lock().await;
+        let paid = match secured {
+            Ok(()) => self.pay_refund(&slot, &refund, &keeper).await,
+            Err(error) => Err(Unpaid::Refused(error)),
+        };
         let confirmed_at = paid.is_ok().then(|| self.now());
         let refunded = match paid {
             Err(Unpaid::Unknown(error)) => {
@@ -92,17 +101,82 @@ impl Node {
         })
     }
 
-    /// Claims first, so that the refund cannot take what is owed.
+    async fn begin_refund(
+        &self,
+        slot: &Slot,
+        voucher: &VerifiedVoucher,
+        asked: Option<Amount>,
+    ) -> Result<Refund, CallError> {
+        let _order = slot.on_chain.lock().await;
+        self.refresh_in_order(slot).await?;
+        let now = self.now();
+        let begun = self.change(slot, |channel| {
+            channel
+                .begin_refund(voucher, asked, now)
+                .map_err(|reject| refused_on(channel, &reject))
+        });
+        Ok(begun.await??)
+    }
+
+    /// Claims what is owed, and waits until no reorganisation takes back more of it than the
+    /// operator risks: a withdrawal that ends meanwhile would let the refund take it
+    /// ([`Refund::claim`]). A claim that vanishes is made again.
+    ///
+    /// # Errors
+    /// [`CallError::Payment`] if the chain refuses the claim; [`CallError::Unavailable`] if it does
+    /// not answer, or takes too long.
+    async fn secure_claims(&self, slot: &Slot, refund: &Refund) -> Result<(), CallError> {
+        let client = self.chain_client();
+        let (began, patience) = (Instant::now(), client.deep_within(refund.owed));
+        // An endpoint that is behind the one that confirmed does not show the claim at once.
+        let mut missing = LAGS_MAX;
+        loop {
+            let order = slot.on_chain.lock().await;
+            let claims = client.claims(&refund.config).await.map_err(failed)?;
+            if claims.deep >= refund.owed {
+                return Ok(());
+            }
+            missing = if claims.newest < refund.owed {
+                missing.saturating_add(1)
+            } else {
+                0
+            };
+            if missing > LAGS_MAX {
+                self.refresh_in_order(slot).await?;
+                let row = slot.lock().claimable();
+                if let Some(row) = row.or(refund.claim) {
+                    self.claim_before_refund(&row).await?;
+                }
+                missing = 0;
+                continue;
+            }
+            drop(order);
+            if began.elapsed() >= patience {
+                return Err(unavailable("the refund", Shallow { waited: patience }));
+            }
+            tokio::select! {
+                () = self.stopping() => return Err(unavailable("the refund", Stopping)),
+                () = tokio::time::sleep(LAG) => {}
+            }
+        }
+    }
+
+    /// Sends the refund. What is owed is claimed for good.
     async fn pay_refund(
         &self,
         slot: &Slot,
         refund: &Refund,
         keeper: &RefundKeeper,
     ) -> Result<Refunded, Unpaid> {
-        if let Some(row) = &refund.claim {
-            self.claim_before_refund(slot, row)
+        // Time has passed since it was agreed.
+        let still = async {
+            self.refresh_in_order(slot).await?;
+            self.change(slot, |channel| channel.still_refunds(refund))
                 .await
-                .map_err(Unpaid::Refused)?;
+        };
+        if !still.await.map_err(Unpaid::Refused)? {
+            let message = "the channel does not hold the refund any more: see its state";
+            return Err(Unpaid::Refused(refused(message.to_owned())));
         }
         let client = self.chain_client();
         let refunded = client.refund(&refund.config, refund.amount, Some(keeper));
@@ -116,18 +190,16 @@ impl Node {
         })
     }
 
-    async fn claim_before_refund(&self, slot: &Slot, row: &ClaimRow) -> Result<(), CallError> {
-        let before = slot.lock().state().claimed;
+    async fn claim_before_refund(&self, row: &ClaimRow) -> Result<(), CallError> {
         let client = self.chain_client();
         let claimed = client.claim(std::slice::from_ref(row)).await;
         let claimed = claimed.map_err(failed)?;
-        if let Some(dropped) = claimed.dropped.first() {
-            let message = format!("what is owed cannot be claimed: {}", dropped.reason);
-            return Err(refused(message));
-        }
-        let amount = row.total_claimed.checked_sub(before).unwrap_or_default();
-        match claimed.transactions.first() {
-            Some(transaction) => self.record(Kind::Claimed, *transaction, amount).await,
+        self.record_claims(&claimed).await?;
+        match claimed.dropped.first() {
+            Some(dropped) => {
+                let message = format!("what is owed cannot be claimed: {}", dropped.reason);
+                Err(refused(message))
+            }
             None => Ok(()),
         }
     }
@@ -139,6 +211,25 @@ impl Node {
             .map(|slot| slot.lock().refundable())
     }
 }
+
+/// The caller does not wait any longer, and the refund goes on.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "the refund waits for its claim to lie deep enough and then is paid once: look at the channel, or ask again later"
+)]
+struct UnderWay;
+
+/// The claim that a refund relies on does not lie deep enough in time. Nothing was refunded.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("what is owed was claimed, and does not lie under enough blocks after {} s", waited.as_secs())]
+struct Shallow {
+    waited: Duration,
+}
+
+/// The node stops. Nothing was refunded.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("this host stops before the refund was sent: ask again")]
+struct Stopping;
 
 /// Why a refund is not known to be paid.
 enum Unpaid {
@@ -160,3 +251,8 @@ fn refused(message: String) -> CallError {
     let code = WireCode::RefundTransactionFailed.as_str();
     PaymentError::Settlement { code, message }.into()
 }
+
+/// How often in a row a claim may be missing from the chain before it is made again, and the pause
+/// between two looks.
+const LAGS_MAX: u32 = 5;
+const LAG: Duration = Duration::from_millis(500);

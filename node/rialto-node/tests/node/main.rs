@@ -10,6 +10,7 @@
 
 mod failures;
 mod pending;
+mod refunds;
 mod reorgs;
 mod silence;
 mod withdrawals;
