@@ -118,7 +118,7 @@ pub struct ChannelPayment {
 }
 
 /// A deposit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deposit {
     /// Token base units.
     pub amount: Amount,
@@ -322,9 +322,10 @@ pub enum CallError {
         /// A hint for the caller.
         retry_after_seconds: u64,
     },
-    /// Too many calls of this channel failed: they are free, the host's time is not.
+    /// Too many calls of this channel, or of this payer's transfers, failed: they are free, the
+    /// host's time is not.
     #[error(
-        "{failed} calls of this channel failed, which cost this host and nobody paid: wait {retry_after_seconds} s"
+        "{failed} calls of this payer failed, which cost this host and nobody paid: wait {retry_after_seconds} s"
     )]
     TooManyFailures {
         /// How many.

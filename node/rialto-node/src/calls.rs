@@ -241,7 +241,14 @@ impl Node {
         outcome: &Outcome,
     ) -> Result<(SignedReceipt, Committed), ChargeError> {
         let actual = facts.charge(outcome);
-        let charge = channel.charge(&reservation, actual)?;
+        let charge = match channel.charge(&reservation, actual) {
+            Ok(charge) => charge,
+            Err(error) => {
+                // Or it would block a part of the channel for ever (M3).
+                channel.release(reservation);
+                return Err(error);
+            }
+        };
         let paid = Paid::on_channel(channel.state(), &charge);
         let receipt = facts.receipt(outcome, &paid, self.now());
         let (receipt, digest) = receipt.sign_with_digest(self.key());

@@ -79,7 +79,7 @@ impl Node {
         if slots.is_empty() {
             return Ok(());
         }
-        let _one_at_a_time = self.collecting().lock().await;
+        // Not behind a collection under way, whose settlements may hang.
         let Some(_duty) = self.collecting_duty().await? else {
             return Ok(());
         };
@@ -171,14 +171,13 @@ impl Node {
         slots: &[Arc<Slot>],
         collected: &mut Collected,
     ) -> Result<(), CallError> {
+        let _one_at_a_time = self.claiming().lock().await;
         let refused = self.claim_owed(slots, collected).await?;
         if refused.is_empty() {
             return Ok(());
         }
         // The balance may have shrunk unseen: the rows are made again from a fresh view.
-        for slot in &refused {
-            self.refresh(slot).await?;
-        }
+        self.read_all(refused.clone()).await.1?;
         let dropped = std::mem::take(&mut collected.dropped);
         let first: BTreeSet<_> = refused.iter().map(|slot| slot.id).collect();
         let again = self.claim_owed(&refused, collected).await.map(drop);
@@ -219,8 +218,15 @@ impl Node {
         let amount = self.record_claims(&claimed).await?;
         let gained: BTreeSet<_> = claimed.claimed.iter().map(|(id, _)| *id).collect();
         self.watch().claimed_at_once(&gained, self.now());
-        for slot in owing.iter().filter(|slot| gained.contains(&slot.id)) {
-            self.refresh(slot).await?;
+        let changed = owing.iter().filter(|slot| gained.contains(&slot.id));
+        let (unread, _) = self
+            .read_all(changed.map(|slot| Arc::clone(slot)).collect())
+            .await;
+        if !unread.is_empty() {
+            tracing::debug!(
+                channels = unread.len(),
+                "claimed, and read again when the event is seen"
+            );
         }
         let lost: BTreeSet<_> = claimed.dropped.iter().map(|row| row.channel).collect();
         let refused = owing.into_iter().filter(|slot| lost.contains(&slot.id));

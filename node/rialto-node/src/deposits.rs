@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use rialto_chain::client::Sight;
+use rialto_chain::client::{Deposited, Sight};
 use rialto_channels::payee::{Reject, WireCode};
-use rialto_channels::{Amount, ChannelConfig, VerifiedVoucher};
+use rialto_channels::{Amount, ChannelConfig, OnChainView, VerifiedVoucher};
 
 use crate::Node;
 use crate::api::{CallError, ChannelPayment, Deposit, PaymentError};
 use crate::book::Slot;
 use crate::consent::deposit_refused;
+use crate::redeposit::Submitted;
 use crate::reject::{invalid, refused_on, unavailable};
-use crate::watch::Submitted;
 
 /// A channel that may be drawn on, and the deposit made for it now.
 type Funded = (Arc<Slot>, Option<(B256, Amount)>);
@@ -116,7 +116,10 @@ impl Node {
         let began = tokio::time::Instant::now();
         let mut lags = 0;
         loop {
+            // In its place on the chain for each look alone: withdrawals are looked for meanwhile.
+            let order = slot.on_chain.lock().await;
             let newest = self.sight_in_order(slot).await?;
+            drop(order);
             if slot.lock().state().balance >= ceiling {
                 return Ok(());
             }
@@ -145,9 +148,26 @@ impl Node {
             )
             .into());
         }
-        let slot = self.book().enter(payment.config, &view)?;
+        self.enter_seen(&payment.config, &view).await
+    }
+
+    /// Enters a channel whatever it holds; the book's `forget_unfunded` undoes it.
+    pub(crate) async fn enter_unfunded(
+        &self,
+        config: &ChannelConfig,
+    ) -> Result<Arc<Slot>, CallError> {
+        let view = self.read(config).await?.view;
+        self.enter_seen(config, &view).await
+    }
+
+    async fn enter_seen(
+        &self,
+        config: &ChannelConfig,
+        view: &OnChainView,
+    ) -> Result<Arc<Slot>, CallError> {
+        let slot = self.book().enter(*config, view)?;
         if self.ledger().shared().is_some() {
-            self.note_view(&slot, &view).await?;
+            self.note_view(&slot, view).await?;
         }
         Ok(slot)
     }
@@ -157,6 +177,7 @@ impl Node {
         let asked_at = self.now();
         let sight = self.chain_client().sight(config).await;
         let mut sight = sight.map_err(|error| unavailable("the chain", error))?;
+        self.observe(sight.view.read_at);
         // If this block is taken back, so is what is believed of it.
         self.watch()
             .saw(sight.block, config.id(self.book().domain()));
@@ -176,13 +197,33 @@ impl Node {
         ceiling: Amount,
         price: Amount,
     ) -> Result<Option<(B256, Amount)>, CallError> {
+        let made = self
+            .make_deposit(slot, config, deposit, ceiling, price)
+            .await?;
+        let Some(made) = made else {
+            // The payer repeats a payment whose deposit went through before: draw on it.
+            self.await_depth(slot, ceiling).await?;
+            return Ok(None);
+        };
+        self.await_depth(slot, ceiling.min(made.balance)).await?;
+        Ok(Some((made.transaction, deposit.amount)))
+    }
+
+    /// Makes a deposit, unless it was made before, and sees to it that it is made again if a
+    /// reorganisation takes it away.
+    async fn make_deposit(
+        &self,
+        slot: &Slot,
+        config: &ChannelConfig,
+        deposit: &Deposit,
+        ceiling: Amount,
+        price: Amount,
+    ) -> Result<Option<Deposited>, CallError> {
         let _order = slot.on_chain.lock().await;
         self.refresh_in_order(slot).await?;
         self.check_deposit(slot, deposit, ceiling, price)?;
         let client = self.chain_client();
         if self.consent_used(config.payer, slot.id, deposit).await? {
-            // The payer repeats a payment whose deposit went through before: draw on it.
-            self.await_depth(slot, ceiling).await?;
             return Ok(None);
         }
         self.check_allowance(config.payer, deposit).await?;
@@ -190,15 +231,15 @@ impl Node {
             .deposit(config, deposit.amount, &deposit.consent)
             .await
             .map_err(|error| deposit_refused(error, deposit))?;
-        self.watch().deposited(Submitted {
+        self.keep_deposit(Submitted {
             channel: slot.id,
             config: *config,
             deposit: deposit.clone(),
             transaction: deposited.transaction,
-        });
-        self.await_depth(slot, ceiling.min(deposited.balance))
-            .await?;
-        Ok(Some((deposited.transaction, deposit.amount)))
+            block: deposited.block,
+        })
+        .await?;
+        Ok(Some(deposited))
     }
 
     /// Everything that can be known of a deposit before gas is spent on it.

@@ -1,14 +1,16 @@
 //! Calls paid by one EIP-3009 transfer each (x402 `exact`), for clients without channels.
 //!
 //! Order: verify, run, make the answer durable, transfer, hand the answer out. A crash before the
-//! transfer charges nothing; one after it leaves the stored answer, which the same payment fetches.
+//! transfer charges nothing; one after it leaves the stored answer, which the same payment fetches,
+//! however large it is and whatever became of price and validity meanwhile.
 //! An answer goes out only for a transfer that was made: a used nonce is no proof of it.
 
 use alloy_primitives::{Address, B256, keccak256};
+use bytes::Bytes;
 use rialto_chain::client::{ChainError, KeepError, TransferFate};
 use rialto_channels::digest::transfer_authorization;
 use rialto_channels::{Amount, Signature, TokenDomain, recover};
-use rialto_ledger::PaymentRecord;
+use rialto_ledger::{PaymentRecord, StoredAnswer};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Node;
@@ -17,6 +19,7 @@ use crate::calls::{Job, Stay, record};
 use crate::catalog::chain;
 use crate::digest;
 use crate::money::{Arrival, Work, unrecorded};
+use crate::promises::Promise;
 use crate::receipts::Paid;
 use crate::reject::unavailable;
 use crate::turns::Turn;
@@ -28,10 +31,18 @@ impl Node {
         payment: ExactPayment,
         permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
-        let receiver = job.service.receiver;
-        self.check_exact(&payment, receiver, job.price)?;
+        self.check_signature(&payment)?;
         let transfer = digest::exact_key(&payment);
         let key = digest::exact_payment_key(&payment);
+        let id = self.exact_receipt_id(&transfer);
+        job.id = id;
+        if let Err(refused) = self.check_for_job(&payment, &job) {
+            // Prices change and signatures expire: one that was answered before is still answered.
+            let stored = self.ledger().receipt(&id).await.map_err(unrecorded)?;
+            if stored.is_none() {
+                return Err(refused.into());
+            }
+        }
         // By its name first, then by its transfer: every call in this order, so none waits for ever.
         let named = if key == transfer {
             None
@@ -39,18 +50,19 @@ impl Node {
             Some(self.turns().take(key).await)
         };
         let stay = ((self.turns().take(transfer).await, permit), named);
-        let id = self.exact_receipt_id(&transfer);
-        job.id = id;
-        let work = match self.arrive(key).await? {
+        let mut work = match self.arrive(key).await? {
             Arrival::Now(work) => Ok(work),
             Arrival::Before(stored) => Err(stored),
         };
-        if let Err(stored) = &work {
+        if let Err(stored) = &mut work {
             if key != transfer && stored.receipt.receipt.id != id {
                 return Err(CallError::Conflict(format!(
                     "this payment id was used with another transfer; its receipt is {}",
                     stored.receipt.receipt.id
                 )));
+            }
+            if stored.answer.is_none() {
+                stored.answer = self.large_answer(&transfer).await?;
             }
             let mut outcome = self.replay(stored, &job.request, None)?;
             outcome.transaction = self.settle_exact(None, payment, stay).await?;
@@ -72,30 +84,90 @@ impl Node {
                 "this transfer paid for another payment id; its receipt is {id}"
             )));
         }
-        self.check_on_chain(&payment).await?;
-        self.foreign_verify(&payment).await?;
-        let (facts, outcome) = self.execute(job).await?;
-        let paid = Paid::once(payment.authorization.from, facts.price);
-        let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
-        let answered = record(key, &receipt, &outcome.body);
-        let answered = work.ok().map(|work| (answered, work));
-        let transaction = self.settle_exact(answered, payment, stay).await?;
-        Ok(CallOutcome {
-            body: outcome.body,
-            charged: paid.charged,
-            payer: Some(paid.payer),
-            channel: None,
-            transaction,
-            receipt: Some(receipt),
-            replayed: false,
+        let payer = payment.authorization.from;
+        let attempt = self.failures().begin_transfer(payer)?;
+        let ran = async {
+            let promise = self.promise(&payment).await?;
+            self.foreign_verify(&payment).await?;
+            let (facts, outcome) = self.execute(job).await?;
+            // `exact` pays the quoted price, whatever the meter says.
+            let paid = Paid::once(payer, facts.price);
+            let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
+            let answered = work.ok().map(|work| Answered {
+                record: record(key, &receipt, &outcome.body),
+                body: outcome.body.clone(),
+                work,
+                promise,
+            });
+            let transaction = self.settle_exact(answered, payment, stay).await?;
+            Ok(CallOutcome {
+                body: outcome.body,
+                charged: paid.charged,
+                payer: Some(paid.payer),
+                channel: None,
+                transaction,
+                receipt: Some(receipt),
+                replayed: false,
+            })
+        };
+        attempt.of(ran).await
+    }
+
+    /// Everything that can be known of a transfer for this job without the chain. It must stay
+    /// valid for as long as the call may take: it is made after the work.
+    fn check_for_job(&self, payment: &ExactPayment, job: &Job) -> Result<(), PaymentError> {
+        let limits = job.service.view.manifest.limits();
+        let work_secs = limits.time_max().as_secs().saturating_add(1);
+        self.check_transfer(payment, job.service.receiver, job.price, work_secs)
+    }
+
+    /// Takes the price out of what the payer holds and has not promised to other calls.
+    async fn promise(&self, payment: &ExactPayment) -> Result<Promise, CallError> {
+        let balance = self.check_on_chain(payment).await?;
+        let (payer, price) = (payment.authorization.from, payment.authorization.value);
+        let promise = self.promises().make(payer, price, balance);
+        promise.ok_or_else(|| {
+            let message =
+                format!("the payer holds {balance}, which its other calls under way will take");
+            let code = INSUFFICIENT_FUNDS;
+            PaymentError::Invalid { code, message }.into()
         })
+    }
+
+    /// An answer that was too large for the ledger.
+    async fn large_answer(&self, transfer: &[u8; 32]) -> Result<Option<StoredAnswer>, CallError> {
+        let (answers, transfer) = (self.answers().clone(), *transfer);
+        let read = tokio::task::spawn_blocking(move || answers.read(&transfer)).await;
+        let body = read
+            .map_err(|error| unavailable("the answer", error))?
+            .map_err(|error| unavailable("the answer", error))?;
+        Ok(body.map(|body| StoredAnswer {
+            content_type: "application/json".to_owned(),
+            body: body.to_vec(),
+        }))
+    }
+
+    /// Makes an answer durable that is too large for the ledger.
+    async fn keep_large_answer(
+        &self,
+        payment: &ExactPayment,
+        answered: &Answered,
+    ) -> Result<(), CallError> {
+        if answered.record.answer.is_some() {
+            return Ok(());
+        }
+        let (answers, transfer) = (self.answers().clone(), digest::exact_key(payment));
+        let body = answered.body.clone();
+        let kept = tokio::task::spawn_blocking(move || answers.keep(&transfer, &body)).await;
+        kept.map_err(|error| unavailable("the answer", error))?
+            .map_err(|error| unavailable("the answer", error))
     }
 
     /// Stores the answer if it is a new one, then makes the transfer. A task of its own, which
     /// keeps the payment's turn: carried through even if the caller goes away.
     async fn settle_exact(
         &self,
-        answered: Option<(PaymentRecord, Work)>,
+        answered: Option<Answered>,
         payment: ExactPayment,
         stay: ExactStay,
     ) -> Result<Option<(B256, Amount)>, CallError> {
@@ -106,11 +178,21 @@ impl Node {
             // this process. After a crash it is made only if the answer was stored (M3).
             let keeper = node.pending().exact(&payment).await;
             let keeper = keeper.map_err(|error| unavailable("the books", Unkept(error)))?;
-            if let Some((payment, work)) = answered {
-                node.record_payment(payment, work).await?;
-            }
+            let _promise = match answered {
+                Some(answered) => {
+                    node.keep_large_answer(&payment, &answered).await?;
+                    node.record_payment(answered.record, answered.work).await?;
+                    Some(answered.promise)
+                }
+                None => None,
+            };
             let made = node.transfer(&payment).await;
-            if matches!(made, Ok(_) | Err(CallError::Payment(_))) {
+            let is_over = match &made {
+                Ok((transaction, _)) => node.is_transfer_final(*transaction).await,
+                Err(CallError::Payment(_)) => Ok(true),
+                Err(_) => Ok(false),
+            };
+            if is_over.unwrap_or(false) {
                 keeper.over();
             }
             made.map(Some)
@@ -136,13 +218,26 @@ impl Node {
         let client = self.chain_client();
         let authorization = &payment.authorization;
         let transaction = match client.transfer_fate(authorization).await.map_err(failed)? {
-            TransferFate::Open => match &self.0.foreign {
-                Some(foreign) => self.foreign_settle(foreign, payment).await?,
-                None => client
-                    .transfer_with_authorization(authorization, &payment.signature)
-                    .await
-                    .map_err(failed)?,
-            },
+            TransferFate::Open => {
+                let made = match &self.0.foreign {
+                    Some(foreign) => self.foreign_settle(foreign, payment).await,
+                    None => client
+                        .transfer_with_authorization(authorization, &payment.signature)
+                        .await
+                        .map_err(failed),
+                };
+                match made {
+                    Ok(transaction) => transaction,
+                    // Anyone who saw the signature may have been faster: it counts that it is made.
+                    Err(CallError::Payment(error)) => {
+                        match client.transfer_fate(authorization).await.map_err(failed)? {
+                            TransferFate::Made(transaction) => transaction,
+                            TransferFate::Open | TransferFate::Spent => return Err(error.into()),
+                        }
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
             TransferFate::Made(transaction) => transaction,
             // Otherwise a payer could cancel the transfer and fetch the answer for nothing.
             TransferFate::Spent => {
@@ -170,9 +265,20 @@ impl Node {
         to: Address,
         price: Amount,
     ) -> Result<(), PaymentError> {
+        self.check_transfer(payment, to, price, 0)?;
+        self.check_signature(payment)
+    }
+
+    /// Whether a transfer is of `price` to `to`, and can be made `work_secs` from now.
+    fn check_transfer(
+        &self,
+        payment: &ExactPayment,
+        to: Address,
+        price: Amount,
+        work_secs: u64,
+    ) -> Result<(), PaymentError> {
         let refused = |code, message: String| Err(PaymentError::Invalid { code, message });
         let authorization = &payment.authorization;
-        let payee = self.payee();
         if authorization.to != to {
             let message = format!("the transfer pays {}, not {to}", authorization.to);
             return refused("invalid_exact_evm_payload_recipient_mismatch", message);
@@ -195,13 +301,26 @@ impl Node {
                 message,
             );
         }
-        if authorization.valid_before <= now.saturating_add(TRANSFER_SECONDS) {
-            let message = "the transfer expires too soon".to_owned();
+        let needed_secs = work_secs.saturating_add(TRANSFER_SECONDS);
+        if authorization.valid_before <= now.saturating_add(needed_secs) {
+            let message = format!(
+                "the transfer expires too soon: it must stay valid for {needed_secs} s, since it is made after the work"
+            );
             return refused(
                 "invalid_exact_evm_payload_authorization_valid_before",
                 message,
             );
         }
+        Ok(())
+    }
+
+    /// Whether the transfer is signed by the one who pays.
+    fn check_signature(&self, payment: &ExactPayment) -> Result<(), PaymentError> {
+        let (authorization, payee) = (&payment.authorization, self.payee());
+        let refused = |message: String| {
+            let code = "invalid_exact_evm_payload_signature";
+            Err(PaymentError::Invalid { code, message })
+        };
         let domain = TokenDomain {
             chain_id: payee.chain_id,
             token: payee.token,
@@ -213,19 +332,13 @@ impl Node {
         });
         match signer {
             Ok(signer) if signer == authorization.from => Ok(()),
-            Ok(_) => refused(
-                "invalid_exact_evm_payload_signature",
-                "the transfer is signed by another key".to_owned(),
-            ),
-            Err(error) => refused(
-                "invalid_exact_evm_payload_signature",
-                format!("the signature is no good: {error}"),
-            ),
+            Ok(_) => refused("the transfer is signed by another key".to_owned()),
+            Err(error) => refused(format!("the signature is no good: {error}")),
         }
     }
 
-    /// Whether the transfer can still be made.
-    pub(crate) async fn check_on_chain(&self, payment: &ExactPayment) -> Result<(), CallError> {
+    /// Whether the transfer can still be made. Returns what the payer holds.
+    pub(crate) async fn check_on_chain(&self, payment: &ExactPayment) -> Result<Amount, CallError> {
         let client = self.chain_client();
         let authorization = &payment.authorization;
         let failed = |error| unavailable("the chain", error);
@@ -248,13 +361,21 @@ impl Node {
                 authorization.value
             );
             return Err(PaymentError::Invalid {
-                code: "insufficient_funds",
+                code: INSUFFICIENT_FUNDS,
                 message,
             }
             .into());
         }
-        Ok(())
+        Ok(balance)
     }
+}
+
+/// A new answer, and the right to record it.
+struct Answered {
+    record: PaymentRecord,
+    body: Bytes,
+    work: Work,
+    promise: Promise,
 }
 
 /// A transfer could not be remembered.
@@ -265,5 +386,6 @@ struct Unkept(#[source] KeepError);
 /// What a call holds until its transfer is made; with a payment id, the id's turn too.
 type ExactStay = (Stay, Option<Turn>);
 
+const INSUFFICIENT_FUNDS: &str = "insufficient_funds";
 /// A transaction takes this long to be included on a slow day.
 const TRANSFER_SECONDS: u64 = 6;

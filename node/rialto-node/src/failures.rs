@@ -1,7 +1,8 @@
-//! A budget of failures for each channel: a failed call is free (M3), the host's time is not.
+//! A budget of failures for each channel, and for each payer without one: a failed call is free (M3), the host's time is not.
 //!
 //! A payer with the smallest deposit could otherwise keep a host busy for nothing, with calls that
-//! run into their limits. A call that its caller abandons counts as failed, since it is free too.
+//! run into their limits; or one with a signed transfer that it never lets be made. A call that its
+//! caller abandons counts as failed, since it is free too.
 //! Not here: whether a call failed, and limits on calls that are paid for.
 
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rialto_channels::ChannelId;
+use rialto_channels::{Address, ChannelId};
 
 use crate::api::CallError;
 
@@ -55,6 +56,15 @@ impl Failures {
                 tallies: Mutex::default(),
             }),
         }
+    }
+
+    /// Lets a payer that pays by transfer try a call: it has one budget for all of them.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(crate) fn begin_transfer(&self, payer: Address) -> Result<Attempt, CallError> {
+        // No channel has such an id: it is a hash.
+        self.begin(ChannelId(payer.into_word()))
     }
 
     /// Lets a channel try a call.
@@ -115,7 +125,7 @@ impl Failures {
 
 impl Attempt {
     /// Runs the call. It counts as failed if it fails, or if its caller does not wait for the end;
-    /// not if the host is full, which is no fault of the caller.
+    /// not if the host is full or something that it needs is away, which is no fault of the caller.
     pub(crate) async fn of<T>(
         self,
         call: impl Future<Output = Result<T, CallError>>,
@@ -127,7 +137,9 @@ impl Attempt {
         let outcome = call.await;
         running.over = matches!(
             outcome,
-            Ok(_) | Err(CallError::Service(rialto_host::CallError::Overloaded))
+            Ok(_)
+                | Err(CallError::Service(rialto_host::CallError::Overloaded)
+                    | CallError::Unavailable { .. })
         );
         outcome
     }

@@ -5,6 +5,7 @@
 //! `rialto-channels`, whether a component may run of `rialto-host`.
 
 mod accounts;
+mod answers;
 mod api;
 mod book;
 mod calls;
@@ -28,11 +29,14 @@ mod money;
 mod node;
 mod pending;
 mod progress;
+mod promises;
 mod receipts;
+mod redeposit;
 mod refunds;
 mod reject;
 mod resolve;
 mod royalties;
+mod shelf;
 mod standard;
 mod start;
 mod turns;
@@ -54,11 +58,11 @@ pub use facilitator::{
 pub use manifest::{ManifestFileError, read_manifest};
 pub use models::ModelLoadError;
 pub use node::Node;
-pub use pending::PendingError;
 pub use progress::{Progress, Step};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
     ArgumentError, Arguments, CallError as ServiceCallError, Interface, Method, Param, Part,
 };
 pub use rialto_ledger::{Audited, Finding};
+pub use shelf::PendingError;
 pub use start::StartError;

@@ -12,6 +12,7 @@ use rialto_host::Arguments;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::answers::Answers;
 use crate::api::{CallError, ChainInfo, ChannelView, PayeeTerms, ServiceView, Terms};
 use crate::book::Book;
 use crate::catalog::{Catalog, Loaded};
@@ -24,6 +25,8 @@ use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::money::{Money, unrecorded};
 use crate::pending::Pending;
+use crate::promises::Promises;
+use crate::redeposit::Deposits;
 use crate::reject::unavailable;
 use crate::turns::Turns;
 use crate::watch::Watch;
@@ -47,7 +50,12 @@ pub(crate) struct Inner {
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) newcomers: Arc<Semaphore>,
     pub(crate) collecting: tokio::sync::Mutex<Waiting>,
+    /// Held while one claim is made.
+    pub(crate) claiming: tokio::sync::Mutex<()>,
     pub(crate) pending: Pending,
+    pub(crate) deposits: Deposits,
+    pub(crate) answers: Answers,
+    pub(crate) promises: Promises,
     pub(crate) watch: Watch,
     pub(crate) failures: Failures,
     pub(crate) facilitator: Policy,
@@ -288,6 +296,22 @@ impl Node {
 
     pub(crate) fn collecting(&self) -> &tokio::sync::Mutex<Waiting> {
         &self.0.collecting
+    }
+
+    pub(crate) fn claiming(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.claiming
+    }
+
+    pub(crate) fn deposits(&self) -> &Deposits {
+        &self.0.deposits
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.0.answers
+    }
+
+    pub(crate) fn promises(&self) -> &Promises {
+        &self.0.promises
     }
 
     pub(crate) fn pending(&self) -> &Pending {

@@ -1,17 +1,14 @@
 //! What was begun on the chain and is not over: remembered before it is sent, looked into after a
 //! crash, forgotten when it is over.
 //!
-//! One small file each, in a folder of its own, written and synced before the chain hears of it:
-//! there are few, and a torn one must not spoil the others. A refund whose outcome is unknown
-//! keeps its channel closed; a claim, settlement or refund that a reorganisation may still take
-//! back enters the books only when it lies deep enough.
+//! One small file each, written and synced before the chain hears of it (`shelf`). A refund whose
+//! outcome is unknown keeps its channel closed; a claim, settlement or refund that a reorganisation
+//! may still take back enters the books only when it lies deep enough.
 //! Not here: deciding what became of anything (`resolve` asks the chain), and the books themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +18,7 @@ use rialto_channels::{Amount, ChannelId};
 use serde::{Deserialize, Serialize};
 
 use crate::api::ExactPayment;
+use crate::shelf::{PendingError, Shelf, decimal};
 
 /// What is begun and not over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,38 +89,9 @@ pub(crate) struct Pending {
 
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    items: BTreeMap<String, Item>,
+    shelf: Shelf<Item>,
     /// Refunds, by channel, and transfers, by nonce, that a task of this process is seeing through.
-    active: BTreeSet<B256>,
-}
-
-/// Why the items cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum PendingError {
-    /// The file system refused.
-    #[error("cannot use {}", path.display())]
-    Io {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A file is none of ours, or damaged.
-    #[error("{} is damaged: look up its transactions on the chain, then remove it", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
-    },
+    active: Mutex<BTreeSet<B256>>,
 }
 
 impl Pending {
@@ -131,38 +100,12 @@ impl Pending {
     /// # Errors
     /// [`PendingError`]; the operator's to solve.
     pub(crate) fn open(folder: PathBuf) -> Result<Self, PendingError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| PendingError::Io { path, source }
-        };
-        fs::create_dir_all(&folder).map_err(failed(&folder))?;
-        let mut items = BTreeMap::new();
-        for entry in fs::read_dir(&folder).map_err(failed(&folder))? {
-            let path = entry.map_err(failed(&folder))?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                continue;
-            };
-            if !name.ends_with(SUFFIX) {
-                // Written halfway when the process ended: nothing was sent yet.
-                fs::remove_file(&path).map_err(failed(&path))?;
-                continue;
-            }
-            let bytes = fs::read(&path).map_err(failed(&path))?;
-            let item = serde_json::from_slice(&bytes).map_err(|source| PendingError::Damaged {
-                path: path.clone(),
-                source,
-            })?;
-            items.insert(name.to_owned(), item);
-        }
-        let held = Held {
-            items,
-            active: BTreeSet::new(),
+        let inner = Inner {
+            shelf: Shelf::open(folder)?,
+            active: Mutex::default(),
         };
         Ok(Self {
-            inner: Arc::new(Inner {
-                folder,
-                held: Mutex::new(held),
-            }),
+            inner: Arc::new(inner),
         })
     }
 
@@ -171,58 +114,35 @@ impl Pending {
     /// # Errors
     /// [`PendingError::Io`]; then nothing is remembered.
     pub(crate) fn keep(&self, item: Item) -> Result<(), PendingError> {
-        let name = item.file_name();
-        let path = self.inner.folder.join(&name);
-        let failed = |source| PendingError::Io {
-            path: path.clone(),
-            source,
-        };
-        let bytes = serde_json::to_vec(&item).map_err(|error| failed(error.into()))?;
-        let halfway = path.with_extension("new");
-        // One after the other, so that two forms of one item do not overtake each other.
-        let mut held = self.lock();
-        write_synced(&halfway, &bytes)
-            .and_then(|()| fs::rename(&halfway, &path))
-            .and_then(|()| File::open(&self.inner.folder)?.sync_all())
-            .map_err(failed)?;
-        held.items.insert(name, item);
-        Ok(())
+        self.inner.shelf.keep(item.name(), item)
     }
 
-    /// Forgets an item that is over. That it is gone need not be durable: what is over is found to
-    /// be over once more.
+    /// Forgets an item that is over.
     pub(crate) fn forget(&self, item: &Item) {
-        let name = item.file_name();
-        let mut held = self.lock();
-        held.items.remove(&name);
-        let path = self.inner.folder.join(name);
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::warn!(%error, path = %path.display(), "cannot be removed; it is looked into again after a restart");
-        }
+        self.inner.shelf.forget(&item.name());
     }
 
     /// The items that nobody is seeing through.
     pub(crate) fn left_behind(&self) -> Vec<Item> {
-        let held = self.lock();
-        let alone = held.items.values().filter(|item| match item {
-            Item::Refund { channel, .. } => !held.active.contains(channel),
-            Item::Exact { nonce, .. } => !held.active.contains(nonce),
+        let mut items = self.inner.shelf.all();
+        let active = self.active();
+        items.retain(|item| match item {
+            Item::Refund { channel, .. } => !active.contains(channel),
+            Item::Exact { nonce, .. } => !active.contains(nonce),
             Item::Movement { .. } => true,
         });
-        alone.cloned().collect()
+        items
     }
 
     /// Whether a refund of this channel was sent and its outcome is not known.
     pub(crate) fn is_refunding(&self, channel: ChannelId) -> bool {
-        let name = refund_name(channel.0);
-        let held = self.lock();
-        !held.items.is_empty() && held.items.contains_key(&name)
+        self.inner.shelf.has(&refund_name(channel.0))
     }
 
     /// Marks a channel's refund as being seen through until the guard is dropped. One at a time:
     /// the caller holds the channel's place on the chain.
     pub(crate) fn refund(&self, channel: ChannelId) -> RefundKeeper {
-        self.lock().active.insert(channel.0);
+        self.active().insert(channel.0);
         RefundKeeper {
             pending: self.clone(),
             channel,
@@ -237,7 +157,7 @@ impl Pending {
     pub(crate) async fn exact(&self, payment: &ExactPayment) -> Result<ExactKeeper, KeepError> {
         let item = Item::exact(payment);
         let nonce = payment.authorization.nonce;
-        self.lock().active.insert(nonce);
+        self.active().insert(nonce);
         let keeper = ExactKeeper {
             pending: self.clone(),
             item: item.clone(),
@@ -249,11 +169,9 @@ impl Pending {
         Ok(keeper)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.inner
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn active(&self) -> MutexGuard<'_, BTreeSet<B256>> {
+        let active = self.inner.active.lock();
+        active.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -271,15 +189,16 @@ impl Item {
         }
     }
 
-    fn file_name(&self) -> String {
+    /// Names the item; no other has its name.
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Refund { channel, .. } => refund_name(*channel),
             Self::Exact { from, nonce, .. } => {
-                format!("exact-{}-{}{SUFFIX}", hex::encode(from), hex::encode(nonce))
+                format!("exact-{}-{}", hex::encode(from), hex::encode(nonce))
             }
             Self::Movement {
                 kind, transaction, ..
-            } => format!("{kind:?}-{}{SUFFIX}", hex::encode(transaction)).to_lowercase(),
+            } => format!("{kind:?}-{}", hex::encode(transaction)).to_lowercase(),
         }
     }
 }
@@ -325,7 +244,7 @@ impl KeepSent for RefundKeeper {
 
 impl Drop for RefundKeeper {
     fn drop(&mut self) {
-        self.pending.lock().active.remove(&self.channel.0);
+        self.pending.active().remove(&self.channel.0);
     }
 }
 
@@ -346,35 +265,13 @@ impl ExactKeeper {
 
 impl Drop for ExactKeeper {
     fn drop(&mut self) {
-        self.pending.lock().active.remove(&self.nonce);
+        self.pending.active().remove(&self.nonce);
     }
 }
 
 fn refund_name(channel: B256) -> String {
-    format!("refund-{}{SUFFIX}", hex::encode(channel))
+    format!("refund-{}", hex::encode(channel))
 }
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Amounts as decimal text: JSON numbers lose large ones.
-mod decimal {
-    use rialto_channels::Amount;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(amount: &Amount, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(amount)
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Amount, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
-const SUFFIX: &str = ".json";
 
 #[cfg(test)]
 mod tests {
@@ -408,8 +305,6 @@ mod tests {
         pending.keep(movement(Kind::Claimed)).unwrap();
         pending.keep(movement(Kind::Settled)).unwrap();
         drop(pending);
-        // What a crash leaves of an item that was not kept yet.
-        fs::write(folder.path().join("pending/refund-aa.new"), b"{").unwrap();
         let pending = Pending::open(folder.path().join("pending")).unwrap();
         let mut left = pending.left_behind();
         assert_eq!(left.len(), 3);
@@ -421,14 +316,6 @@ mod tests {
             pending.left_behind(),
             [refund(1, &[1, 2]), movement(Kind::Settled)]
         );
-    }
-
-    #[test]
-    fn a_damaged_item_is_an_error_that_names_its_file() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("refund-aa.json"), b"{").unwrap();
-        let error = Pending::open(folder.path().to_owned()).unwrap_err();
-        assert!(error.to_string().contains("refund-aa.json"), "{error}");
     }
 
     #[tokio::test]

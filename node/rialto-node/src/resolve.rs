@@ -4,6 +4,7 @@
 //! Not here: what is pending (`pending` holds it) and how transactions are seen through (the client
 //! does).
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -11,6 +12,7 @@ use rialto_chain::client::{Fate, Outcome, Sent};
 use rialto_channels::payee::Refund;
 use rialto_channels::{Amount, ChannelId, TransferAuthorization};
 use rialto_ledger::{Entry, Movement};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::Node;
@@ -24,6 +26,8 @@ use crate::reject::unavailable;
 impl Node {
     /// Looks into everything left behind, at intervals, until the node shuts down.
     pub(crate) async fn resolve_forever(self) {
+        // Each by itself: one that hangs must not keep the others open. All end with this task.
+        let (mut resolving, mut names) = (JoinSet::new(), HashMap::new());
         let mut ticks =
             tokio::time::interval(RESOLVE_EVERY.max(self.config().payments.watch_every));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -32,14 +36,31 @@ impl Node {
                 () = self.stopping() => return,
                 _ = ticks.tick() => {}
             }
-            for item in self.pending().left_behind() {
-                let resolved = tokio::select! {
-                    () = self.stopping() => return,
-                    resolved = self.resolve(&item) => resolved,
+            while let Some(ended) = resolving.try_join_next_with_id() {
+                let id = match &ended {
+                    Ok((id, ())) => *id,
+                    Err(error) => error.id(),
                 };
-                if let Err(error) = resolved {
-                    tracing::warn!(error = %chain(&error), "something left behind on the chain stays open; it is looked into again");
+                names.remove(&id);
+                if let Err(error) = ended
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    // As if it had happened here: the process ends and starts from the disk.
+                    std::panic::resume_unwind(panic);
                 }
+            }
+            for item in self.pending().left_behind() {
+                let name = item.name();
+                if names.len() >= RESOLVING_MAX || names.values().any(|one| *one == name) {
+                    continue;
+                }
+                let node = self.clone();
+                let task = resolving.spawn(async move {
+                    if let Err(error) = node.resolve(&item).await {
+                        tracing::warn!(error = %chain(&error), "something left behind on the chain stays open; it is looked into again");
+                    }
+                });
+                names.insert(task.id(), name);
             }
         }
     }
@@ -150,7 +171,10 @@ impl Node {
         if answered.map_err(unrecorded)?.is_some() {
             match self.transfer(payment).await {
                 Ok((transaction, amount)) => {
-                    tracing::info!(%transaction, %amount, "a transfer left behind was made");
+                    if !self.is_transfer_final(transaction).await? {
+                        return Ok(());
+                    }
+                    tracing::info!(%transaction, %amount, "a transfer is made for good");
                 }
                 Err(CallError::Payment(error)) => {
                     tracing::warn!(receipt = %id, %error, "an answered call will not be paid for");
@@ -160,6 +184,25 @@ impl Node {
         }
         self.pending().forget(item);
         Ok(())
+    }
+
+    /// Whether no reorganisation is expected to take a transfer back. Until then it is made again
+    /// if it vanishes.
+    pub(crate) async fn is_transfer_final(&self, transaction: B256) -> Result<bool, CallError> {
+        if self.is_final_when_confirmed() {
+            return Ok(true);
+        }
+        let failed = |error| unavailable("the chain", error);
+        let client = self.chain_client();
+        let head = client.block_number().await.map_err(failed)?;
+        let deep = self.config().risk.final_after.saturating_sub(1);
+        let outcome = client.outcome_of(transaction).await.map_err(failed)?;
+        Ok(outcome.is_some_and(|outcome| head >= outcome.block.saturating_add(deep)))
+    }
+
+    /// Whether what is confirmed counts for good.
+    fn is_final_when_confirmed(&self) -> bool {
+        self.config().risk.final_after <= self.config().payments.confirmations.max(1)
     }
 
     /// A movement that lies deep enough enters the books; one that vanished is forgotten, and what
@@ -203,7 +246,7 @@ impl Node {
     ) -> Result<(), CallError> {
         // In the books it is the provider's, of which a royalty is paid.
         let (receiver, token) = (self.payee().provider, self.payee().token);
-        if self.config().risk.final_after <= self.config().payments.confirmations.max(1) {
+        if self.is_final_when_confirmed() {
             let movement = Movement {
                 transaction,
                 receiver,
@@ -265,5 +308,7 @@ pub(crate) fn sum(amounts: impl Iterator<Item = Amount>) -> Result<Amount, CallE
     Ok(sum)
 }
 
+/// Things that are looked into at once.
+const RESOLVING_MAX: usize = 64;
 /// How often what is left behind is looked into, at most.
 const RESOLVE_EVERY: Duration = Duration::from_secs(2);

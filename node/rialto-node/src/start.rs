@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::Node;
+use crate::answers::Answers;
 use crate::api::{ChainInfo, PayeeTerms};
 use crate::book::Book;
 use crate::catalog::{Catalog, CatalogError, Site};
@@ -27,8 +28,11 @@ use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::money::Money;
 use crate::node::Inner;
-use crate::pending::{Pending, PendingError};
+use crate::pending::Pending;
 use crate::progress::Progress;
+use crate::promises::Promises;
+use crate::redeposit::Deposits;
+use crate::shelf::PendingError;
 use crate::turns::Turns;
 use crate::watch::Watch;
 
@@ -92,7 +96,11 @@ impl Node {
             permits: Arc::new(Semaphore::new(calls_max)),
             newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
             collecting: tokio::sync::Mutex::default(),
+            claiming: tokio::sync::Mutex::default(),
             pending: Pending::open(config.data_dir.join("pending"))?,
+            deposits: Deposits::open(config.data_dir.join("deposits"))?,
+            answers: open_answers(config.data_dir.join("answers"))?,
+            promises: Promises::default(),
             watch: Watch::new(config.risk.blind_after, config.risk.blind_max),
             failures: Failures::new(config.risk.failures_max, config.risk.failures_window),
             facilitator: Policy::new(config.facilitator.clone(), is_dev),
@@ -116,6 +124,7 @@ impl Node {
         tasks.spawn(self.clone().watch_forever(next_block));
         tasks.spawn(self.clone().collect_forever());
         tasks.spawn(self.clone().resolve_forever());
+        tasks.spawn(self.clone().keep_deposits_forever());
         Ok(())
     }
 }
@@ -182,6 +191,10 @@ async fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Money, Book)
             Ok((Money::Shared(ledger), book))
         }
     }
+}
+
+fn open_answers(dir: PathBuf) -> Result<Answers, StartError> {
+    Answers::open(dir.clone()).map_err(|source| StartError::DataDir { dir, source })
 }
 
 fn payee_terms(

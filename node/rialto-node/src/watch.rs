@@ -4,20 +4,21 @@
 //! Two ways lead to a withdrawal: its event, and reading every channel that owes something within a
 //! third of its delay, whatever the events say. While the chain does not answer, calls go on as
 //! long as views are fresh (`view_ttl_secs`) and little enough is reserved ([`Blind`]).
-//! Not here: what is claimed and settled when nothing is wrong (`collect`).
+//! Not here: what is claimed and settled when nothing is wrong (`collect`), and deposits that
+//! vanished (`redeposit`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use alloy_primitives::B256;
 use rialto_chain::client::{BlockRef, Followed, Trail};
 use rialto_channels::payee::PayeeChannel;
-use rialto_channels::{Amount, ChainTime, ChannelConfig, ChannelId};
-use tokio::time::MissedTickBehavior;
+use rialto_channels::{Amount, ChainTime, ChannelId};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::Node;
-use crate::api::{CallError, Deposit};
+use crate::api::CallError;
 use crate::book::Slot;
 use crate::catalog::chain;
 use crate::reject::unavailable;
@@ -40,19 +41,8 @@ struct Shared {
     answered: Instant,
     /// Reserved since it stopped answering.
     blind: Amount,
-    /// The newest deposits that this node submitted, the oldest first.
-    deposits: VecDeque<Submitted>,
     /// When channels whose payers withdraw were claimed last.
     at_once: BTreeMap<ChannelId, ChainTime>,
-}
-
-/// A deposit that was confirmed, and can be submitted again if a reorganisation takes it away.
-#[derive(Clone, Debug)]
-pub(crate) struct Submitted {
-    pub(crate) channel: ChannelId,
-    pub(crate) config: ChannelConfig,
-    pub(crate) deposit: Deposit,
-    pub(crate) transaction: B256,
 }
 
 /// Too much is reserved while the chain is silent.
@@ -76,7 +66,6 @@ impl Watch {
                 reads_lost: false,
                 answered: Instant::now(),
                 blind: Amount::ZERO,
-                deposits: VecDeque::new(),
                 at_once: BTreeMap::new(),
             }),
         }
@@ -116,21 +105,6 @@ impl Watch {
         }
         shared.blind = reserved;
         Ok(())
-    }
-
-    /// A deposit was confirmed.
-    pub(crate) fn deposited(&self, deposit: Submitted) {
-        let mut shared = self.lock();
-        if shared.deposits.len() >= DEPOSITS_MAX {
-            shared.deposits.pop_front();
-        }
-        shared.deposits.push_back(deposit);
-    }
-
-    fn deposits_of(&self, channel: ChannelId) -> Vec<Submitted> {
-        let shared = self.lock();
-        let own = shared.deposits.iter().filter(|one| one.channel == channel);
-        own.cloned().collect()
     }
 
     /// When this channel was claimed last, if its payer withdraws.
@@ -209,11 +183,26 @@ impl Node {
         }
     }
 
+    /// What fails does not keep the rest from being done: an endpoint that shows no events must not
+    /// hide the withdrawals that reading the channels shows.
     async fn watch_once(&self, lookout: &mut Lookout) -> Result<(), CallError> {
+        let learnt = self.learn(lookout).await;
+        let followed = self.follow(lookout).await;
+        let read = self.read_again(lookout).await;
+        let looked = self.look_at_owing(lookout).await;
+        let claimed = self.claim_at_risk().await;
+        learnt.and(followed).and(read).and(looked).and(claimed)
+    }
+
+    async fn learn(&self, lookout: &mut Lookout) -> Result<(), CallError> {
         if lookout.learnt.is_none_or(|at| at.elapsed() >= LEARN_EVERY) {
             self.learn_owing().await?;
             lookout.learnt = Some(Instant::now());
         }
+        Ok(())
+    }
+
+    async fn follow(&self, lookout: &mut Lookout) -> Result<(), CallError> {
         self.watch().hand_over(&mut lookout.trail);
         loop {
             let seen = self.chain_client().follow(&mut lookout.trail).await;
@@ -226,13 +215,9 @@ impl Node {
                 .extend(events.filter_map(|event| event.event.channel()));
             self.doubt(&seen, lookout).await?;
             if !seen.more {
-                break;
+                return Ok(());
             }
         }
-        let read = self.read_again(lookout).await;
-        let looked = self.look_at_owing(lookout).await;
-        self.claim_at_risk().await?;
-        read.and(looked)
     }
 
     /// No call is taken on what a reorganisation put in doubt before it is read again.
@@ -264,22 +249,19 @@ impl Node {
     }
 
     async fn read_again(&self, lookout: &mut Lookout) -> Result<(), CallError> {
-        let mut read = Ok(());
         let unread = std::mem::take(&mut lookout.unread);
-        for id in unread {
-            let Some(slot) = self.book().get(id) else {
-                continue;
-            };
-            // One that cannot be read must not keep the others from being claimed.
-            let outcome = self.refresh(&slot).await;
-            if outcome.is_err() {
-                lookout.unread.insert(id);
-            } else {
+        let slots: Vec<_> = unread
+            .into_iter()
+            .filter_map(|id| self.book().get(id))
+            .collect();
+        let (failed, outcome) = self.read_all(slots.clone()).await;
+        lookout.unread = failed.iter().map(|slot| slot.id).collect();
+        for slot in slots {
+            if !lookout.unread.contains(&slot.id) {
                 self.make_deposits_again(&slot);
             }
-            read = outcome.and(read);
         }
-        read
+        outcome
     }
 
     /// An endpoint that lags may have hidden an event: owed money is looked after anyway.
@@ -295,54 +277,51 @@ impl Node {
                 age > age_max && channel.claimable().is_some()
             });
         }
-        while let Some(slot) = unseen.last() {
-            self.refresh(slot).await?;
-            unseen.pop();
-        }
-        Ok(())
+        let rest = unseen.len().saturating_sub(LOOKS_MAX);
+        let now = unseen.split_off(rest);
+        let (failed, outcome) = self.read_all(now).await;
+        // After the others: what cannot be read must not keep them from being looked at.
+        unseen.splice(0..0, failed);
+        outcome
     }
 
-    /// Submits deposits again that a reorganisation took away and no pool holds any more, if the
-    /// payer's consent is still good. A task of its own: confirmations take their time.
-    fn make_deposits_again(&self, slot: &Arc<Slot>) {
-        let deposits = self.watch().deposits_of(slot.id);
-        if deposits.is_empty() {
-            return;
-        }
-        let (node, slot) = (self.clone(), Arc::clone(slot));
-        tokio::spawn(async move {
-            let _order = slot.on_chain.lock().await;
-            for one in deposits {
-                if let Err(error) = node.make_deposit_again(&slot, &one).await {
-                    tracing::warn!(channel = %slot.id, error = %chain(&error), "a deposit that a reorganisation took away was not made again");
-                }
+    /// Reads channels from the chain, many at a time; returns those that could not be read, and
+    /// why. One whose place on the chain is taken for long is among them: its payer must not keep
+    /// other channels from being looked at.
+    pub(crate) async fn read_all(
+        &self,
+        mut slots: Vec<Arc<Slot>>,
+    ) -> (Vec<Arc<Slot>>, Result<(), CallError>) {
+        let mut reading = JoinSet::new();
+        let (mut failed, mut outcome) = (Vec::new(), Ok(()));
+        loop {
+            while reading.len() < READING_MAX
+                && let Some(slot) = slots.pop()
+            {
+                let node = self.clone();
+                reading.spawn(async move {
+                    let read = timeout(READ_WITHIN, node.refresh(&slot)).await;
+                    let read = read.unwrap_or_else(|_| Err(unavailable("a channel", Taken)));
+                    (slot, read)
+                });
             }
-        });
-    }
-
-    async fn make_deposit_again(&self, slot: &Slot, one: &Submitted) -> Result<(), CallError> {
-        let failed = |error| unavailable("the chain", error);
-        let client = self.chain_client();
-        let is_there = client.is_known(one.transaction).await.map_err(failed)?;
-        if is_there || self.check_deposit_time(&one.deposit).is_err() {
-            return Ok(());
+            match reading.join_next().await {
+                None => return (failed, outcome),
+                Some(Ok((_, Ok(())))) => {}
+                Some(Ok((slot, error))) => {
+                    failed.push(slot);
+                    outcome = error;
+                }
+                Some(Err(error)) => outcome = Err(unavailable("a channel", error)),
+            }
         }
-        let payer = one.config.payer;
-        if self.consent_used(payer, slot.id, &one.deposit).await? {
-            return Ok(());
-        }
-        let made = client
-            .deposit(&one.config, one.deposit.amount, &one.deposit.consent)
-            .await
-            .map_err(failed)?;
-        tracing::info!(channel = %slot.id, transaction = %made.transaction, "a deposit that a reorganisation took away was made again");
-        self.watch().deposited(Submitted {
-            transaction: made.transaction,
-            ..one.clone()
-        });
-        self.refresh_in_order(slot).await
     }
 }
+
+/// A channel was not read in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the channel was not read within {} s", READ_WITHIN.as_secs())]
+struct Taken;
 
 /// How often a replica learns of channels that others serve: well within a third of any delay.
 const LEARN_EVERY: Duration = Duration::from_secs(30);
@@ -350,8 +329,12 @@ const LEARN_EVERY: Duration = Duration::from_secs(30);
 const WATCHES_PER_DELAY: u64 = 3;
 /// Reads that wait for the next look.
 const READS_MAX: usize = 65_536;
-/// Deposits that can be made again.
-const DEPOSITS_MAX: usize = 1_024;
+/// Channels that are read at once.
+const READING_MAX: usize = 64;
+/// How long reading one may take.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Owing channels that are read between two steps along the chain.
+const LOOKS_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
     reason = "a failed unwrap in a test's helper fails the test"
 )]
 
+mod exact;
 mod failures;
 mod pending;
 mod refunds;

@@ -2,6 +2,7 @@
 
 use rialto_channels::Amount;
 use rialto_node::{CallError, PaymentError};
+use serde_json::json;
 
 use crate::world::{World, at_rest};
 
@@ -31,6 +32,57 @@ async fn a_deposit_that_vanishes_is_made_again() {
     world.pay(1, 2_100, None).await;
     let collected = world.node.collect().await.unwrap();
     assert_eq!(collected.claimed, Amount::new(200));
+    world.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_that_vanishes_while_no_node_runs_is_made_again() {
+    let world = World::start(|_| ()).await;
+    let mark = world.mark().await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    let chain = world.chain.clone();
+    let world = world
+        .restart(async |_| {
+            let rpc = [
+                ("evm_revert", json!([mark])),
+                ("evm_increaseTime", json!([5])),
+                ("evm_mine", json!([])),
+            ];
+            for (method, params) in rpc {
+                chain.request(method, params).await.unwrap();
+            }
+        })
+        .await;
+    world
+        .until("the deposit is on the chain again", async || {
+            let view = world.client.channel(&world.terms(1)).await.unwrap();
+            view.balance == Amount::new(20_000)
+        })
+        .await;
+    world.pay(1, 2_100, None).await;
+    let collected = world.node.collect().await.unwrap();
+    assert_eq!(collected.claimed, Amount::new(200));
+    // It is forgotten when no reorganisation reaches it.
+    assert_eq!(world.kept_deposits(), 1);
+    world.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_is_forgotten_when_it_lies_deep() {
+    let world = World::start(|config| config.risk.reorg_blocks_max = 3).await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    assert_eq!(world.kept_deposits(), 1);
+    for _ in 0..4 {
+        world.rpc("evm_mine", json!([])).await;
+    }
+    let world = world.restart(async |_| ()).await;
+    world
+        .until("it is forgotten", async || world.kept_deposits() == 0)
+        .await;
+    assert_eq!(
+        world.client.channel(&world.terms(1)).await.unwrap().balance,
+        Amount::new(20_000)
+    );
     world.node.shutdown().await;
 }
 
@@ -86,7 +138,7 @@ async fn claims_that_vanish_are_made_again_and_counted_once() {
     assert_eq!(again.claimed, Amount::new(100));
     assert_ne!(again.claims, first.claims);
     for _ in 0..5 {
-        world.rpc("evm_mine", serde_json::json!([])).await;
+        world.rpc("evm_mine", json!([])).await;
     }
     world
         .until("everything is final", async || world.left_behind() == 0)
@@ -130,7 +182,7 @@ async fn large_deposits_wait_for_their_depth() {
             "not before three more blocks"
         );
         for _ in 0..3 {
-            world.rpc("evm_mine", serde_json::json!([])).await;
+            world.rpc("evm_mine", json!([])).await;
         }
     });
     answered.unwrap();

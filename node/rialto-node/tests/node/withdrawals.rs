@@ -82,6 +82,78 @@ async fn nothing_that_is_owed_outlives_a_withdrawal_unclaimed() {
     world.node.shutdown().await;
 }
 
+/// The place on the chain of a channel whose deposit waits for its depth is not taken meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_that_waits_keeps_no_withdrawal_from_being_seen() {
+    let world = World::start(|config| {
+        config.risk.depths = vec![rialto_channels::Depth {
+            from: Amount::new(50_000),
+            blocks: 9,
+        }];
+    })
+    .await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    let payer = world.payer().await;
+    let large = world.payment(2, 60_000, Some(80_000)).await;
+    let (answered, ()) = tokio::join!(world.call("echo", large), async {
+        let view = async |salt| world.client.channel(&world.terms(salt)).await.unwrap();
+        world
+            .until("the deposit is made", async || {
+                view(2).await.balance == Amount::new(80_000)
+            })
+            .await;
+        for salt in [2, 1] {
+            let some = Amount::new(5_000);
+            payer
+                .initiate_withdraw(&world.terms(salt), some)
+                .await
+                .unwrap();
+        }
+        world
+            .until("what was charged is claimed", async || {
+                view(1).await.claimed == Amount::new(100)
+            })
+            .await;
+        world
+            .until("both withdrawals are seen", async || {
+                let views = [1, 2].map(|salt| world.view(salt).withdrawal_finalizes_at);
+                views.iter().all(Option::is_some)
+            })
+            .await;
+        assert!(world.view(2).charged.is_zero(), "it waits still");
+        for _ in 0..9 {
+            world.rpc("evm_mine", serde_json::json!([])).await;
+        }
+    });
+    answered.unwrap();
+    world.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn even_if_no_events_can_be_had() {
+    let world = World::start(|_| ()).await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    world
+        .proxy
+        .next("eth_getLogs", usize::MAX, Fault::Status(503));
+    let payer = world.payer().await;
+    let all = Amount::new(19_000);
+    payer.initiate_withdraw(&world.terms(1), all).await.unwrap();
+    world
+        .rpc("evm_increaseTime", serde_json::json!([301]))
+        .await;
+    world.rpc("evm_mine", serde_json::json!([])).await;
+    // The host learns the time from the next block that it looks at for a call.
+    world.pay(2, 2_000, Some(20_000)).await;
+    world
+        .until("what was charged is claimed", async || {
+            let view = world.client.channel(&world.terms(1)).await.unwrap();
+            view.claimed == Amount::new(100)
+        })
+        .await;
+    world.node.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn even_if_the_claim_is_swallowed_and_the_events_are_hidden() {
     let world = World::start(|config| config.risk.replace_after = Duration::from_millis(100)).await;

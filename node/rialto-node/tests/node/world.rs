@@ -17,7 +17,7 @@ use rialto_channels::{
 };
 use rialto_node::{
     Arguments, CallError, CallOutcome, CallRequest, ChainChoice, ChannelPayment, ChannelView,
-    Config, Deposit, Node, Payment, Progress,
+    Config, Deposit, ExactPayment, Node, Payment, Progress,
 };
 use rialto_testkit::guests;
 use rialto_testkit::proxy::Proxy;
@@ -192,13 +192,7 @@ impl World {
             valid_before: self.client.now().await.unwrap().get() + 600,
             nonce: digest::deposit_nonce(&self.id(salt), nonce),
         };
-        let domain = TokenDomain {
-            chain_id: DEV_CHAIN_ID,
-            token: DEV_TOKEN,
-            name: DEV_TOKEN_NAME.to_owned(),
-            version: DEV_TOKEN_VERSION.to_owned(),
-        };
-        let digest = digest::receive_authorization(&domain, &message);
+        let digest = digest::receive_authorization(&token(), &message);
         Deposit {
             amount,
             consent: AnyConsent::Erc3009(DepositAuthorization {
@@ -232,6 +226,30 @@ impl World {
         self.node.call(request).await
     }
 
+    /// A transfer of the price by the payer, valid for ten minutes.
+    pub(crate) async fn transfer(&self, nonce: u8) -> ExactPayment {
+        let authorization = TransferAuthorization {
+            from: DEV_ACCOUNTS[PAYER].address,
+            to: DEV_ACCOUNTS[PROVIDER].address,
+            value: Amount::new(100),
+            valid_after: 0,
+            valid_before: self.client.now().await.unwrap().get() + 600,
+            nonce: B256::repeat_byte(nonce),
+        };
+        let digest = digest::transfer_authorization(&token(), &authorization);
+        ExactPayment {
+            authorization,
+            signature: key(PAYER).sign(digest).to_bytes().to_vec().into(),
+            payment_id: None,
+        }
+    }
+
+    /// What the provider holds.
+    pub(crate) async fn earned(&self) -> u128 {
+        let provider = DEV_ACCOUNTS[PROVIDER].address;
+        self.client.token_balance(provider).await.unwrap().get()
+    }
+
     /// One paid call that succeeds.
     pub(crate) async fn pay(&self, salt: u8, ceiling: u128, deposit: Option<u128>) -> CallOutcome {
         let payment = self.payment(salt, ceiling, deposit).await;
@@ -251,6 +269,12 @@ impl World {
         std::fs::read_dir(self.config.data_dir.join("pending"))
             .unwrap()
             .count()
+    }
+
+    /// How many deposits can be made again.
+    pub(crate) fn kept_deposits(&self) -> usize {
+        let folder = self.config.data_dir.join("deposits");
+        std::fs::read_dir(folder).unwrap().count()
     }
 
     pub(crate) fn ledger_folder(&self) -> PathBuf {
@@ -295,6 +319,15 @@ pub(crate) async fn at_rest(folder: &Path) -> rialto_ledger::Ledger {
             }
             opened => return opened.unwrap(),
         }
+    }
+}
+
+fn token() -> TokenDomain {
+    TokenDomain {
+        chain_id: DEV_CHAIN_ID,
+        token: DEV_TOKEN,
+        name: DEV_TOKEN_NAME.to_owned(),
+        version: DEV_TOKEN_VERSION.to_owned(),
     }
 }
 
