@@ -7,6 +7,7 @@
 //! Not supported: control flow inside the graph, shapes that depend on data, weights in other files.
 //! Each would let a file ask for unbounded memory or time.
 
+mod attributes;
 mod cache;
 mod confine;
 mod convert;

@@ -14,7 +14,7 @@ use tract_onnx::{
 use super::{
     Config,
     graph::{Refusal, malformed},
-    plan::tensor_bytes,
+    plan::{check_repeats, tensor_bytes},
 };
 
 /// Replaces nodes whose inputs are all constants by their results, as long as the results together
@@ -72,6 +72,7 @@ fn result_bytes(
 ) -> Result<Option<u64>, Refusal> {
     let node = model.node(id);
     let (inputs, outputs) = model.node_facts(id).map_err(malformed)?;
+    check_repeats(node, &inputs, config)?;
     let mut op: Box<dyn InferenceOp> = node.op.clone();
     match op.infer_facts(inputs, outputs, TVec::new()) {
         Ok((_, found, _)) => found

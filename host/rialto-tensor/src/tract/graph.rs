@@ -16,7 +16,7 @@ use tract_onnx::{
     prelude::{DatumType, Framework, InferenceModel},
 };
 
-use super::{Config, convert, fold::fold};
+use super::{Config, attributes, convert, fold::fold};
 use crate::Port;
 
 /// A model before its shapes are fixed.
@@ -120,7 +120,7 @@ fn check_node(node: &NodeProto) -> Result<(), Refusal> {
         );
         return Err(Refusal::Unsupported(reason));
     }
-    Ok(())
+    attributes::check(node)
 }
 
 /// Checks every tensor that the file carries, in initializers and in attributes.
@@ -158,7 +158,7 @@ fn check_tensor(tensor: &TensorProto, config: &Config) -> Result<(), Refusal> {
     let size = u64::try_from(datum.size_of()).ok();
     let bytes = tensor.dims.iter().try_fold(size, |bytes, extent| {
         let extent = u64::try_from(*extent).ok()?;
-        Some(bytes?.checked_mul(extent))
+        Some(bytes?.checked_mul(extent.max(1)))
     });
     match bytes.flatten() {
         Some(bytes) if bytes <= config.tensor_bytes_max => Ok(()),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     Config, TractEngine, real,
-    sample::{Axis, F32, I64, Message, Sample, i64s, layer, node, tensor, value},
+    sample::{self, Axis, F32, I64, Message, Sample, i64s, layer, node, tensor, value},
 };
 use crate::{Element, Engine, Kind, LoadError, Model, RunError, Tensor};
 
@@ -434,6 +434,58 @@ fn limits_of_the_engine_hold() {
 }
 
 #[test]
+fn a_tensor_without_elements_has_bounded_axes_all_the_same() {
+    let long = i64::MAX >> 2;
+    let cases = [
+        ("Expand", vec![long, 1]),
+        ("Expand", vec![long, long, 1]),
+        ("Tile", vec![long]),
+        ("Tile", vec![-1]),
+    ];
+    for (op, values) in cases {
+        let model = load(&Sample::one(op, &["x", "s"], &[i64s("s", &values)])).unwrap();
+        let error = run_zeros(&*model, 0).unwrap_err();
+        assert_eq!(error.kind(), Kind::OutOfBudget, "{op} {values:?}: {error}");
+    }
+    let empty = tensor("e", F32, &[0], &[]);
+    let tiled = Sample::one("Tile", &["e", "s"], &[empty, i64s("s", &[long])]);
+    let error = load(&tiled).map(|model| run_zeros(&*model, 1).unwrap_err().kind());
+    assert!(
+        matches!(
+            error,
+            Ok(Kind::OutOfBudget) | Err(LoadError::TooLarge { .. })
+        ),
+        "{error:?}"
+    );
+    let hollow = tensor("s", I64, &[0, long], &[]);
+    let error = load(&Sample::one("Reshape", &["x", "s"], &[hollow])).unwrap_err();
+    assert!(matches!(error, LoadError::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn numbers_that_tract_would_count_up_to_are_bounded() {
+    let cases = [
+        ("OneHot", "axis", vec![1 << 40]),
+        ("Squeeze", "axes", vec![0, i64::MIN]),
+        ("MaxPool", "kernel_shape", vec![1 << 20, 1 << 20]),
+        ("Split", "num_outputs", vec![i64::MAX]),
+    ];
+    for (op, name, values) in cases {
+        let sample = Sample {
+            nodes: vec![node(
+                op,
+                &["x", "s", "s"],
+                "y",
+                &[sample::ints(name, &values)],
+            )],
+            ..Sample::one(op, &[], &[i64s("s", &[3, 4])])
+        };
+        let error = load(&sample).unwrap_err();
+        assert!(matches!(error, LoadError::TooLarge { .. }), "{op}: {error}");
+    }
+}
+
+#[test]
 fn every_cut_of_a_file_is_an_error_or_a_model() {
     let file = layer().file();
     for length in 0..file.len() {
@@ -501,6 +553,74 @@ proptest! {
         let values: Vec<i64> = values.iter().map(|v| if small { v % 5 } else { *v }).collect();
         let inputs = if swap { ["s", "x"] } else { ["x", "s"] };
         if let Ok(model) = load(&Sample::one(op, &inputs, &[i64s("s", &values)])) {
+            let _ = run_zeros(&*model, extent);
+        }
+    }
+}
+
+/// A number of attributes with numbers that no exporter writes, and some that all do.
+fn attributes() -> impl Strategy<Value = Vec<(&'static str, Vec<i64>)>> {
+    let names = prop::sample::select(vec![
+        "axis",
+        "axes",
+        "batch_axis",
+        "batch_dims",
+        "block_size",
+        "blocksize",
+        "dilations",
+        "group",
+        "k",
+        "kernel_shape",
+        "keepdims",
+        "num_outputs",
+        "output_padding",
+        "output_shape",
+        "pads",
+        "perm",
+        "scales",
+        "seq_axis",
+        "split",
+        "starts",
+        "ends",
+        "strides",
+        "to",
+        "value_ints",
+    ]);
+    let number = prop_oneof![
+        -3..7_i64,
+        any::<i64>(),
+        Just(i64::MAX),
+        Just(1 << 40),
+        Just(1 << 20)
+    ];
+    prop::collection::vec((names, prop::collection::vec(number, 0..5)), 0..4)
+}
+
+proptest! {
+    #[test]
+    fn any_operator_with_any_attributes_is_an_error_or_a_result(
+        op in prop::sample::select(vec![
+            "ArgMax", "AveragePool", "Cast", "Compress", "Concat", "ConstantOfShape", "Conv", "ConvInteger",
+            "ConvTranspose", "CumSum", "DepthToSpace", "Einsum", "Expand", "EyeLike", "Flatten", "Gather",
+            "GatherElements", "GatherND", "GlobalAveragePool", "InstanceNormalization", "LRN",
+            "LayerNormalization", "LogSoftmax", "LpPool", "MatMul", "MaxPool", "OneHot", "Pad", "Range",
+            "ReduceL2", "ReduceMax", "ReduceSum", "Reshape", "Resize", "ReverseSequence", "ScatterND", "Shape",
+            "Slice", "Softmax", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Trilu",
+            "Unsqueeze", "Upsample", "Where",
+        ]),
+        attributes in attributes(), rank in 0..5_usize, values in prop::collection::vec(-2..9_i64, 0..5),
+        operands in 1..4_usize, extent in 0..5_u32,
+    ) {
+        let attributes: Vec<Message> = attributes.iter().map(|(name, values)| sample::ints(name, values)).collect();
+        let axes = vec![Axis::Named("n"); rank];
+        let operand = &["x", "s", "s"][..operands];
+        let sample = Sample {
+            nodes: vec![node(op, operand, "y", &attributes)],
+            initializers: vec![i64s("s", &values)],
+            inputs: vec![value("x", F32, &axes)],
+            outputs: vec![value("y", F32, &axes)],
+        };
+        if let Ok(model) = load(&sample) {
             let _ = run_zeros(&*model, extent);
         }
     }

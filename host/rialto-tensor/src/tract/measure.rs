@@ -4,7 +4,10 @@
 
 use tract_onnx::{
     prelude::{DatumType, TypedModel, TypedNode},
-    tract_core::internal::{ToDim, TypedFact},
+    tract_core::{
+        internal::{ToDim, TypedFact},
+        ops::array::{DynTile, Tile},
+    },
 };
 
 use super::{Config, graph::Refusal, graph::malformed};
@@ -20,6 +23,9 @@ pub(super) fn check(model: &TypedModel, config: &Config) -> Result<(), Refusal> 
     }
     for output in &model.outputs {
         last_use[output.node] = order.len();
+    }
+    for node in model.nodes() {
+        check_repeats(model, node, config)?;
     }
     let (mut live, mut peak, mut work) = (0, 0, 0);
     let mut ending: Vec<Vec<u64>> = vec![Vec::new(); order.len() + 1];
@@ -52,22 +58,64 @@ pub(super) fn check(model: &TypedModel, config: &Config) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Refuses one tensor above the limit.
+/// Refuses one tensor above the limit. An axis of extent 0 counts as 1: a tensor without elements takes
+/// no memory, yet tract walks over its other axes, however long they are.
 pub(super) fn check_tensor(
     node: &str,
     datum: DatumType,
     shape: &[usize],
     config: &Config,
 ) -> Result<u64, Refusal> {
-    let bytes = shape
-        .iter()
-        .try_fold(datum.size_of(), |bytes, extent| bytes.checked_mul(*extent));
+    let bytes = shape.iter().try_fold(datum.size_of(), |bytes, extent| {
+        bytes.checked_mul((*extent).max(1))
+    });
     match bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
-        Some(bytes) if bytes <= config.tensor_bytes_max => Ok(bytes),
+        Some(bytes) if bytes <= config.tensor_bytes_max => {
+            Ok(if shape.contains(&0) { 0 } else { bytes })
+        }
         _ => Err(Refusal::TooLarge(format!(
             "node `{node}` makes a tensor of shape {shape:?}"
         ))),
     }
+}
+
+/// Refuses a tile that repeats too often. Its result's shape does not tell when its operand is empty, and
+/// tract copies nothing as often as it is asked to.
+fn check_repeats(model: &TypedModel, node: &TypedNode, config: &Config) -> Result<(), Refusal> {
+    if node.op_is::<DynTile>() {
+        return Err(depends_on_data(&node.name));
+    }
+    let Some(Tile { multipliers }) = node.op_as() else {
+        return Ok(());
+    };
+    let times: Option<Vec<usize>> = multipliers
+        .iter()
+        .map(|times| {
+            let times = times.to_i64().ok()?;
+            // tract reads a negative one as an enormous one.
+            Some(usize::try_from(times).unwrap_or(usize::MAX))
+        })
+        .collect();
+    let times = times.ok_or_else(|| depends_on_data(&node.name))?;
+    let operand = model.outlet_fact(node.inputs[0]).map_err(malformed)?;
+    let shape = known_shape(&node.name, operand)?;
+    check_tiles(&node.name, operand.datum_type, shape, &times, config)
+}
+
+/// Refuses a tensor that is repeated along its axes more often than one without elements may be.
+pub(super) fn check_tiles(
+    node: &str,
+    datum: DatumType,
+    shape: &[usize],
+    times: &[usize],
+    config: &Config,
+) -> Result<(), Refusal> {
+    let tiled: Vec<usize> = shape
+        .iter()
+        .zip(times)
+        .map(|(extent, times)| (*extent).max(1).saturating_mul(*times))
+        .collect();
+    check_tensor(node, datum, &tiled, config).map(drop)
 }
 
 /// The bytes that a node's outputs hold; those of a constant are weights and not counted.

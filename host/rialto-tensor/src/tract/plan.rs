@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tract_onnx::{
     prelude::{
-        InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, OutletId, TValue, TVec,
-        TractResult, TypedRunnableModel,
+        DatumType, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, OutletId,
+        TValue, TVec, TractResult, TypedRunnableModel,
     },
     tract_hir::{
-        infer::{Factoid, InferenceOp},
+        infer::{Factoid, InferenceNode, InferenceOp},
         internal::DimLike,
     },
 };
@@ -81,6 +81,7 @@ fn walk(model: &mut InferenceModel, config: &Config) -> Result<(), Refusal> {
             )
         };
 
+        check_repeats(node, &inputs.iter().collect::<Vec<_>>(), config)?;
         let mut op: Box<dyn InferenceOp> = node.op.clone();
         let (i, o, seen) = facts();
         let (_, found, _) = op.infer_facts(i, o, seen).map_err(malformed)?;
@@ -102,17 +103,44 @@ fn walk(model: &mut InferenceModel, config: &Config) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Checks a tile before tract may compute it; one whose repeats are not known yet is checked when they
+/// are. Other nodes pass.
+pub(super) fn check_repeats(
+    node: &InferenceNode,
+    inputs: &[&InferenceFact],
+    config: &Config,
+) -> Result<(), Refusal> {
+    let ("Tile", [operand, times]) = (&*node.op.name(), inputs) else {
+        return Ok(());
+    };
+    let (Some((datum, shape)), Some(times)) = (extents(operand), times.value.concretize()) else {
+        return Ok(());
+    };
+    let times = times.cast_to::<i64>().map_err(malformed)?;
+    let times = times.try_as_plain_ram().map_err(malformed)?;
+    let times: Vec<usize> = times
+        .as_slice::<i64>()
+        .map_err(malformed)?
+        .iter()
+        .map(|times| usize::try_from(*times).unwrap_or(usize::MAX))
+        .collect();
+    measure::check_tiles(&node.name, datum, &shape, &times, config)
+}
+
+/// Element type and extents, if all are known.
+fn extents(fact: &InferenceFact) -> Option<(DatumType, Vec<usize>)> {
+    let dims = fact.shape.concretize()?;
+    let shape = dims.iter().map(|dim| dim.to_usize().ok());
+    Some((fact.datum_type.concretize()?, shape.collect::<Option<_>>()?))
+}
+
 /// The size of a tensor, if its shape is known; an error if it is above the limit.
 pub(super) fn tensor_bytes(
     node: &str,
     fact: &InferenceFact,
     config: &Config,
 ) -> Result<Option<u64>, Refusal> {
-    let dims = fact.shape.concretize();
-    let shape = dims.and_then(|dims| dims.iter().map(|dim| dim.to_usize().ok()).collect());
-    let shape: Option<Vec<usize>> = shape;
-    match (shape, fact.datum_type.concretize()) {
-        (Some(shape), Some(datum)) => measure::check_tensor(node, datum, &shape, config).map(Some),
-        _ => Ok(None),
-    }
+    extents(fact)
+        .map(|(datum, shape)| measure::check_tensor(node, datum, &shape, config))
+        .transpose()
 }

@@ -72,6 +72,22 @@ pub(super) fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Messag
         .fold(node, |node, attribute| node.message(5, attribute))
 }
 
+/// An `AttributeProto` of one number, or of several.
+pub(super) fn ints(name: &str, values: &[i64]) -> Message {
+    const INT: u64 = 2;
+    const INTS: u64 = 7;
+    let attribute = Message::default().bytes(1, name.as_bytes());
+    match values {
+        [value] => attribute.varint(3, value.cast_unsigned()).varint(20, INT),
+        _ => values
+            .iter()
+            .fold(attribute, |attribute, value| {
+                attribute.varint(8, value.cast_unsigned())
+            })
+            .varint(20, INTS),
+    }
+}
+
 /// A `TensorProto` of raw data.
 pub(super) fn tensor(name: &str, element: u64, dims: &[i64], data: &[u8]) -> Message {
     let tensor = dims.iter().fold(Message::default(), |tensor, dim| {
