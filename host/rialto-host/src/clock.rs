@@ -48,6 +48,15 @@ impl CpuClock {
         }
     }
 
+    /// Runs `work` on the polling thread without counting it: the host's own work, within a poll.
+    pub(crate) fn excluding<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = thread_nanos();
+        let result = work();
+        let spent = thread_nanos().saturating_sub(before);
+        self.shared.poll_start.fetch_add(spent, Ordering::Relaxed);
+        result
+    }
+
     fn begin(&self) {
         self.shared
             .poll_start
@@ -90,6 +99,20 @@ fn thread_nanos() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_excluded_is_not_counted() {
+        let clock = CpuClock::default();
+        let work = || {
+            let before = thread_nanos();
+            while thread_nanos() - before < 20_000_000 {}
+        };
+        clock
+            .measure(std::pin::pin!(async { clock.excluding(work) }))
+            .await;
+        let used = clock.used();
+        assert!(used < Duration::from_millis(15), "{used:?}");
+    }
 
     #[tokio::test]
     async fn waiting_is_not_counted_but_work_is() {

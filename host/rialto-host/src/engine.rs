@@ -28,9 +28,11 @@ const MEMORIES_MAX: u32 = 4;
 const TABLES_MAX: u32 = 8;
 /// Core instances of one component; the usual toolchains make three or four.
 const CORE_INSTANCES_MAX: u32 = 16;
-/// Native stack of a guest; the host's own frames have the rest of the fiber's stack.
+/// Native stack of a guest.
 const WASM_STACK_BYTES: usize = 512 << 10;
-const FIBER_STACK_BYTES: usize = 2 << 20;
+/// The rest of a fiber's stack is for the host's own frames: short model runs have as much as a thread
+/// of their own would give them.
+const FIBER_STACK_BYTES: usize = WASM_STACK_BYTES + (2 << 20);
 /// Dirty memory that is cleared in place instead of being given back to the kernel.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 /// A page of linear memory.

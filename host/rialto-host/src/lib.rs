@@ -46,6 +46,7 @@ mod interface;
 mod json;
 mod limits;
 mod model;
+mod pace;
 mod service;
 mod spec;
 mod state;

@@ -151,7 +151,11 @@ impl Service {
         let interface = interface::walk(engine, &component, bytes)?;
         let shared = Arc::new(Shared {
             service: spec.name,
-            models_granted: spec.models,
+            models_granted: spec
+                .models
+                .into_iter()
+                .map(|name| (name, Arc::default()))
+                .collect(),
             models,
             limits,
             model_runs: Arc::clone(&host.model_runs),

@@ -2,6 +2,7 @@
 //!
 //! Capabilities read and write it; it lives exactly as long as the call.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,15 @@ use crate::capabilities::log::Lines;
 use crate::clock::CpuClock;
 use crate::limits::{Breach, Limiter};
 use crate::model::Models;
+use crate::pace::Pace;
 use crate::spec::Limits;
 
 /// What all calls of one service share.
 pub(crate) struct Shared {
     /// The service's name, for log lines.
     pub(crate) service: String,
-    /// The models that the manifest grants.
-    pub(crate) models_granted: Vec<String>,
+    /// The models that the manifest grants, by name, and what their runs here took.
+    pub(crate) models_granted: HashMap<String, Arc<Pace>>,
     /// Where models come from.
     pub(crate) models: Arc<dyn Models>,
     /// The limits of each call.

@@ -2,18 +2,23 @@
 //!
 //! Opening and running block inside the engine; both happen off the guest's thread, so a call past its
 //! deadline ends at once. The abandoned run finishes on its thread and holds its place in the pool until
-//! then: the pool, not the guest, bounds such work.
+//! then: the pool, not the guest, bounds such work. Runs that are known to be short are the exception:
+//! they stay on the guest's thread, within the same bound on runs at a time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::bindings::tensor::rialto::tensor::{models, tensors, types};
 use crate::limits::Breach;
 use crate::model::{Element, Model, ModelError, Port, TensorData};
-use crate::state::CallState;
+use crate::pace::Pace;
+use crate::state::{CallState, Shared};
 
 /// A tensor as the guest's handle sees it.
 #[derive(Debug)]
@@ -22,7 +27,10 @@ pub struct HostTensor(TensorData);
 
 /// A model as the guest's handle sees it.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct HostModel(Arc<dyn Model>);
+pub struct HostModel {
+    model: Arc<dyn Model>,
+    pace: Arc<Pace>,
+}
 
 /// Defines all interfaces of the package.
 pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -109,17 +117,17 @@ impl models::HostModel for CallState {
         name: String,
     ) -> wasmtime::Result<Result<Resource<HostModel>, types::Error>> {
         self.charge_host_call(name.len() as u64)?;
-        if !self.shared.models_granted.contains(&name) {
+        let Some(pace) = self.shared.models_granted.get(&name).map(Arc::clone) else {
             return Ok(Err(types::Error::NotGranted(format!(
                 "the manifest grants no model `{name}`"
             ))));
-        }
+        };
         if let Some(model) = self.shared.models.loaded(&name) {
-            return Ok(Ok(self.push(HostModel(model))?));
+            return Ok(Ok(self.push(HostModel { model, pace })?));
         }
         let models = Arc::clone(&self.shared.models);
         match self.on_pool(move || models.open(&name)).await {
-            Ok(model) => Ok(Ok(self.push(HostModel(model))?)),
+            Ok(model) => Ok(Ok(self.push(HostModel { model, pace })?)),
             Err(error) => Ok(Err(error_of(error))),
         }
     }
@@ -129,7 +137,7 @@ impl models::HostModel for CallState {
         Ok(self
             .table
             .get(&this)?
-            .0
+            .model
             .inputs()
             .iter()
             .map(port_of)
@@ -141,7 +149,7 @@ impl models::HostModel for CallState {
         Ok(self
             .table
             .get(&this)?
-            .0
+            .model
             .outputs()
             .iter()
             .map(port_of)
@@ -150,7 +158,7 @@ impl models::HostModel for CallState {
 
     fn abilities(&mut self, this: Resource<HostModel>) -> wasmtime::Result<models::Abilities> {
         self.charge_host_call(0)?;
-        let abilities = self.table.get(&this)?.0.abilities();
+        let abilities = self.table.get(&this)?.model.abilities();
         Ok(models::Abilities {
             engine: abilities.engine.clone(),
             device: abilities.device.clone(),
@@ -166,7 +174,8 @@ impl models::HostModel for CallState {
         outputs: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Resource<HostTensor>>, types::Error>> {
         self.charge_host_call(0)?;
-        let model = Arc::clone(&self.table.get(&this)?.0);
+        let opened = self.table.get(&this)?;
+        let (model, pace) = (Arc::clone(&opened.model), Arc::clone(&opened.pace));
         // Every output asked for is copied: one named a million times must not fill the host.
         let outputs_max = model.outputs().len();
         if outputs.len() > outputs_max {
@@ -180,7 +189,7 @@ impl models::HostModel for CallState {
             given.push((name, self.table.get(&tensor)?.0.clone()));
         }
         self.tensor_runs = self.tensor_runs.saturating_add(1);
-        match self.on_pool(move || model.run(given, &outputs)).await {
+        match self.run_model(model, pace, given, outputs).await {
             Ok(tensors) => self.push_tensors(tensors),
             Err(error) => Ok(Err(error_of(error))),
         }
@@ -193,15 +202,54 @@ impl models::HostModel for CallState {
 }
 
 impl CallState {
+    /// Runs a model: here if its runs are known to be short, else in the pool.
+    async fn run_model(
+        &mut self,
+        model: Arc<dyn Model>,
+        pace: Arc<Pace>,
+        inputs: Vec<(String, TensorData)>,
+        outputs: Vec<String>,
+    ) -> Result<Vec<TensorData>, ModelError> {
+        let bytes = inputs
+            .iter()
+            .map(|(_, tensor)| tensor.data.len() as u64)
+            .sum();
+        let here = pace.is_short(bytes) && may_block();
+        let work = move || {
+            let started = Instant::now();
+            let result = model.run(inputs, &outputs);
+            pace.learn(bytes, started.elapsed());
+            result
+        };
+        if here {
+            self.in_place(work).await
+        } else {
+            self.on_pool(work).await
+        }
+    }
+
+    /// Runs engine work on this thread; its other tasks move to another one meanwhile.
+    async fn in_place<T>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, ModelError> + Send,
+    ) -> Result<T, ModelError> {
+        let _place = engine_place(&self.shared).await?;
+        let started = Instant::now();
+        // A crashed engine drops what it had, and no guest sees any of it.
+        let work = AssertUnwindSafe(work);
+        let finished = self
+            .clock
+            .excluding(|| tokio::task::block_in_place(|| catch_unwind(work)));
+        self.host_time = self.host_time.saturating_add(started.elapsed());
+        finished.map_err(|_| stopped())?
+    }
+
     /// Runs blocking engine work in the bounded pool; cancel-safe (the work itself goes on).
     async fn on_pool<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
     ) -> Result<T, ModelError> {
-        let place = Arc::clone(&self.shared.model_runs)
-            .acquire_owned()
-            .await
-            .map_err(|_| ModelError::Engine("the engine is closed".to_owned()))?;
+        let place = engine_place(&self.shared).await?;
         let started = Instant::now();
         let finished = tokio::task::spawn_blocking(move || {
             let result = work();
@@ -210,7 +258,7 @@ impl CallState {
         })
         .await;
         self.host_time = self.host_time.saturating_add(started.elapsed());
-        finished.map_err(|_| ModelError::Engine("the engine stopped unexpectedly".to_owned()))?
+        finished.map_err(|_| stopped())?
     }
 
     fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>, Breach> {
@@ -250,6 +298,23 @@ impl CallState {
         }
         Ok(Ok(handles))
     }
+}
+
+async fn engine_place(shared: &Shared) -> Result<OwnedSemaphorePermit, ModelError> {
+    Arc::clone(&shared.model_runs)
+        .acquire_owned()
+        .await
+        .map_err(|_| ModelError::Engine("the engine is closed".to_owned()))
+}
+
+fn stopped() -> ModelError {
+    ModelError::Engine("the engine stopped unexpectedly".to_owned())
+}
+
+/// Whether this thread may block without holding up others: not in a runtime of one thread.
+fn may_block() -> bool {
+    Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 /// Bytes of a tensor of this shape; none when that overflows.

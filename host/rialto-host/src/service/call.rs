@@ -24,8 +24,8 @@ use crate::state::CallState;
 impl Service {
     /// Runs prepared arguments in a fresh instance, on the calling task.
     ///
-    /// Cancel-safe: dropping the future drops the instance; a model run in progress finishes on its own
-    /// thread and its result is thrown away.
+    /// Cancel-safe: dropping the future drops the instance; a model run in progress finishes, on its own
+    /// thread or within the poll that began it, and its result is thrown away.
     ///
     /// # Errors
     /// [`CallError`]; nothing may be charged for any of them (money rule M3).

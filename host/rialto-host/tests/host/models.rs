@@ -7,7 +7,11 @@ use rialto_host::{Abilities, Element, Model, ModelError, Models, Port, TensorDat
 
 use super::*;
 
-/// A model that adds one to every byte, or waits until it is let go, or panics.
+/// The first byte that makes the model compute for [`SPIN_MS`].
+const SPIN: u8 = 0xdd;
+const SPIN_MS: u64 = 10;
+
+/// A model that adds one to every byte, or computes for a while, or waits until it is let go, or panics.
 struct Fake {
     abilities: Abilities,
     outputs: Vec<Port>,
@@ -48,6 +52,12 @@ impl Model for Fake {
             let _ = hang.lock().unwrap().recv();
         }
         assert_ne!(tensor.data.first(), Some(&0xee), "a panic of the engine's");
+        if tensor.data.first() == Some(&SPIN) {
+            let end = Instant::now() + Duration::from_millis(SPIN_MS);
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        }
         if tensor.data.is_empty() {
             return Err(ModelError::Invalid("nothing to do".to_owned()));
         }
@@ -131,6 +141,30 @@ async fn refusals_of_the_host_and_the_engine_reach_the_guest() {
     assert_eq!(refusal(infer(&service, &[]).await), "nothing to do");
     let panicked = refusal(infer(&service, &[0xee]).await);
     assert_eq!(panicked, "the engine stopped unexpectedly");
+    assert!(infer(&service, &[1]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_runs_on_the_guests_thread_are_no_less_confined() {
+    let fixture = Fixture::new();
+    let service = load(&fixture, models(false).0, &["m"], patient());
+    let spinning = Duration::from_millis(SPIN_MS);
+    for run in 0..3 {
+        // The first goes to the pool, the others are known to be short.
+        let outcome = infer(&service, &[SPIN]).await.unwrap();
+        assert!(
+            outcome.usage.host_time >= spinning,
+            "run {run}: {outcome:?}"
+        );
+        assert!(
+            outcome.usage.guest_time < spinning,
+            "run {run}: {outcome:?}"
+        );
+    }
+    for _ in 0..3 {
+        let panicked = refusal(infer(&service, &[0xee]).await);
+        assert_eq!(panicked, "the engine stopped unexpectedly");
+    }
     assert!(infer(&service, &[1]).await.is_ok());
 }
 
