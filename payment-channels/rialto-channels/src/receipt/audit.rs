@@ -110,7 +110,7 @@ pub enum ChainError {
         index: usize,
     },
     /// One names another receipt as the one before it: some are missing, or the host forked the
-    /// chain, which [`super::conflict`] can prove.
+    /// chain, which [`super::conflict()`] can prove.
     #[error("receipt {index} follows {named}, and the one before it in the list is {expected}")]
     Gap {
         /// Its place in the list, from zero.
