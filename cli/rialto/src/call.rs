@@ -113,10 +113,16 @@ async fn many(
 /// A receipt that is no good ends the command with its own exit code; the answer was shown.
 fn kept_its_word(answer: &Answer) -> Result<()> {
     match &answer.receipt_fault {
-        Some(fault) if fault.is_breach() => Err(Breach(format!(
-            "the host broke its word: {fault}; nothing more is paid on this channel"
-        ))
-        .into()),
+        Some(fault) if fault.is_breach() => {
+            let close = match &answer.channel {
+                Some(channel) => format!("; next: rialto channel close {} --force", channel.id),
+                None => String::new(),
+            };
+            Err(Breach(format!(
+                "the host broke its word: {fault}; nothing more is paid on this channel{close}"
+            ))
+            .into())
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use rialto_channels::payer::PayError;
-use rialto_channels::payer::policy::OverBudget;
+use rialto_channels::payer::policy::{OverBudget, TopUpError};
 use rialto_gateway::client::ClientError;
 
 /// Somebody broke their word: a receipt that is no good, books that do not add up.
@@ -28,12 +28,20 @@ fn number(error: &anyhow::Error) -> u8 {
         Some(
             ClientError::TooDear { .. }
             | ClientError::Budget(_)
+            | ClientError::Deposits(_)
+            | ClientError::AnswerTooLong { .. }
             | ClientError::WrongChain { .. }
             | ClientError::Wallet(_)
             | ClientError::NoGas { .. }
+            | ClientError::FeeTooHigh { .. }
             | ClientError::Pay(PayError::AboveLimit { .. } | PayError::DepositAboveLimit { .. }),
         ) => POLICY,
-        Some(ClientError::Broken { .. } | ClientError::Fault(_) | ClientError::Resync(_)) => BREACH,
+        Some(
+            ClientError::Broken { .. }
+            | ClientError::Fault(_)
+            | ClientError::Resync(_)
+            | ClientError::Unproven { .. },
+        ) => BREACH,
         Some(ClientError::Transport(_) | ClientError::Chain(_)) => UNREACHED,
         Some(_) => FAILED,
         None if error.chain().any(|cause| cause.is::<reqwest::Error>()) => UNREACHED,
@@ -58,6 +66,17 @@ pub(crate) fn next_step(error: &anyhow::Error) -> Option<String> {
             "rialto channel close {channel} --force   (the evidence is kept beside the channels; `rialto receipt ls {channel}` has what was signed)"
         ),
         ClientError::Refused { hint: Some(hint), .. } => hint.clone(),
+        ClientError::AnswerTooLong { limit } => format!(
+            "rialto policy set answer_bytes_max {}   (the call may have been charged: `rialto channel ls`)",
+            limit.saturating_mul(4)
+        ),
+        ClientError::Deposits(TopUpError::Limit { .. }) => {
+            "rialto policy set deposit_day_max '10 USDC'   (or `off`, or wait for tomorrow, by UTC)"
+                .to_owned()
+        }
+        ClientError::Unproven { .. } => {
+            "pass --rpc URL of an endpoint of the chain that you trust, or take the money back: rialto channel close --force".to_owned()
+        }
         ClientError::Transport(_) => {
             "rialto up, or pass --gateway URL; money in a channel of a provider that is gone: rialto channel close --force".to_owned()
         }
@@ -65,6 +84,9 @@ pub(crate) fn next_step(error: &anyhow::Error) -> Option<String> {
             format!("pass --rpc URL of an endpoint of chain {expected}, or another wallet: rialto wallet ls")
         }
         ClientError::Chain(_) => "pass --rpc URL of the chain's RPC endpoint".to_owned(),
+        ClientError::FeeTooHigh { needed, .. } => format!(
+            "rialto policy set fee_max {needed}   (or pass --rpc URL of an endpoint that you trust)"
+        ),
         ClientError::NoGas { wallet, .. } => {
             format!("send a little of the chain's own coin to {wallet}, then the same again")
         }

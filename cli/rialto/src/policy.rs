@@ -28,12 +28,22 @@ pub(crate) struct Policy {
     provider_day_max: Option<Units>,
     /// The most that one deposit may hold.
     deposit_max: Units,
+    /// The most that may be deposited in a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deposit_day_max: Option<Units>,
     /// How many calls a deposit is meant to last for.
     deposit_calls: u32,
     /// How many channels with one provider may be open.
     lanes_max: u32,
     /// How many calls share a channel.
     calls_per_lane: u32,
+    /// The most that a channel's charges may exceed what answers told of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unexplained_max: Option<Units>,
+    /// The most that is read of an answer, in bytes.
+    answer_bytes_max: u64,
+    /// The most that a transaction of the wallet's own may cost, in wei.
+    fee_max: u64,
     /// The chain's RPC endpoint; none asks the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     rpc: Option<String>,
@@ -55,9 +65,13 @@ impl Default for Policy {
             day_max: None,
             provider_day_max: None,
             deposit_max: Units(defaults.limits.deposit_max),
+            deposit_day_max: None,
             deposit_calls: defaults.limits.deposit_calls,
             lanes_max: 8,
             calls_per_lane: 16,
+            unexplained_max: None,
+            answer_bytes_max: defaults.answer_bytes_max,
+            fee_max: defaults.fee_max.try_into().unwrap_or(u64::MAX),
             rpc: None,
             chain_id: None,
         }
@@ -100,9 +114,13 @@ impl Policy {
         config.budget = Budget {
             day_max: self.day_max.map(|units| units.0),
             provider_day_max: self.provider_day_max.map(|units| units.0),
+            deposit_day_max: self.deposit_day_max.map(|units| units.0),
         };
         config.lanes_max = self.lanes_max;
         config.calls_per_lane = self.calls_per_lane;
+        config.unexplained_max = self.unexplained_max.unwrap_or(self.call_max).0;
+        config.answer_bytes_max = self.answer_bytes_max;
+        config.fee_max = self.fee_max.into();
         config.rpc_url.clone_from(&self.rpc);
         config.chain_id = self.chain_id;
     }
@@ -111,8 +129,8 @@ impl Policy {
         if !(1..=LANES_MAX).contains(&self.lanes_max) || self.calls_per_lane == 0 {
             bail!("lanes_max is 1 to {LANES_MAX}, and calls_per_lane at least 1");
         }
-        if self.deposit_calls == 0 {
-            bail!("deposit_calls is at least 1");
+        if self.deposit_calls == 0 || self.answer_bytes_max == 0 {
+            bail!("deposit_calls and answer_bytes_max are at least 1");
         }
         Ok(())
     }
@@ -152,9 +170,13 @@ impl Policy {
             "day_max" => optional(self.day_max),
             "provider_day_max" => optional(self.provider_day_max),
             "deposit_max" => money(self.deposit_max.0),
+            "deposit_day_max" => optional(self.deposit_day_max),
             "deposit_calls" => self.deposit_calls.to_string(),
             "lanes_max" => self.lanes_max.to_string(),
             "calls_per_lane" => self.calls_per_lane.to_string(),
+            "unexplained_max" => money(self.unexplained_max.unwrap_or(self.call_max).0),
+            "fee_max" => show::coins(self.fee_max.into()),
+            "answer_bytes_max" => format!("{} bytes", self.answer_bytes_max),
             "rpc" => self
                 .rpc
                 .clone()
@@ -207,9 +229,10 @@ fn show(data: &DataArgs, json: bool) -> Result<()> {
 fn save(data_dir: &Path, policy: &Policy) -> Result<()> {
     let path = path(data_dir);
     let fails = || format!("cannot write {}", path.display());
-    std::fs::create_dir_all(home::wallet_dir(data_dir)).with_context(fails)?;
     let new = path.with_extension("toml.new");
-    std::fs::write(&new, toml::to_string_pretty(policy)?).with_context(fails)?;
+    std::fs::remove_file(&new).ok();
+    // For its owner alone: the endpoint's URL may hold a token.
+    wallet::write_private(&new, toml::to_string_pretty(policy)?.as_bytes())?;
     std::fs::rename(&new, &path).with_context(fails)
 }
 
@@ -270,18 +293,32 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 13] = [
     ("call_max", "the most that one call may cost"),
     ("day_max", "the most that may be spent in a day"),
     ("provider_day_max", "the most in a day on one provider"),
     ("deposit_max", "the most that one deposit may hold"),
+    ("deposit_day_max", "the most that may be deposited in a day"),
     ("deposit_calls", "how many calls a deposit should last for"),
     ("lanes_max", "channels with one provider, at most"),
     ("calls_per_lane", "calls that share a channel, at most"),
+    (
+        "unexplained_max",
+        "a channel's charges that no answer told of, at most; `off`: call_max",
+    ),
+    ("answer_bytes_max", "the most that is read of an answer"),
+    ("fee_max", "the most that a withdrawal's fee may be, in wei"),
     ("rpc", "the chain's RPC endpoint"),
     ("chain_id", "the only chain to pay on"),
 ];
-const AMOUNTS: [&str; 4] = ["call_max", "day_max", "provider_day_max", "deposit_max"];
+const AMOUNTS: [&str; 6] = [
+    "call_max",
+    "day_max",
+    "provider_day_max",
+    "deposit_max",
+    "deposit_day_max",
+    "unexplained_max",
+];
 const LANES_MAX: u32 = 64;
 const HEADROOM_MAX: u128 = 100;
 const DECIMALS: usize = 6;
@@ -333,6 +370,13 @@ mod tests {
         kept.apply(&mut config);
         assert_eq!(config.budget.day_max, Some(Amount::new(500_000)));
         assert_eq!(config.lanes_max, 3);
+        assert_eq!(config.unexplained_max, config.price_max);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let file = std::fs::metadata(path(dir.path())).unwrap();
+            assert_eq!(file.permissions().mode() & 0o777, 0o600);
+        }
         assert_eq!(config.rpc_url.as_deref(), Some("http://127.0.0.1:8545"));
         assert_eq!(kept.set("day_max", "off").unwrap().day_max, None);
     }

@@ -156,15 +156,19 @@ async fn one(id: &str, args: &GatewayArgs) -> Result<()> {
             (serde_json::from_value(answer)?, "asked of the gateway")
         }
     };
-    if args.json {
-        show::json(&serde_json::to_value(&record)?);
-        return Ok(());
+    let signed = SignedReceipt::try_from(record.clone())?;
+    let found = signed.receipt.id;
+    if found != number {
+        bail!("receipt {found} came back, and {number} was asked for: do not trust this gateway");
     }
-    let signed = SignedReceipt::try_from(record)?;
     let host = signer(&signed)?;
     signed
         .verify(host)
         .map_err(|error| breach(&signed.receipt, &error))?;
+    if args.json {
+        show::json(&serde_json::to_value(&record)?);
+        return Ok(());
+    }
     show_receipt(&signed.receipt, host, source);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `rialto services`: what a host runs, and for how much.
 
 use anyhow::{Context, Result};
+use rialto_gateway::client::{DOCUMENT_BYTES_MAX, read_bounded};
 use serde_json::Value;
 
 use crate::args::GatewayArgs;
@@ -51,9 +52,10 @@ pub(crate) async fn get(gateway: &str, path: &str) -> Result<Value> {
     let answer = answer
         .error_for_status()
         .with_context(|| format!("{url} refused"))?;
-    answer
-        .json()
+    let body = read_bounded(answer, DOCUMENT_BYTES_MAX)
         .await
+        .with_context(|| format!("{url} cannot be read"))?;
+    serde_json::from_slice(&body)
         .with_context(|| format!("{url} answered something else than JSON"))
 }
 

@@ -22,7 +22,7 @@ use rialto_node::keys;
 use tokio::sync::OnceCell;
 
 pub(crate) use commands::run;
-pub(crate) use files::Selected;
+pub(crate) use files::{Selected, write_private};
 
 use crate::{home, show as screen};
 use keystore::Keystore;

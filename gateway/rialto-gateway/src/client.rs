@@ -12,6 +12,8 @@
 //!
 //! Not here: `exact` payments, contract wallets, how a person unlocks a wallet.
 
+mod account;
+mod bounded;
 mod budget;
 mod call;
 mod channel;
@@ -46,6 +48,7 @@ use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Amount, B256, ChannelId, SettlementDomain, SigningKey};
 use tokio::sync::Mutex;
 
+pub use bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
 pub use budget::{Budget, spent_today};
 pub use error::{ClientError, ReceiptFault, StoreError};
 pub use kept::{stored_receipt, stored_receipts};
@@ -81,12 +84,21 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// What may be spent in a day.
     pub budget: Budget,
+    /// The most that one transaction of the wallet's own may cost, in wei of the chain's coin: an
+    /// endpoint that the host names also names the price of gas.
+    pub fee_max: u128,
     /// How many channels with one provider may be open.
     pub lanes_max: u32,
     /// How many calls share a channel before another is opened; the host's headroom bounds it too.
     pub calls_per_lane: u32,
     /// How long one request may take.
     pub timeout: Duration,
+    /// What is forgiven of a channel's charges that no answer told of, over its whole life. Above
+    /// it the host is paid no more. Where several programs without a store share one key, each
+    /// cannot explain the others' charges: allow for them here.
+    pub unexplained_max: Amount,
+    /// The most that is read of a service's answer, in bytes.
+    pub answer_bytes_max: u64,
     /// How often a request is sent before it is given up, the first time included.
     pub attempts: u32,
 }
@@ -122,9 +134,12 @@ impl Config {
             chain_id: None,
             tokens: usual_tokens(),
             budget: Budget::default(),
+            fee_max: FEE_MAX,
             lanes_max: 1,
             calls_per_lane: u32::MAX,
             timeout: Duration::from_secs(60),
+            unexplained_max: Amount::new(100_000),
+            answer_bytes_max: ANSWER_BYTES_MAX,
             attempts: 4,
         }
     }
@@ -301,6 +316,12 @@ impl PayingClient {
         channels.values().map(|channel| channel.state()).collect()
     }
 }
+
+/// A twentieth of a coin: what a withdrawal costs when the main chain is very busy.
+const FEE_MAX: u128 = 50_000_000_000_000_000;
+
+/// Four times what a gateway takes as a request, unless the user says otherwise.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// The settlement contract on a chain: it has one address everywhere.
 fn settlement(chain_id: u64) -> SettlementDomain {

@@ -107,7 +107,7 @@ pub(super) fn read_bounded(path: &Path) -> Result<String> {
 }
 
 /// A new file for its owner alone, durable when this returns.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let fails = || format!("cannot write {}", path.display());
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).with_context(fails)?;

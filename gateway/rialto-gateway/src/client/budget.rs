@@ -8,18 +8,19 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::Address;
 use rialto_channels::Amount;
-use rialto_channels::payer::policy::{DAY_SECS, Policy, Spend, Spending};
+use rialto_channels::payer::PayError;
+use rialto_channels::payer::policy::{DAY_SECS, OverBudget, Policy, Spend, Spending, TopUpError};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::store::at;
+use super::store::{at, private, private_folder};
 use super::{ClientError, StoreError};
 
 /// What may be spent in a day (by UTC), in token base units; none is no limit.
@@ -29,6 +30,8 @@ pub struct Budget {
     pub day_max: Option<Amount>,
     /// On one provider, by its payout address.
     pub provider_day_max: Option<Amount>,
+    /// What may be deposited, which is not spent yet: it comes back, but only after a while.
+    pub deposit_day_max: Option<Amount>,
 }
 
 impl Budget {
@@ -48,6 +51,9 @@ struct Record {
     day: u64,
     /// By provider, in token base units.
     providers: BTreeMap<Address, String>,
+    /// In token base units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deposited: Option<String>,
 }
 
 /// What was spent today by the wallet whose channels are kept in this folder.
@@ -109,13 +115,55 @@ impl Purse {
         }
     }
 
+    /// Counts what was charged without having been reserved, be it above the budget or not.
+    pub(super) async fn add(&self, provider: Address, charged: Amount) -> Result<(), ClientError> {
+        if charged.is_zero() || self.budget == Budget::default() {
+            return Ok(());
+        }
+        let held = self
+            .change(|spending| {
+                let held = spending.hold(&Policy::UNLIMITED, provider, charged, today())?;
+                spending.spent(held, charged);
+                Ok::<_, OverBudget>(())
+            })
+            .await?;
+        Ok(held?)
+    }
+
+    /// Takes a deposit off what may be deposited today. It is not given back: from now on its
+    /// signature may be used.
+    pub(super) async fn deposit(&self, amount: Amount) -> Result<(), ClientError> {
+        let Some(limit) = self.budget.deposit_day_max else {
+            return Ok(());
+        };
+        let noted = self
+            .change(|spending| {
+                let mut next = spending.clone();
+                // Of no amount: a new day begins with nothing deposited.
+                next.deposit(Amount::ZERO, today())
+                    .map_err(PayError::from)?;
+                let left = limit.checked_sub(next.deposited()).unwrap_or_default();
+                if amount > left {
+                    let needed = amount;
+                    return Err(TopUpError::Limit {
+                        needed,
+                        limit: left,
+                    });
+                }
+                next.deposit(amount, today()).map_err(PayError::from)?;
+                *spending = next;
+                Ok(())
+            })
+            .await?;
+        Ok(noted?)
+    }
+
     async fn change<T>(&self, change: impl FnOnce(&mut Spending) -> T) -> Result<T, ClientError> {
         let Some(dir) = &self.dir else {
             let mut spending = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             return Ok(change(&mut spending));
         };
-        fs::create_dir_all(dir).map_err(|source| at(dir, source))?;
-        let _lock = lock(&dir.join(LOCK)).await?;
+        let _lock = lock(dir, LOCK, LOCK_WAIT).await?;
         let path = dir.join(FILE);
         let mut spending = read(&path)?;
         let result = change(&mut spending);
@@ -147,7 +195,9 @@ fn read(path: &Path) -> Result<Spending, StoreError> {
         .map(|(provider, spent)| spent.parse().map(|spent| (provider, spent)))
         .collect();
     let entries = entries.map_err(|error| wrong(error.to_string()))?;
-    Spending::restore(record.day, Amount::ZERO, entries).map_err(|error| wrong(error.to_string()))
+    let deposited = record.deposited.as_deref().unwrap_or("0").parse();
+    let deposited = deposited.map_err(|_| wrong("`deposited` is no amount".to_owned()))?;
+    Spending::restore(record.day, deposited, entries).map_err(|error| wrong(error.to_string()))
 }
 
 /// Replaced as a whole; not synced, because a power cut costs a day's count and no money.
@@ -159,22 +209,27 @@ fn write(path: &Path, spending: &Spending) -> Result<(), StoreError> {
             .entries()
             .map(|(provider, spent)| (provider, spent.to_string()))
             .collect(),
+        deposited: (!spending.deposited().is_zero()).then(|| spending.deposited().to_string()),
     };
     let json = serde_json::to_vec(&record).map_err(|error| fails(io::Error::other(error)))?;
     let new = path.with_extension("json.new");
-    fs::write(&new, json).map_err(fails)?;
+    let file = private().create(true).truncate(true).open(&new);
+    file.and_then(|mut file| file.write_all(&json))
+        .map_err(fails)?;
     fs::rename(&new, path).map_err(fails)
 }
 
-async fn lock(path: &Path) -> Result<File, StoreError> {
+/// Takes a lock of the store's folder; waits so long for another program.
+pub(super) async fn lock(dir: &Path, name: &str, wait: Duration) -> Result<File, StoreError> {
+    private_folder(dir)?;
+    let path = &dir.join(name);
     let fails = |source| at(path, source);
-    let file = File::options()
+    let file = private()
         .create(true)
         .truncate(false)
-        .write(true)
         .open(path)
         .map_err(fails)?;
-    let deadline = Instant::now() + LOCK_WAIT;
+    let deadline = Instant::now() + wait;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -196,8 +251,6 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
-    use rialto_channels::payer::policy::OverBudget;
-
     use super::*;
 
     const ONE: Address = Address::repeat_byte(1);
@@ -207,6 +260,7 @@ mod tests {
         let budget = Budget {
             day_max: Some(Amount::new(250)),
             provider_day_max: Some(Amount::new(150)),
+            deposit_day_max: Some(Amount::new(1000)),
         };
         Purse::new(budget, dir.map(Path::to_owned))
     }
@@ -244,6 +298,35 @@ mod tests {
         // Another program sees the same count.
         let other = purse(Some(dir.path())).reserve(TWO, Amount::new(1)).await;
         assert!(matches!(other, Err(ClientError::Budget(_))));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_reserved_counts_too() {
+        let purse = purse(None);
+        purse.add(ONE, Amount::new(1000)).await.unwrap();
+        let refused = purse.reserve(TWO, Amount::new(1)).await;
+        assert!(matches!(
+            refused,
+            Err(ClientError::Budget(OverBudget::Day { spent, .. })) if spent == Amount::new(1000)
+        ));
+    }
+
+    #[tokio::test]
+    async fn deposits_of_a_day_have_a_limit_over_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        let deposit = async |amount| purse(Some(dir.path())).deposit(Amount::new(amount)).await;
+        deposit(600).await.unwrap();
+        match deposit(401).await {
+            Err(ClientError::Deposits(TopUpError::Limit { needed, limit })) => {
+                assert_eq!((needed.get(), limit.get()), (401, 400));
+            }
+            other => panic!("{other:?}"),
+        }
+        deposit(400).await.unwrap();
+        assert!(deposit(1).await.is_err());
+        // What may be spent is another matter.
+        let spent = purse(Some(dir.path())).reserve(ONE, Amount::new(1)).await;
+        assert!(spent.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use rialto_channels::{Amount, ChannelConfig, OnChainView, SignedVoucher};
 use rialto_node::Deposit;
 use serde_json::{Map, Value, json};
 
+use super::account::Source;
 use super::channel::Channel;
 use super::quote::Offer;
 use super::reading::{self, Correction, amount, cumulative, receipt, settlement};
@@ -21,6 +22,15 @@ use crate::x402::{VERSION, header, identifier};
 
 /// How often one call adopts the host's count: calls that overlap can need it more than once.
 const RESYNCS_MAX: u32 = 6;
+
+/// A call that was answered as paid.
+struct Paid<'a> {
+    offer: &'a Offer,
+    ticket: Ticket,
+    reply: Reply,
+    /// The host may have seen the request more than once.
+    repeated: bool,
+}
 
 impl PayingClient {
     /// Makes the call that was quoted, and pays for it.
@@ -37,27 +47,41 @@ impl PayingClient {
         };
         let provider = offer.config.receiver;
         let reservation = self.inner.purse.reserve(provider, quote.price).await?;
-        let answer = match self.lane(offer).await {
-            Ok(lane) => self.call_kept(lane.channel(), quote, offer, body).await,
-            Err(error) => Err(error),
+        let purse = &self.inner.purse;
+        let lane = match self.lane(offer).await {
+            Ok(lane) => lane,
+            Err(error) => {
+                purse.settle(reservation, Amount::ZERO).await?;
+                return Err(error);
+            }
         };
-        match &answer {
-            Ok(answer) => self.inner.purse.settle(reservation, answer.charged).await?,
-            // The price stays counted: it may have been charged.
-            Err(ClientError::Transport(_) | ClientError::Protocol(_) | ClientError::Fault(_)) => {}
-            Err(_) => self.inner.purse.settle(reservation, Amount::ZERO).await?,
-        }
+        let mut spent = Amount::ZERO;
+        let answer = self
+            .call_kept(lane.channel(), quote, offer, body, &mut spent)
+            .await;
+        purse.settle(reservation, spent).await?;
+        purse.add(provider, lane.channel().uncounted()).await?;
         answer
     }
 
+    /// `spent` becomes what the budget should keep of the price: all of it while nobody knows.
     async fn call_kept(
         &self,
         channel: &Arc<Channel>,
         quote: &Quote,
         offer: &Offer,
         body: &Body,
+        spent: &mut Amount,
     ) -> Result<Answer, ClientError> {
-        let answer = self.call_on(channel, quote, offer, body).await;
+        let mut answer = self.call_on(channel, quote, offer, body, spent).await;
+        if let Ok(answer) = &mut answer
+            && answer
+                .receipt_fault
+                .as_ref()
+                .is_none_or(|fault| !fault.is_breach())
+        {
+            answer.receipt_fault = channel.unexplained().or(answer.receipt_fault.take());
+        }
         match &answer {
             Ok(Answer {
                 receipt_fault: Some(fault),
@@ -80,6 +104,7 @@ impl PayingClient {
         quote: &Quote,
         offer: &Offer,
         body: &Body,
+        spent: &mut Amount,
     ) -> Result<Answer, ClientError> {
         let url = self.url(&quote.service, &quote.method);
         let name = payment_name();
@@ -87,31 +112,48 @@ impl PayingClient {
         loop {
             if channel.is_stale() {
                 let view = self.view(channel).await?;
-                channel.viewed(&view);
+                channel.viewed(&view, self.source());
             }
+            channel.refuse_broken()?;
             let now = self.now(channel, offer).await?;
-            let mut ticket = channel.sign(offer, self.inner.wallet.as_ref(), now).await?;
+            let (wallet, purse) = (self.inner.wallet.as_ref(), &self.inner.purse);
+            let mut ticket = channel.sign(offer, wallet, purse, now).await?;
             let payment = header::encode(&payload(offer, channel.config(), &ticket, &name))?;
             channel.save().await?;
             ticket.sending();
-            let reply = match self.send(&url, body, Some(payment)).await {
-                Sent::Reply(reply) => reply,
+            *spent = quote.price;
+            let (reply, repeated) = match self.send(&url, body, Some(payment)).await {
+                Sent::Reply(reply, repeated) => (reply, repeated),
                 Sent::Lost(error) => {
                     ticket.lost();
                     return Err(ClientError::Transport(error));
                 }
+                Sent::TooLong { limit } => {
+                    ticket.lost();
+                    return Err(too_long(limit));
+                }
                 Sent::Unreached(error) => {
                     ticket.failed();
+                    *spent = Amount::ZERO;
                     return Err(ClientError::Transport(error));
                 }
             };
             if reply.status == StatusCode::OK {
-                return self.answered(channel, quote, offer, body, ticket, reply);
+                let paid = Paid {
+                    offer,
+                    ticket,
+                    reply,
+                    repeated,
+                };
+                let answer = self.answered(channel, quote, body, paid)?;
+                *spent = answer.charged.min(quote.price);
+                return Ok(answer);
             }
             if reply.status != StatusCode::PAYMENT_REQUIRED {
-                return Err(refused(ticket, &reply));
+                return Err(refused(ticket, &reply, spent));
             }
             ticket.failed();
+            *spent = Amount::ZERO;
             match reading::correction(&reply)? {
                 Correction::Resync(state, seen) if resyncs < RESYNCS_MAX => {
                     resyncs += 1;
@@ -140,14 +182,22 @@ impl PayingClient {
         state: Option<&Corrective>,
         seen: &ChannelState,
     ) -> Result<(), ClientError> {
-        let view = match self.view(channel).await {
-            Ok(view) => view,
+        let (view, source) = match self.view(channel).await {
+            Ok(view) => (view, self.source()),
             Err(error) => {
                 tracing::debug!(%error, "taking the host's word for the channel's balance");
-                reading::said(seen)?
+                (reading::said(seen)?, Source::Hosts)
             }
         };
-        channel.resync(state, &view)
+        channel.resync(state, &view, source)
+    }
+
+    /// Who chose the endpoint that the chain is read from.
+    pub(super) fn source(&self) -> Source {
+        match self.inner.config.rpc_url {
+            Some(_) => Source::Own,
+            None => Source::Hosts,
+        }
     }
 
     pub(super) async fn view(&self, channel: &Channel) -> Result<OnChainView, ClientError> {
@@ -159,11 +209,15 @@ impl PayingClient {
         &self,
         channel: &Channel,
         quote: &Quote,
-        offer: &Offer,
         body: &Body,
-        mut ticket: Ticket,
-        reply: Reply,
+        paid: Paid<'_>,
     ) -> Result<Answer, ClientError> {
+        let Paid {
+            offer,
+            mut ticket,
+            reply,
+            repeated,
+        } = paid;
         let settlement = settlement(&reply)?.ok_or_else(|| {
             ClientError::Protocol("a paid answer without a PAYMENT-RESPONSE header".to_owned())
         })?;
@@ -171,11 +225,14 @@ impl PayingClient {
         let charged = amount(extra.charged_amount.as_deref().unwrap_or("0"))?;
         let transaction = settlement.transaction.parse().ok();
         let deposit = ticket.deposited()?.map(|amount| (amount, transaction));
-        let replayed = reply.headers.contains_key(header::RIALTO_REPLAYED);
+        // A host cannot have answered before what it was sent once: its receipt has no place yet.
+        let replayed = repeated && reply.headers.contains_key(header::RIALTO_REPLAYED);
         let expected = Expected {
             host: offer.config.receiver_authorizer,
             channel: channel.id(),
             payer: self.payer(),
+            chain_id: channel.chain_id(),
+            token: channel.config().token,
             service: &quote.service,
             method: &quote.method,
             request: &body.bytes,
@@ -184,7 +241,8 @@ impl PayingClient {
         };
         let receipt = receipt(&reply);
         let checked = match &receipt {
-            Ok(_) if charged > quote.price => Err(ReceiptFault::AboveQuote {
+            // Whatever receipt there is, or none.
+            _ if charged > quote.price => Err(ReceiptFault::AboveQuote {
                 quoted: quote.price,
                 charged,
             }),
@@ -214,7 +272,7 @@ impl PayingClient {
     async fn call_free(&self, quote: &Quote, body: &Body) -> Result<Answer, ClientError> {
         let url = self.url(&quote.service, &quote.method);
         match self.send(&url, body, None).await {
-            Sent::Reply(reply) if reply.status == StatusCode::OK => Ok(Answer {
+            Sent::Reply(reply, _) if reply.status == StatusCode::OK => Ok(Answer {
                 receipt: receipt(&reply).ok(),
                 body: reply.body,
                 charged: Amount::ZERO,
@@ -223,16 +281,22 @@ impl PayingClient {
                 receipt_fault: None,
                 replayed: false,
             }),
-            Sent::Reply(reply) if reply.status == StatusCode::PAYMENT_REQUIRED => {
+            Sent::Reply(reply, _) if reply.status == StatusCode::PAYMENT_REQUIRED => {
                 Err(ClientError::Payment {
                     code: "payment_required".to_owned(),
                     message: "the method is not free any more; ask for a new quote".to_owned(),
                 })
             }
-            Sent::Reply(reply) => Err(reply.refusal()),
+            Sent::Reply(reply, _) => Err(reply.refusal()),
             Sent::Lost(error) | Sent::Unreached(error) => Err(ClientError::Transport(error)),
+            Sent::TooLong { limit } => Err(too_long(limit)),
         }
     }
+}
+
+/// A service's answer that was not read to its end.
+fn too_long(limit: u64) -> ClientError {
+    ClientError::AnswerTooLong { limit }
 }
 
 fn payload(offer: &Offer, config: &ChannelConfig, ticket: &Ticket, name: &str) -> PaymentPayload {
@@ -271,16 +335,18 @@ pub(super) fn envelope(offer: &Offer, payload: Value) -> PaymentPayload {
 }
 
 /// A refusal that is not about the payment: nothing was charged, but a deposit may have been made.
-fn refused(mut ticket: Ticket, reply: &Reply) -> ClientError {
+fn refused(mut ticket: Ticket, reply: &Reply, spent: &mut Amount) -> ClientError {
     let settled = matches!(settlement(reply), Ok(Some(settlement)) if settlement.success);
     if settled && let Err(error) = ticket.deposited() {
         return error;
     }
-    if reply.status == StatusCode::CONFLICT {
-        // The payment may have been charged before, under an answer that is no longer kept.
+    if reply.status == StatusCode::CONFLICT || reply.is_anothers() {
+        // The payment may have been charged before, under an answer that is no longer kept; or the
+        // answer is not the host's, and what the host did is unknown.
         ticket.lost();
     } else {
         ticket.failed();
+        *spent = Amount::ZERO;
     }
     reply.refusal()
 }

@@ -17,13 +17,14 @@ use rialto_channels::{
 };
 use tokio::sync::Notify;
 
+use super::account::{Account, Source, believed};
 use super::kept::{self, Evidence};
 use super::quote::Offer;
 use super::receipts::Links;
 use super::store::{ChannelFile, StoredChannel};
 use super::ticket::Ticket;
 use super::wallet::{self, SignRequest, Wallet};
-use super::{ClientError, Config, ReceiptFault, StoreError};
+use super::{ClientError, Config, Purse, ReceiptFault, StoreError};
 use crate::x402::COLLECTOR;
 
 /// A channel in use.
@@ -39,6 +40,8 @@ pub(super) struct Channel {
     changed: Notify,
     file: Option<Arc<ChannelFile>>,
     dir: Option<PathBuf>,
+    /// What is forgiven of charges that no answer told of.
+    unexplained_max: Amount,
     /// The version that is on disk; held while one is written.
     saved: tokio::sync::Mutex<u64>,
     /// Calls that use it now.
@@ -48,6 +51,7 @@ pub(super) struct Channel {
 #[derive(Debug)]
 struct Machine {
     payer: PayerChannel,
+    account: Account,
     links: Links,
     version: u64,
     stale: bool,
@@ -94,6 +98,7 @@ impl Channel {
         let first = is_new.then_some((Amount::ZERO, B256::ZERO));
         let machine = match kept {
             Some(kept) => Machine {
+                account: Account::new(stale, kept.unexplained, kept.snapshot.charged),
                 payer: PayerChannel::restore(settlement, kept.snapshot, config.limits),
                 links: Links::new(kept.last_receipt.or(first)),
                 version: 0,
@@ -103,9 +108,11 @@ impl Channel {
                 receipts: Vec::new(),
             },
             None => Machine {
+                account: Account::new(stale, Amount::ZERO, Amount::ZERO),
                 payer: PayerChannel::new(settlement, terms, config.limits),
                 links: Links::new(first),
-                version: 0,
+                // To be written at once where states are kept: others must see the lane.
+                version: 1,
                 stale,
                 rpc_url: None,
                 fault: None,
@@ -121,6 +128,7 @@ impl Channel {
             changed: Notify::new(),
             file,
             dir: config.store.clone(),
+            unexplained_max: config.unexplained_max,
             saved: tokio::sync::Mutex::new(0),
             calls: AtomicU32::new(0),
         })
@@ -182,6 +190,7 @@ impl Channel {
         self: &Arc<Self>,
         offer: &Offer,
         wallet: &dyn Wallet,
+        purse: &Purse,
         now: u64,
     ) -> Result<Ticket, ClientError> {
         let mut ticket = loop {
@@ -194,6 +203,7 @@ impl Channel {
             }
         };
         if let Some(plan) = ticket.unsigned() {
+            purse.deposit(plan.amount).await?;
             let purpose = format!(
                 "deposit {} base units of {} into channel {}",
                 plan.amount,
@@ -229,7 +239,8 @@ impl Channel {
             Ok((call, voucher)) => {
                 machine.version += 1;
                 drop(machine);
-                Ok(Some(Ticket::new(Arc::clone(self), call, voucher, deposit)))
+                let ticket = Ticket::new(Arc::clone(self), call, voucher, deposit, offer.price);
+                Ok(Some(ticket))
             }
             Err(error) => {
                 if let Some(plan) = deposit {
@@ -258,19 +269,26 @@ impl Channel {
         }
     }
 
-    /// Adopts the host's count, if our own signature covers it.
+    /// Adopts the host's count, if our own signature covers it. Without such a proof only what was
+    /// claimed is adopted, and that from the host no further than we know to have signed.
     pub(super) fn resync(
         &self,
         state: Option<&Corrective>,
         view: &OnChainView,
+        source: Source,
     ) -> Result<(), ClientError> {
-        self.change(|payer| match state {
-            Some(state) => payer.resync(state, view),
-            None => {
-                payer.resync_from_chain(view);
-                Ok(())
+        let signed = self.lock().payer.state().signed_max;
+        let Some(state) = state else {
+            if source == Source::Hosts && view.claimed > signed {
+                let claimed = view.claimed;
+                return Err(ClientError::Unproven { claimed, signed });
             }
-        })?;
+            self.change(|payer| payer.resync_from_chain(view));
+            return Ok(());
+        };
+        // Its signature is checked before anything is adopted.
+        let view = believed(view, signed.max(state.signed_max), source);
+        self.change(|payer| payer.resync(state, &view))?;
         Ok(())
     }
 
@@ -293,8 +311,11 @@ impl Channel {
         self.lock().stale = true;
     }
 
-    pub(super) fn viewed(&self, view: &OnChainView) {
-        self.change(|payer| payer.on_chain_view(view));
+    pub(super) fn viewed(&self, view: &OnChainView, source: Source) {
+        self.change(|payer| {
+            let view = believed(view, payer.state().signed_max, source);
+            payer.on_chain_view(&view);
+        });
         self.lock().stale = false;
     }
 
@@ -311,22 +332,76 @@ impl Channel {
         charged: Amount,
         cumulative: Option<Amount>,
         receipt: Option<&SignedReceipt>,
+        price: Amount,
     ) -> Result<Option<ReceiptFault>, ClientError> {
-        let (unexplained, fault) = {
-            let mut machine = self.lock();
+        let (outcome, fault) = {
+            let mut guard = self.lock();
+            let machine = &mut *guard;
             machine.version += 1;
-            let unexplained = machine.payer.on_charged(call, charged, cumulative);
+            let outcome = machine.payer.on_charged(call, charged, cumulative);
             let alone = machine.payer.in_flight().is_ok_and(|sum| sum.is_zero());
+            // What a call costs above its price the budget learns with all else that it cannot know.
+            let counted = if outcome.is_ok() {
+                charged.min(price)
+            } else {
+                price
+            };
+            machine.account.count(counted);
+            if alone && cumulative.is_some() {
+                machine.account.learned(&machine.payer);
+            }
             let fault = receipt.and_then(|signed| machine.links.add(&signed.receipt, alone).err());
             machine.receipts.extend(receipt.cloned());
-            (unexplained, fault)
+            (outcome, fault)
         };
         self.changed.notify_waiters();
-        let unexplained = unexplained?;
+        let unexplained = outcome?;
         if !unexplained.is_zero() {
-            tracing::info!(%unexplained, "another client of this wallet was charged meanwhile");
+            tracing::info!(%unexplained, "the host counts charges that no answer told of");
         }
         Ok(fault)
+    }
+
+    /// No answer came: the call may or may not have been charged. The budget keeps its price.
+    pub(super) fn lost(&self, call: Call, price: Amount) {
+        self.lock().account.count(price);
+        self.change(|payer| payer.on_lost(call));
+    }
+
+    /// What was charged on this channel, whichever way it became known, and the budget was not told
+    /// of before.
+    pub(super) fn uncounted(&self) -> Amount {
+        let mut guard = self.lock();
+        let machine = &mut *guard;
+        machine.account.uncounted(&machine.payer)
+    }
+
+    /// More was charged than the answers said, and more than is forgiven.
+    pub(super) fn unexplained(&self) -> Option<ReceiptFault> {
+        let machine = self.lock();
+        let unexplained = machine.account.unexplained(&machine.payer);
+        let forgiven = self.unexplained_max;
+        (unexplained > forgiven).then_some(ReceiptFault::Unexplained {
+            unexplained,
+            forgiven,
+        })
+    }
+
+    /// Whether anything more may be signed for this host.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`], with the evidence kept, when it broke its word.
+    pub(super) fn refuse_broken(&self) -> Result<(), ClientError> {
+        if self.fault().is_none()
+            && let Some(fault) = self.unexplained()
+        {
+            self.condemn(&fault.to_string(), None, None)?;
+        }
+        let channel = self.id();
+        match self.fault() {
+            Some(fault) => Err(ClientError::Broken { channel, fault }),
+            None => Ok(()),
+        }
     }
 
     /// The host broke its word: keeps the evidence, and signs nothing more on this channel.
@@ -379,23 +454,30 @@ impl Channel {
                 last_receipt: machine.links.last(),
                 rpc_url: machine.rpc_url.clone(),
                 fault: machine.fault.clone(),
+                unexplained: machine.account.unexplained(&machine.payer),
             };
             let receipts = std::mem::take(&mut machine.receipts);
             (machine.version, record, receipts)
         };
         let (file, dir) = (Arc::clone(file), dir.clone());
-        tokio::task::spawn_blocking(move || {
-            file.save(&record)?;
+        let written = tokio::task::spawn_blocking(move || {
             let id = record.snapshot.id;
-            receipts
-                .iter()
-                .try_for_each(|receipt| kept::keep(&dir, id, receipt))
-        })
-        .await
-        .map_err(|error| StoreError::Io {
+            let outcome = file.save(&record).and_then(|()| {
+                receipts
+                    .iter()
+                    .try_for_each(|receipt| kept::keep(&dir, id, receipt))
+            });
+            (outcome, receipts)
+        });
+        let (outcome, receipts) = written.await.map_err(|error| StoreError::Io {
             path: "the store's task".into(),
             source: std::io::Error::other(error),
-        })??;
+        })?;
+        if let Err(error) = outcome {
+            // The next write tries again; a receipt that is there twice does no harm.
+            self.lock().receipts.splice(0..0, receipts);
+            return Err(error.into());
+        }
         *saved = version;
         Ok(())
     }

@@ -4,13 +4,14 @@ use std::io;
 use std::path::PathBuf;
 
 use alloy_primitives::Address;
-use rialto_channels::payer::policy::OverBudget;
+use rialto_channels::payer::policy::{OverBudget, TopUpError};
 use rialto_channels::payer::{PayError, PayeeFault, ResyncError};
 use rialto_channels::receipt::ReceiptError;
 use rialto_channels::royalty::Royalty;
 use rialto_channels::{Amount, ChainTime, ChannelId};
 use serde_json::Value;
 
+use super::bounded::ReadError;
 use super::wallet::WalletError;
 use crate::x402::header::{DecodeError, EncodeError};
 
@@ -21,6 +22,18 @@ pub enum ClientError {
     /// uncertain until the host's count is known again.
     #[error("the gateway cannot be reached")]
     Transport(#[source] reqwest::Error),
+    /// The gateway's document is longer than may be read.
+    #[error("the gateway's answer is longer than {limit} bytes, the most that is read of it")]
+    DocumentTooLong {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The service's answer is longer than may be read. The call may have been charged.
+    #[error("the service's answer is longer than {limit} bytes, the most that is read of it")]
+    AnswerTooLong {
+        /// The limit, in bytes: [`Config::answer_bytes_max`](super::Config::answer_bytes_max).
+        limit: u64,
+    },
     /// The gateway said no; nothing was charged.
     #[error("{message} ({code}, HTTP {status})")]
     Refused {
@@ -54,6 +67,9 @@ pub enum ClientError {
     /// The call would exceed what may be spent today.
     #[error(transparent)]
     Budget(#[from] OverBudget),
+    /// A deposit would exceed what may be deposited today; nothing was signed.
+    #[error(transparent)]
+    Deposits(#[from] TopUpError),
     /// The money is on another chain than it should be; nothing was signed.
     #[error("the money is on chain {found}, and it should be on chain {expected}")]
     WrongChain {
@@ -87,6 +103,14 @@ pub enum ClientError {
         /// The newest block's time.
         now: ChainTime,
     },
+    /// A transaction's fee is above what this client may pay; nothing was signed.
+    #[error("the fee would be up to {needed} wei, and the limit is {limit}")]
+    FeeTooHigh {
+        /// What the endpoint asks for at most, in wei.
+        needed: u128,
+        /// The limit, in wei.
+        limit: u128,
+    },
     /// The wallet cannot pay a transaction's fee.
     #[error("the wallet {wallet} holds {held} wei, and the fee is up to {needed} wei")]
     NoGas {
@@ -118,6 +142,17 @@ pub enum ClientError {
     /// This payer's own limits or the channel's state forbid it.
     #[error(transparent)]
     Pay(#[from] PayError),
+    /// The host, or an endpoint of its choice, says that more was claimed than this payer knows to
+    /// have signed, and shows no signature; nothing was signed.
+    #[error(
+        "the host says that {claimed} was claimed, and {signed} is the most that was signed here"
+    )]
+    Unproven {
+        /// What it says.
+        claimed: Amount,
+        /// The highest ceiling that is known here.
+        signed: Amount,
+    },
     /// The host's count of charges is not proven.
     #[error("the host's account of this channel is not proven")]
     Resync(#[from] ResyncError),
@@ -142,6 +177,16 @@ fn who_must_be_paid(royalty: &Option<Royalty>) -> String {
             royalty.share, royalty.publisher
         ),
         None => "its provider".to_owned(),
+    }
+}
+
+impl From<ReadError> for ClientError {
+    /// Of a gateway's document.
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Broken(error) => Self::Transport(error),
+            ReadError::TooLong { limit } => Self::DocumentTooLong { limit },
+        }
     }
 }
 
@@ -214,6 +259,16 @@ pub enum ReceiptFault {
         /// The charge.
         charged: Amount,
     },
+    /// More was charged on the channel than the host's answers said.
+    #[error(
+        "the host counts {unexplained} as charged that no answer told of, and {forgiven} is forgiven"
+    )]
+    Unexplained {
+        /// In token base units, since the channel was opened.
+        unexplained: Amount,
+        /// What this payer forgives.
+        forgiven: Amount,
+    },
     /// It does not continue the channel's receipts.
     #[error("the receipt does not follow the channel's receipt before it")]
     Unlinked,
@@ -226,9 +281,11 @@ impl ReceiptFault {
     pub fn is_breach(&self) -> bool {
         match self {
             Self::Missing | Self::Unreadable(_) => false,
-            Self::Invalid(_) | Self::Untrue { .. } | Self::AboveQuote { .. } | Self::Unlinked => {
-                true
-            }
+            Self::Invalid(_)
+            | Self::Untrue { .. }
+            | Self::AboveQuote { .. }
+            | Self::Unexplained { .. }
+            | Self::Unlinked => true,
         }
     }
 }

@@ -16,7 +16,7 @@ use rialto_channels::{Amount, ChannelId};
 use serde_json::json;
 
 use super::StoreError;
-use super::store::at;
+use super::store::{at, private, private_folder};
 use crate::record::ReceiptRecord;
 
 /// All receipts kept of a channel, oldest first by arrival.
@@ -66,7 +66,7 @@ pub(super) fn keep(
     signed: &SignedReceipt,
 ) -> Result<(), StoreError> {
     let folder = dir.join(FOLDER);
-    fs::create_dir_all(&folder).map_err(|source| at(&folder, source))?;
+    private_folder(&folder)?;
     let newest = path(dir, channel, 0);
     let full = fs::metadata(&newest).is_ok_and(|file| file.len() >= FILE_BYTES_MAX);
     if full {
@@ -78,7 +78,7 @@ pub(super) fn keep(
     serde_json::to_writer(&mut line, &ReceiptRecord::from(signed))
         .map_err(|error| fails(io::Error::other(error)))?;
     line.push(b'\n');
-    let mut file = File::options()
+    let mut file = private()
         .create(true)
         .append(true)
         .open(&newest)
@@ -102,7 +102,7 @@ pub(super) struct Evidence<'a> {
 /// Writes evidence that stays, with the channel's receipts so far. Blocks.
 pub(super) fn accuse(dir: &Path, evidence: &Evidence<'_>) -> Result<PathBuf, StoreError> {
     let folder = dir.join(EVIDENCE);
-    fs::create_dir_all(&folder).map_err(|source| at(&folder, source))?;
+    private_folder(&folder)?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
@@ -124,7 +124,7 @@ pub(super) fn accuse(dir: &Path, evidence: &Evidence<'_>) -> Result<PathBuf, Sto
     });
     let bytes =
         serde_json::to_vec_pretty(&document).map_err(|error| fails(io::Error::other(error)))?;
-    let mut file = File::create_new(&path).map_err(fails)?;
+    let mut file = private().create_new(true).open(&path).map_err(fails)?;
     file.write_all(&bytes).map_err(fails)?;
     file.sync_all().map_err(fails)?;
     Ok(path)

@@ -13,6 +13,7 @@ use rialto_channels::payer::lanes;
 use rialto_channels::{ChannelConfig, ChannelId, SigningKey};
 use rialto_node::keys;
 
+use super::budget;
 use super::channel::{Channel, Opening};
 use super::quote::Offer;
 use super::wallet::WalletError;
@@ -135,7 +136,28 @@ impl PayingClient {
         own.min(u32::try_from(overlap).unwrap_or(u32::MAX))
     }
 
+    /// A lane that nobody else uses. Programs of one wallet look one after the other, so that they
+    /// do not open more of them together than each is allowed.
     async fn free_lane(
+        &self,
+        offer: &Offer,
+        open: &[ChannelId],
+        own: usize,
+        lanes_max: usize,
+    ) -> Result<Found, ClientError> {
+        let _looking = match (&self.inner.config.store, &self.inner.authorizer) {
+            (Some(dir), Authorizer::Sessions) => Some(budget::lock(dir, LANES, LOCK_WAIT).await?),
+            (Some(_) | None, _) => None,
+        };
+        let found = self.look_for_lane(offer, open, own, lanes_max).await?;
+        if let Found::Opened(channel) = &found {
+            // Written at once, for the others to see.
+            channel.save().await?;
+        }
+        Ok(found)
+    }
+
+    async fn look_for_lane(
         &self,
         offer: &Offer,
         open: &[ChannelId],
@@ -301,3 +323,4 @@ fn refuse_broken(
 }
 
 const LOCK_WAIT: Duration = Duration::from_secs(30);
+const LANES: &str = "lanes.lock";

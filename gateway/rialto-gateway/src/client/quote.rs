@@ -5,6 +5,7 @@ use http::StatusCode;
 use rialto_channels::{Amount, ChannelConfig, SettlementDomain, TokenDomain};
 use serde_json::Value;
 
+use super::bounded::DOCUMENT_BYTES_MAX;
 use super::send::Reply;
 use super::{Body, ClientError, PayingClient, Token, settlement};
 use crate::x402::header::{self, PAYMENT_REQUIRED};
@@ -72,8 +73,7 @@ impl PayingClient {
         let url = format!("{}?bytes={}", self.url(service, method), body.bytes.len());
         let response = self.inner.http.get(url).send().await;
         let response = response.map_err(ClientError::Transport)?;
-        let reply = Reply::read(response).await;
-        let reply = reply.map_err(ClientError::Transport)?;
+        let reply = Reply::read(response, DOCUMENT_BYTES_MAX).await?;
         if reply.status != StatusCode::PAYMENT_REQUIRED {
             return free(service, method, reply.refusal());
         }
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(quote.price, Amount::new(100));
         assert_eq!(quote.ceiling, Amount::new(1000));
         let offer = quote.offer.unwrap();
-        assert_eq!(offer.accepted, offers(&terms(), "http://h/services/s/m")[0]);
+        assert_eq!(offer.accepted, offers(&terms())[0]);
         assert_eq!(offer.deposit_min, Some(Amount::new(10_000)));
         assert_eq!(offer.settlement.contract, SETTLEMENT);
     }

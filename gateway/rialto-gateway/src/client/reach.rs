@@ -1,9 +1,11 @@
-//! What a call needs to reach: the chain, and the time.
+//! What a call needs to reach: the gateway's documents, the chain, and the time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use super::bounded::{DOCUMENT_BYTES_MAX, read_bounded};
 use super::channel::Channel;
 use super::quote::Offer;
 use super::rpc::Rpc;
@@ -50,15 +52,23 @@ impl PayingClient {
         }
     }
 
+    /// A JSON document of the gateway, of at most [`DOCUMENT_BYTES_MAX`].
+    pub(super) async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let url = format!("{}/{path}", self.inner.config.gateway);
+        let response = self.inner.http.get(url).send().await;
+        let response = response.and_then(reqwest::Response::error_for_status);
+        let response = response.map_err(ClientError::Transport)?;
+        let body = read_bounded(response, DOCUMENT_BYTES_MAX).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| ClientError::Protocol(format!("/{path}: {error}")))
+    }
+
     async fn named_rpc(&self) -> Result<String, ClientError> {
         #[derive(Deserialize)]
         struct NodeRecord {
             rpc_url: Option<String>,
         }
-        let url = format!("{}/node", self.inner.config.gateway);
-        let response = self.inner.http.get(url).send().await;
-        let response = response.map_err(ClientError::Transport)?;
-        let node: NodeRecord = response.json().await.map_err(ClientError::Transport)?;
+        let node: NodeRecord = self.get_json("node").await?;
         node.rpc_url.ok_or_else(|| {
             ClientError::Chain("the gateway names no RPC endpoint of its chain".to_owned())
         })

@@ -8,6 +8,7 @@ use rialto_channels::{Amount, ChannelConfig, ChannelId, SignedVoucher};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::bounded::ReadError;
 use super::call::envelope;
 use super::channel::Channel;
 use super::lanes::Lane;
@@ -82,7 +83,7 @@ impl PayingClient {
         refund: Option<Amount>,
     ) -> Result<Refunded, ClientError> {
         let view = self.view(channel).await?;
-        channel.viewed(&view);
+        channel.viewed(&view, self.source());
         let url = self.url(&quote.service, &quote.method);
         let mut resyncs = 0;
         let reply = loop {
@@ -112,7 +113,7 @@ impl PayingClient {
             .ok_or_else(|| ClientError::Protocol("a refund without a settlement".to_owned()))?;
         let returned = amount(settlement.amount.as_deref().unwrap_or_default())?;
         match self.view(channel).await {
-            Ok(view) => channel.viewed(&view),
+            Ok(view) => channel.viewed(&view, self.source()),
             Err(_) => channel.refunded(returned)?,
         }
         channel.save().await?;
@@ -127,8 +128,9 @@ impl PayingClient {
         let payment = header::encode(payment)?;
         let body = Body::json(&json!({}));
         match self.send(url, &body, Some(payment)).await {
-            Sent::Reply(reply) => Ok(reply),
+            Sent::Reply(reply, _) => Ok(reply),
             Sent::Lost(error) | Sent::Unreached(error) => Err(ClientError::Transport(error)),
+            Sent::TooLong { limit } => Err(ReadError::TooLong { limit }.into()),
         }
     }
 
@@ -152,10 +154,7 @@ impl PayingClient {
             name: String,
             free: bool,
         }
-        let url = format!("{}/services", self.inner.config.gateway);
-        let response = self.inner.http.get(url).send().await;
-        let response = response.map_err(ClientError::Transport)?;
-        let services: Services = response.json().await.map_err(ClientError::Transport)?;
+        let services: Services = self.get_json("services").await?;
         let mut first = None;
         for service in &services.services {
             let Some(method) = service.methods.iter().find(|method| !method.free) else {

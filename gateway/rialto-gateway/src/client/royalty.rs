@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 use alloy_primitives::Address;
 use rialto_channels::royalty::Royalty;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::{ClientError, PayingClient};
 use crate::listing::RoyaltyRecord;
@@ -75,14 +74,6 @@ impl PayingClient {
         }
         known.note(service, receiver);
         Ok(())
-    }
-
-    async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let url = format!("{}/{path}", self.inner.config.gateway);
-        let response = self.inner.http.get(url).send().await;
-        let response = response.and_then(reqwest::Response::error_for_status);
-        let response = response.map_err(ClientError::Transport)?;
-        response.json().await.map_err(ClientError::Transport)
     }
 }
 

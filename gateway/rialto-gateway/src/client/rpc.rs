@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ClientError;
+use super::bounded::{ReadError, read_bounded};
 use crate::x402::SETTLEMENT;
 
 /// A chain's RPC endpoint.
@@ -164,7 +165,7 @@ impl Rpc {
         let answer = self.ask("eth_call", request).await?;
         answer
             .as_str()
-            .and_then(|text| hex::decode(text).ok())
+            .and_then(|text| hex::decode(text.strip_prefix("0x")?).ok())
             .ok_or_else(|| unreadable(what))
     }
 
@@ -183,10 +184,22 @@ impl Rpc {
         };
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let response = self.http.post(&self.url).json(&request).send().await;
-        let reply: Reply = response.map_err(failed)?.json().await.map_err(failed)?;
+        let body = match read_bounded(response.map_err(failed)?, ANSWER_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(ReadError::Broken(error)) => return Err(failed(error)),
+            Err(error @ ReadError::TooLong { .. }) => {
+                return Err(ClientError::Chain(format!("{method}: {error}")));
+            }
+        };
+        let reply: Reply = serde_json::from_slice(&body).map_err(|error| {
+            ClientError::Chain(format!("{method}: the answer is no JSON-RPC: {error}"))
+        })?;
         match (reply.result, reply.error) {
             (Some(result), None) => Ok(result),
-            (_, Some(error)) => Err(ClientError::Chain(format!("{method}: {error}"))),
+            (_, Some(error)) => {
+                let said: String = error.to_string().chars().take(ERROR_CHARS_MAX).collect();
+                Err(ClientError::Chain(format!("{method}: {said}")))
+            }
             // The answer `null`: nothing of this name, or not yet.
             (None, None) => Ok(Value::Null),
         }
@@ -230,10 +243,14 @@ fn amount(answer: &[u8], index: usize) -> Result<Amount, ClientError> {
     Amount::try_from(word(answer, index)?).map_err(|_| unreadable("an amount"))
 }
 
+/// A number as JSON-RPC writes it (the execution API's `uint`): `0x`, at least one digit, and no
+/// zero in front of others. An endpoint that answers anything else is broken, and no number of its
+/// may decide about money.
 fn quantity(value: &Value) -> Result<U256, ClientError> {
-    value
-        .as_str()
-        .and_then(|text| text.strip_prefix("0x"))
+    let digits = value.as_str().and_then(|text| text.strip_prefix("0x"));
+    digits
+        .filter(|digits| *digits == "0" || !digits.starts_with('0'))
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()))
         .and_then(|digits| U256::from_str_radix(digits, 16).ok())
         .ok_or_else(|| unreadable("a quantity"))
 }
@@ -242,12 +259,71 @@ fn unreadable(what: &str) -> ClientError {
     ClientError::Chain(format!("{what} cannot be read"))
 }
 
+/// A block with the hashes of its transactions is the longest answer that is asked for.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// As much of an endpoint's own words as an error shows.
+const ERROR_CHARS_MAX: usize = 500;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::bounded::tests::{ENDLESS, PATIENCE, endless};
+
+    #[tokio::test]
+    async fn an_endpoint_that_sends_without_end_is_given_up() {
+        let url = endless(ENDLESS).await;
+        let asked = Rpc::connect(reqwest::Client::new(), url.clone());
+        let refused = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains(&ANSWER_BYTES_MAX.to_string()), "{said}");
+        assert!(!said.contains(&url), "an endpoint's URL may hold a token");
+    }
 
     #[test]
-    fn words_and_quantities() {
+    fn quantities_are_read_strictly() {
+        let max = format!("0x{}", "f".repeat(64));
+        for (text, number) in [
+            ("0x0", U256::ZERO),
+            ("0x14a34", U256::from(84532)),
+            ("0xAB", U256::from(171)),
+            (max.as_str(), U256::MAX),
+        ] {
+            assert_eq!(quantity(&json!(text)).unwrap(), number, "{text}");
+        }
+        let long = format!("0x1{}", "0".repeat(64));
+        for text in [
+            "",
+            "0",
+            "0x",
+            "0X1",
+            "14a34",
+            "0x00",
+            "0x01",
+            "0x0x1",
+            "0x_1",
+            "0x1_0",
+            "0x+1",
+            "0x-1",
+            "0x 1",
+            "0x1 ",
+            "0xg",
+            long.as_str(),
+        ] {
+            assert!(quantity(&json!(text)).is_err(), "`{text}` is a quantity");
+        }
+        for value in [
+            json!(null),
+            json!(1),
+            json!(true),
+            json!(["0x1"]),
+            json!({}),
+        ] {
+            assert!(quantity(&value).is_err(), "{value} is a quantity");
+        }
+    }
+
+    #[test]
+    fn words_of_an_answer() {
         let mut answer = vec![0; 64];
         answer[31] = 7;
         answer[63] = 9;
@@ -256,7 +332,5 @@ mod tests {
         assert!(word(&answer, 2).is_err());
         answer[0] = 1;
         assert!(amount(&answer, 0).is_err());
-        assert_eq!(quantity(&json!("0x14a34")).unwrap(), U256::from(84532));
-        assert!(quantity(&json!("14a34")).is_err());
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
 use super::{Body, ClientError, PayingClient};
 use crate::x402::header::PAYMENT_SIGNATURE;
 
@@ -22,20 +23,31 @@ pub(super) struct Reply {
 /// What came of sending.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// An answer.
-    Reply(Reply),
+    /// An answer, and whether the host may have seen the request more than once.
+    Reply(Reply, bool),
     /// No answer, and the host may have seen the request.
     Lost(reqwest::Error),
     /// No answer, and the host cannot have seen it.
     Unreached(reqwest::Error),
+    /// An answer that is longer than may be read, in bytes.
+    TooLong { limit: u64 },
 }
 
 impl Reply {
-    pub(super) async fn read(response: reqwest::Response) -> Result<Self, reqwest::Error> {
+    /// Reads an answer: a service's of at most `answer_max` bytes, a refusal of at most
+    /// [`DOCUMENT_BYTES_MAX`].
+    pub(super) async fn read(
+        response: reqwest::Response,
+        answer_max: u64,
+    ) -> Result<Self, ReadError> {
+        let limit = match response.status() {
+            StatusCode::OK => answer_max,
+            _ => DOCUMENT_BYTES_MAX,
+        };
         Ok(Self {
             status: response.status(),
             headers: response.headers().clone(),
-            body: response.bytes().await?,
+            body: read_bounded(response, limit).await?,
         })
     }
 
@@ -51,6 +63,12 @@ impl Reply {
             hint: text("hint"),
             details: error.get("details").cloned().map(Box::new),
         }
+    }
+
+    /// Whether something on the way failed, and not the host: its failures have codes.
+    pub(super) fn is_anothers(&self) -> bool {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or(Value::Null);
+        self.status.is_server_error() && !body["error"]["code"].is_string()
     }
 
     /// How long the host asks to wait, if it is only busy.
@@ -76,9 +94,11 @@ impl PayingClient {
             let wait = match self.post(url, body, payment.clone()).await {
                 Ok(reply) => match reply.busy() {
                     Some(wait) if !last => wait,
-                    Some(_) | None => return Sent::Reply(reply),
+                    Some(_) | None => return Sent::Reply(reply, seen),
                 },
-                Err(error) => {
+                // It would be as long the next time.
+                Err(ReadError::TooLong { limit }) => return Sent::TooLong { limit },
+                Err(ReadError::Broken(error)) => {
                     seen |= !error.is_connect();
                     match (last, seen) {
                         (true, true) => return Sent::Lost(error),
@@ -97,7 +117,7 @@ impl PayingClient {
         url: &str,
         body: &Body,
         payment: Option<HeaderValue>,
-    ) -> Result<Reply, reqwest::Error> {
+    ) -> Result<Reply, ReadError> {
         let mut request = self
             .inner
             .http
@@ -108,7 +128,8 @@ impl PayingClient {
             payment.set_sensitive(true);
             request = request.header(PAYMENT_SIGNATURE, payment);
         }
-        Reply::read(request.send().await?).await
+        let response = request.send().await.map_err(ReadError::Broken)?;
+        Reply::read(response, self.inner.config.answer_bytes_max).await
     }
 }
 

@@ -31,6 +31,8 @@ pub struct StoredChannel {
     pub rpc_url: Option<String>,
     /// How the host broke its word: nothing more is signed on this channel.
     pub fault: Option<String>,
+    /// What the host has counted as charged and no answer told of, since the channel was opened.
+    pub unexplained: Amount,
 }
 
 impl StoredChannel {
@@ -83,12 +85,11 @@ impl ChannelFile {
         id: ChannelId,
         wait: Duration,
     ) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(|source| at(dir, source))?;
+        private_folder(dir)?;
         let lock_path = dir.join(format!("{id}.lock"));
-        let lock = File::options()
+        let lock = private()
             .create(true)
             .truncate(false)
-            .write(true)
             .open(&lock_path)
             .map_err(|source| at(&lock_path, source))?;
         let deadline = Instant::now() + wait;
@@ -121,7 +122,8 @@ impl ChannelFile {
         let json = serde_json::to_vec_pretty(&Record::from(channel))
             .map_err(|error| fails(io::Error::other(error)))?;
         let new = self.path.with_extension("json.new");
-        let mut file = File::create(&new).map_err(fails)?;
+        let file = private().create(true).truncate(true).open(&new);
+        let mut file = file.map_err(fails)?;
         file.write_all(&json).map_err(fails)?;
         file.sync_all().map_err(fails)?;
         fs::rename(&new, &self.path).map_err(fails)?;
@@ -151,6 +153,8 @@ struct Record {
     rpc_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unexplained: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,6 +200,7 @@ impl From<&StoredChannel> for Record {
                 .map(|(after, digest)| (after.to_string(), digest)),
             rpc_url: channel.rpc_url.clone(),
             fault: channel.fault.clone(),
+            unexplained: (!channel.unexplained.is_zero()).then(|| channel.unexplained.to_string()),
         }
     }
 }
@@ -245,6 +250,7 @@ impl TryFrom<Record> for StoredChannel {
             last_receipt: last_receipt.transpose()?,
             rpc_url: record.rpc_url,
             fault: record.fault,
+            unexplained: amount(record.unexplained.unwrap_or_else(|| "0".to_owned()))?,
         })
     }
 }
@@ -263,6 +269,25 @@ fn read(path: &Path) -> Result<Option<StoredChannel>, StoreError> {
     StoredChannel::try_from(record).map(Some).map_err(wrong)
 }
 
+/// Opens files to write, those that are made for their owner alone: an endpoint's URL may hold a
+/// token, and receipts tell what was bought.
+pub(super) fn private() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes a folder for its owner alone, unless it is there.
+pub(super) fn private_folder(dir: &Path) -> Result<(), StoreError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|source| at(dir, source))
+}
+
 pub(super) fn at(path: &Path, source: io::Error) -> StoreError {
     StoreError::Io {
         path: path.to_owned(),
@@ -270,8 +295,9 @@ pub(super) fn at(path: &Path, source: io::Error) -> StoreError {
     }
 }
 
-/// What is written; since 2 with the chain's endpoint and the host's fault.
-const FORMAT: u32 = 2;
+/// What is written; since 2 with the chain's endpoint and the host's fault, since 3 with what no
+/// answer told of.
+const FORMAT: u32 = 3;
 const FORMAT_FIRST: u32 = 1;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 

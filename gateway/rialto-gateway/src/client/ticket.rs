@@ -21,6 +21,8 @@ pub(super) struct Ticket {
     call: Option<Call>,
     voucher: SignedVoucher,
     deposit: Option<SignedDeposit>,
+    /// The most that the call should cost.
+    price: Amount,
     sent: bool,
 }
 
@@ -37,12 +39,14 @@ impl Ticket {
         call: Call,
         voucher: SignedVoucher,
         deposit: Option<DepositPlan>,
+        price: Amount,
     ) -> Self {
         Self {
             channel,
             call: Some(call),
             voucher,
             deposit: deposit.map(|plan| SignedDeposit { plan, wire: None }),
+            price,
             sent: false,
         }
     }
@@ -102,7 +106,9 @@ impl Ticket {
         receipt: Option<&SignedReceipt>,
     ) -> Result<Option<ReceiptFault>, ClientError> {
         match self.call.take() {
-            Some(call) => self.channel.charge(call, charged, cumulative, receipt),
+            Some(call) => self
+                .channel
+                .charge(call, charged, cumulative, receipt, self.price),
             None => Ok(None), // A ticket is used once: every use consumes it.
         }
     }
@@ -131,14 +137,11 @@ impl Drop for Ticket {
                 .change(|payer| payer.on_deposit_failed(deposit.plan));
         }
         if let Some(call) = self.call.take() {
-            let sent = self.sent;
-            self.channel.change(|payer| {
-                if sent {
-                    payer.on_lost(call);
-                } else {
-                    payer.on_failed(call);
-                }
-            });
+            if self.sent {
+                self.channel.lost(call, self.price);
+            } else {
+                self.channel.change(|payer| payer.on_failed(call));
+            }
         }
     }
 }

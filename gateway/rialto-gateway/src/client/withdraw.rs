@@ -11,6 +11,7 @@ use rialto_channels::payer::{PayError, PayerChannel};
 use rialto_channels::{Amount, ChainTime, ChannelConfig, ChannelId, OnChainView, SettlementDomain};
 use tokio::time::{Instant, sleep};
 
+use super::account::believed;
 use super::rpc::{Rpc, selector};
 use super::store::ChannelFile;
 use super::transaction::Transaction;
@@ -172,7 +173,8 @@ impl PayingClient {
         let domain: SettlementDomain = settlement(stored.chain_id);
         let snapshot = stored.snapshot.clone();
         let mut payer = PayerChannel::restore(domain, snapshot, self.inner.config.limits);
-        payer.on_chain_view(view);
+        let signed = payer.state().signed_max;
+        payer.on_chain_view(&believed(view, signed, self.source()));
         stored.snapshot = payer.state().clone();
         stored.rpc_url = Some(rpc.url().to_owned());
     }
@@ -203,6 +205,10 @@ impl PayingClient {
         let needed = transaction
             .fee_max
             .saturating_mul(transaction.gas_max.into());
+        let limit = self.inner.config.fee_max;
+        if needed > limit {
+            return Err(ClientError::FeeTooHigh { needed, limit });
+        }
         let held = rpc.coins(wallet).await?;
         if held < needed {
             return Err(ClientError::NoGas {

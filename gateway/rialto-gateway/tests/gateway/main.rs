@@ -13,6 +13,7 @@ mod facilitated;
 mod failures;
 mod foreign;
 mod forged;
+mod liars;
 mod lost;
 mod mesh;
 mod money;

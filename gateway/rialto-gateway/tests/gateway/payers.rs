@@ -145,7 +145,7 @@ async fn a_budget_is_kept_over_programs() {
     let mut config = config(&mesh, dir.path());
     config.budget = Budget {
         day_max: Some(Amount::new(250)),
-        provider_day_max: None,
+        ..Budget::default()
     };
     let client = || PayingClient::with_wallet(config.clone(), wallet(&mesh)).unwrap();
     let quote = client()
@@ -217,6 +217,16 @@ async fn money_comes_back_from_a_provider_that_vanished() {
         Err(ClientError::NotWithdrawing(channel)) => assert_eq!(channel, id),
         other => panic!("{other:?}"),
     }
+
+    // Not at any price of gas.
+    let mut thrifty = config(&mesh, dir.path());
+    thrifty.fee_max = 1;
+    let thrifty = PayingClient::with_wallet(thrifty, wallet(&mesh)).unwrap();
+    match thrifty.withdraw(id).await {
+        Err(ClientError::FeeTooHigh { needed, limit: 1 }) => assert!(needed > 1),
+        other => panic!("{other:?}"),
+    }
+    drop(thrifty);
 
     // The gateway is gone; the chain's endpoint was remembered.
     let clients = [client(), client(), client(), client()];

@@ -33,6 +33,7 @@ fn channel() -> StoredChannel {
         last_receipt: Some((Amount::new(300), B256::repeat_byte(8))),
         rpc_url: Some("http://127.0.0.1:8403".to_owned()),
         fault: Some("forked".to_owned()),
+        unexplained: Amount::new(7),
     }
 }
 
@@ -48,6 +49,13 @@ async fn a_state_comes_back() {
     assert_eq!(file.load().unwrap(), None);
     file.save(&channel).unwrap();
     assert_eq!(file.load().unwrap(), Some(channel.clone()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let state = dir.join(format!("{}.json", channel.snapshot.id));
+        assert_eq!((mode(&dir), mode(&state)), (0o700, 0o600));
+    }
     assert_eq!(stored_channels(&dir).unwrap(), [channel]);
 }
 
@@ -68,7 +76,7 @@ async fn other_formats_are_named_and_kept() {
     let id = channel().snapshot.id;
     let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
     let path = dir.path().join(format!("{id}.json"));
-    for text in ["", "{}", "{\"format\": 3}"] {
+    for text in ["", "{}", "{\"format\": 4}"] {
         fs::write(&path, text).unwrap();
         assert!(
             matches!(file.load(), Err(StoreError::Format { .. })),
@@ -84,6 +92,7 @@ async fn a_state_of_the_first_format_is_still_read() {
     let plain = StoredChannel {
         rpc_url: None,
         fault: None,
+        unexplained: Amount::ZERO,
         ..channel()
     };
     let id = plain.snapshot.id;
@@ -91,7 +100,7 @@ async fn a_state_of_the_first_format_is_still_read() {
     file.save(&plain).unwrap();
     let path = dir.path().join(format!("{id}.json"));
     let text = fs::read_to_string(&path).unwrap();
-    let old = text.replace("\"format\": 2", "\"format\": 1");
+    let old = text.replace("\"format\": 3", "\"format\": 1");
     assert_ne!(old, text);
     fs::write(&path, old).unwrap();
     fs::write(dir.path().join("spending.json"), "{}").unwrap();
