@@ -66,6 +66,12 @@ impl Demand {
         &self.required
     }
 
+    /// In answer to a question about the price; see [`PaymentRequired::for_auditors`].
+    pub(crate) fn for_auditors(mut self) -> Self {
+        self.required = self.required.for_auditors();
+        self
+    }
+
     /// Adds the host's signature of each offer.
     pub(crate) fn signed(mut self, offers: Value) -> Self {
         self.required

@@ -89,7 +89,7 @@ fn check(presented: &Presented) {
         payload["type"] = json!("deposit");
         payload["deposit"] = json!(DepositWire::new(deposit, config, voucher.voucher.channel));
     }
-    let accepted = offers(&terms, "http://h/")
+    let accepted = offers(&terms)
         .into_iter()
         .next()
         .unwrap_or_else(|| panic!("a priced route has offers"));

@@ -83,7 +83,8 @@ fn probe(service: &ServiceRecord, method: &MethodRecord) -> Value {
     })
 }
 
-fn request_body(method: &MethodRecord) -> Value {
+/// The JSON Schema of a method's parameters together.
+pub(crate) fn parameters(method: &MethodRecord) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for param in &method.params {
@@ -98,13 +99,16 @@ fn request_body(method: &MethodRecord) -> Value {
             required.push(param.name.clone());
         }
     }
-    let object = json!({
+    json!({
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": false,
-    });
-    let mut content = json!({"application/json": {"schema": object}});
+    })
+}
+
+fn request_body(method: &MethodRecord) -> Value {
+    let mut content = json!({"application/json": {"schema": parameters(method)}});
     if let Some(field) = &method.raw_body {
         let mut form = Map::new();
         form.insert(

@@ -99,7 +99,7 @@ pub(crate) async fn probe(
             None if terms.price.is_zero() => Err(post_only("this method is free")
                 .details(json!({"price": "0"}))
                 .into()),
-            None => Err(route.demand(&terms).into()),
+            None => Err(route.demand(&terms).for_auditors().into()),
         }
     };
     answer.await.unwrap_or_else(IntoResponse::into_response)

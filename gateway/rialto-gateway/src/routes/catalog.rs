@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::routes::calls::Route;
 use crate::routes::refusal;
 use crate::x402::discovery::{self, Listed};
-use crate::x402::offer::{checksummed, offers};
+use crate::x402::offer::{checksummed, located, offers};
 
 pub(crate) async fn services(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
     Json(json!({"services": ServiceRecord::all(&gateway.node)}))
@@ -60,10 +60,10 @@ pub(crate) fn listed(gateway: &Gateway, headers: &HeaderMap) -> Result<Vec<Liste
             let route = Route::new(gateway, headers, &service.name, &method.name);
             let resource = route.resource();
             listed.push(Listed {
-                path: method.path.clone(),
                 service: service.name.clone(),
                 method: method.name.clone(),
-                accepts: offers(&terms, &resource.url),
+                accepts: located(offers(&terms), &resource.url),
+                parameters: openapi::parameters(method),
                 resource,
             });
         }

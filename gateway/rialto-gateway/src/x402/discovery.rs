@@ -34,14 +34,14 @@ pub fn declaration(takes_raw_bytes: bool) -> Value {
 pub struct Listed {
     /// The route.
     pub resource: Resource,
-    /// Its path on this host.
-    pub path: String,
     /// The service.
     pub service: String,
     /// The method.
     pub method: String,
     /// The ways to pay for an empty request.
     pub accepts: Vec<Requirements>,
+    /// The JSON Schema of its parameters.
+    pub parameters: Value,
 }
 
 /// The manifest: what can be bought here.
@@ -66,8 +66,9 @@ pub fn manifest(routes: &[Listed]) -> Value {
             json!({
                 "agent": route.service,
                 "tool": route.method,
-                "endpoint": route.path,
+                "endpoint": route.resource.url,
                 "method": "POST",
+                "input_schema": with_placeholders(route.parameters.clone()),
                 "x402_version": super::VERSION,
                 "description": route.resource.description,
             })
@@ -82,4 +83,47 @@ pub fn manifest(routes: &[Listed]) -> Value {
         "routes": endpoints,
         "openapi": "/openapi.json",
     })
+}
+
+/// Auditors call a paid route with the simplest body that its schema allows, to see the 402: a letter
+/// for a text, unless the schema has a default. A letter is no base64, and so bytes get one.
+fn with_placeholders(mut schema: Value) -> Value {
+    fill(&mut schema);
+    schema
+}
+
+fn fill(schema: &mut Value) {
+    if let Some(fields) = schema.as_object_mut() {
+        if fields
+            .get("contentEncoding")
+            .is_some_and(|it| it == "base64")
+        {
+            fields.entry("default").or_insert_with(|| json!(""));
+        }
+        fields.values_mut().for_each(fill);
+    } else if let Some(items) = schema.as_array_mut() {
+        items.iter_mut().for_each(fill);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_a_placeholder_wherever_they_are() {
+        let bytes = json!({"type": "string", "contentEncoding": "base64"});
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "text": {"type": "string"},
+                "picture": bytes,
+                "pictures": {"type": "array", "items": bytes},
+            },
+        });
+        let filled = with_placeholders(schema);
+        assert_eq!(filled["properties"]["picture"]["default"], "");
+        assert_eq!(filled["properties"]["pictures"]["items"]["default"], "");
+        assert!(filled["properties"]["text"].get("default").is_none());
+    }
 }

@@ -61,8 +61,8 @@ pub struct Requirements {
     pub asset: String,
     /// The receiver.
     pub pay_to: String,
-    /// The route's absolute URL once more: some auditors look for it in each offer. Clients pass
-    /// over it.
+    /// The route's absolute URL once more, where auditors look for it in each offer
+    /// ([`PaymentRequired::for_auditors`]); version 2 has no such field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// How long an authorisation may take to arrive, in seconds.
@@ -79,10 +79,21 @@ impl PaymentRequired {
         Self {
             x402_version: VERSION,
             error: Some(error.to_owned()),
-            accepts: offers(terms, &resource.url),
+            accepts: offers(terms),
             resource: Some(resource),
             extensions: None,
         }
+    }
+
+    /// The same for a question about the price, which is no call: with the route's URL in each offer.
+    /// Some auditors, who ask by `GET`, want it there; strict clients, who call, refuse a field that
+    /// version 2 does not have.
+    #[must_use]
+    pub fn for_auditors(mut self) -> Self {
+        if let Some(resource) = &self.resource {
+            self.accepts = located(self.accepts, &resource.url);
+        }
+        self
     }
 
     /// The offer of one scheme, if there is one.
@@ -116,7 +127,7 @@ impl Requirements {
 /// The receiver, the authorizer, the delay and the token are the same on every route of a service:
 /// a client that saw others would open another channel. Each method of deposits has an offer.
 #[must_use]
-pub fn offers(terms: &Terms, url: &str) -> Vec<Requirements> {
+pub fn offers(terms: &Terms) -> Vec<Requirements> {
     let payee = &terms.payee;
     let mut channel = token_extra(payee);
     channel.insert(
@@ -149,6 +160,12 @@ pub fn offers(terms: &Terms, url: &str) -> Vec<Requirements> {
         .collect();
     let exact = token_extra(payee);
     offers.push(requirements(Scheme::Exact, terms.price, payee, exact));
+    offers
+}
+
+/// The same offers, each with the route's absolute URL.
+#[must_use]
+pub fn located(mut offers: Vec<Requirements>, url: &str) -> Vec<Requirements> {
     for offer in &mut offers {
         offer.resource = Some(url.to_owned());
     }

@@ -155,7 +155,7 @@ fn a_permit_comes_with_the_deposit() {
 fn each_method_of_deposits_has_an_offer() {
     let mut terms = terms();
     let methods = |terms: &rialto_node::Terms| -> Vec<String> {
-        let offers = offers(terms, "http://h/services/s/m");
+        let offers = offers(terms);
         let batch = offers.iter().filter(|o| o.scheme == "batch-settlement");
         batch
             .map(|o| {
