@@ -2,8 +2,9 @@
 
     x402_client.py PLAN
 
-PLAN and the answer are those of x402.mjs beside this file, which describes them. Every run starts
-without any state: a second run is a cold client.
+PLAN and the answer are those of x402.mjs beside this file, which describes them; `version: 1` has
+the package speak version 1 (`exact` only). Every run starts without any state: a second run is a
+cold client.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from x402.http.clients.httpx import x402AsyncTransport
 from x402.http.utils import decode_payment_response_header
 from x402.mechanisms.evm.batch_settlement.client import BatchSettlementEvmScheme, RefundOptions
 from x402.mechanisms.evm.exact.client import ExactEvmScheme
+from x402.mechanisms.evm.exact.v1.client import ExactEvmSchemeV1
 from x402.mechanisms.evm.signers import EthAccountSignerWithRPC
 
 TIMEOUT_S = 60
@@ -35,7 +37,7 @@ class Watching(httpx.AsyncBaseTransport):
         self.in_flight_max = 0
 
     async def handle_async_request(self, request):
-        header = request.headers.get("payment-signature")
+        header = request.headers.get("payment-signature") or request.headers.get("x-payment")
         if header is None:
             return await self.inner.handle_async_request(request)
         self.in_flight += 1
@@ -47,8 +49,24 @@ class Watching(httpx.AsyncBaseTransport):
         if response.status_code != 200:
             self.corrections += response.status_code == 402
             payload = json.loads(base64.b64decode(header))["payload"]
-            if payload["type"] == "deposit":
+            if payload.get("type") == "deposit":
                 self.deposits_unsure += int(payload["deposit"]["amount"])
+        return response
+
+    async def aclose(self):
+        await self.inner.aclose()
+
+
+class BodyOnly(httpx.AsyncBaseTransport):
+    """Hides version 2's header, as a proxy does that lets through only what it knows: the client
+    reads that header first, and speaks version 1 without it."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def handle_async_request(self, request):
+        response = await self.inner.handle_async_request(request)
+        response.headers.pop("payment-required", None)
         return response
 
     async def aclose(self):
@@ -64,11 +82,16 @@ class Run:
         signer = EthAccountSignerWithRPC(account, plan["rpc"])
         self.batch = BatchSettlementEvmScheme(signer)
         client = x402Client()
-        for scheme in plan["schemes"]:
-            made = ExactEvmScheme(signer) if scheme == "exact" else self.batch
-            client.register(f"eip155:{plan['chain_id']}", made)
         self.wire = Watching()
-        transport = x402AsyncTransport(client, self.wire)
+        beneath = self.wire
+        if plan.get("version") == 1:
+            client.register_v1("base-sepolia", ExactEvmSchemeV1(signer))
+            beneath = BodyOnly(self.wire)
+        else:
+            for scheme in plan["schemes"]:
+                made = ExactEvmScheme(signer) if scheme == "exact" else self.batch
+                client.register(f"eip155:{plan['chain_id']}", made)
+        transport = x402AsyncTransport(client, beneath)
         self.http = httpx.AsyncClient(transport=transport, timeout=TIMEOUT_S)
         self.payer = account.address
         self.channel = None
@@ -82,8 +105,12 @@ class Run:
         response = await self.http.post(self.plan["url"], content=content, headers=headers)
         if response.status_code != 200:
             raise RuntimeError(f"call {number} was answered {response.status_code}: {response.text}")
-        settled = decode_payment_response_header(response.headers["PAYMENT-RESPONSE"])
+        version = self.plan.get("version", 2)
+        header = "X-PAYMENT-RESPONSE" if version == 1 else "PAYMENT-RESPONSE"
+        settled = decode_payment_response_header(response.headers[header])
         receipt = json.loads(base64.b64decode(response.headers["RIALTO-RECEIPT"]))
+        if settled.amount is None:  # Version 1 tells no amount: the receipt does.
+            settled.amount = receipt["charged"]
         self.note(settled)
         self.calls_made.append(
             {

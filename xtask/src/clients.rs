@@ -1,7 +1,10 @@
-//! Clients that nobody here wrote, for the end-to-end tests: npm and PyPI packages by exact version.
+//! Clients that nobody here wrote, for the end-to-end tests: packages of npm, PyPI and crates.io by
+//! exact version.
 //!
-//! They live in the cache beside each other: `node_modules`, `venv`, and a newer Node if the
-//! machine's own is too old for them.
+//! They live in the cache beside each other: `node_modules`, `venv`, `rust`, and a newer Node if
+//! the machine's own is too old for them.
+
+mod rust;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +24,8 @@ pub(crate) fn install(paths: &Paths) -> Result<()> {
         .with_context(|| format!("create {}", clients.folder.display()))?;
     clients.install_node(paths)?;
     clients.install_npm_packages(paths)?;
-    clients.install_python_packages(paths)
+    clients.install_python_packages(paths)?;
+    rust::build(paths, &paths.rust_clients_source(), &clients.rust_target())
 }
 
 /// Tells a command's tests where everything is.
@@ -34,7 +38,8 @@ pub(crate) fn tell(paths: &Paths, command: &mut Command) -> Result<()> {
         .env("RIALTO_NODE_MODULES", clients.node_modules())
         .env("RIALTO_NODE", clients.node()?)
         .env("RIALTO_ANVIL", clients.anvil()?)
-        .env("RIALTO_VENV", clients.venv());
+        .env("RIALTO_VENV", clients.venv())
+        .env("RIALTO_RUST_CLIENTS", rust::program(&clients.rust_target()));
     Ok(())
 }
 
@@ -61,6 +66,10 @@ impl Clients {
 
     fn venv(&self) -> PathBuf {
         self.folder.join("venv")
+    }
+
+    fn rust_target(&self) -> PathBuf {
+        self.folder.join("rust")
     }
 
     /// A Node that is installed here because the machine's is too old.

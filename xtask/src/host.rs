@@ -18,12 +18,13 @@ pub(crate) enum Format {
     Check,
 }
 
-/// Formats the host's workspace, the guests' and the fuzz targets'.
+/// Formats the host's workspace, the guests', the fuzz targets' and the Rust clients'.
 pub(crate) fn format(paths: &Paths, format: Format) -> Result<()> {
     for folder in [
         paths.root.clone(),
         paths.services_source(),
         paths.fuzz_source(),
+        paths.rust_clients_source(),
     ] {
         let mut command = process::cargo(paths);
         command.args(["fmt", "--all"]).current_dir(folder);

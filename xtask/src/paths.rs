@@ -83,6 +83,11 @@ impl Paths {
         self.root.join("fuzz")
     }
 
+    /// The workspace of strangers' Rust clients.
+    pub(crate) fn rust_clients_source(&self) -> PathBuf {
+        self.root.join("testing/clients/rust")
+    }
+
     /// Inputs that reach new code, one folder a target; kept between runs.
     pub(crate) fn fuzz_corpus(&self) -> PathBuf {
         self.cache.join("fuzz-corpus")

@@ -126,3 +126,6 @@ const TOTAL_SUPPLY: &str = "0x18160ddd";
 const CHANNELS: &str = "0x7a7ebd7b";
 /// `receivers(address,address)`
 const RECEIVERS: &str = "0x21ff6389";
+
+/// What every development account holds in the first block: a million dollars in base units.
+pub(crate) const DEV_TOKENS: u128 = 1_000_000_000_000;

@@ -4,16 +4,14 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use rialto_testkit::mesh::{Mesh, path_from_env};
+use rialto_testkit::mesh::Mesh;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-use crate::books::{self, Books, OnChain, units};
+use crate::books::{self, Books, DEV_TOKENS, OnChain, units};
 use crate::fixture;
-use crate::installed::{Installed, in_repository, python_program, run};
+use crate::installed::{Installed, python_program, run};
+use crate::stranger::{Client, Paid, SERVICE, service_url};
 
-const SERVICE: &str = "filetype";
-const METHOD: &str = "identify";
 /// Nothing is claimed but by a refund, so that a client without state has something to learn.
 const COLLECT_LATER: &str = "[payments]\ncollect_every_seconds = 86400\n";
 const COLLECT_NOW: &str = "[payments]\ncollect_every_seconds = 1\n";
@@ -175,136 +173,6 @@ const ROYALTY: &str =
     "\n[royalty]\naccount = \"0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65\"\nshare = \"7.77%\"\n";
 const BY_PERMIT2: &str = "deposit_methods = [\"eip3009\", \"permit2\"]\n";
 
-/// Whose client.
-#[derive(Debug, Clone, Copy)]
-enum Client {
-    Npm,
-    Pypi,
-}
-
-impl Client {
-    /// Runs the client's script, which starts without any state.
-    async fn pay(self, mesh: &Mesh, key: &str, schemes: &[&str], steps: &Value) -> Result<Paid> {
-        self.pay_by(mesh, key, schemes, None, steps).await
-    }
-
-    /// The same, taking only offers with this method of deposits.
-    async fn pay_by(
-        self,
-        mesh: &Mesh,
-        key: &str,
-        schemes: &[&str],
-        deposit_method: Option<&str>,
-        steps: &Value,
-    ) -> Result<Paid> {
-        let mut command = match self {
-            Self::Npm => {
-                let mut command = Command::new(path_from_env("RIALTO_NODE")?);
-                command.arg(in_repository("testing/clients/x402.mjs"));
-                command
-            }
-            Self::Pypi => {
-                let mut command = python_program("python")?;
-                command.arg(in_repository("testing/clients/x402_client.py"));
-                command
-            }
-        };
-        let plan = json!({
-            "url": service_url(mesh),
-            "rpc": mesh.chain_rpc(),
-            "chain_id": mesh.ready()["chain_id"],
-            "key": key,
-            "schemes": schemes,
-            "deposit_method": deposit_method,
-            "steps": steps,
-        });
-        let seen = run(command.arg(plan.to_string())).await?.json()?;
-        let paid = Paid::read(&seen).with_context(|| format!("{self:?} says {seen}"))?;
-        paid.check_calls(mesh).await?;
-        Ok(paid)
-    }
-}
-
-fn service_url(mesh: &Mesh) -> String {
-    format!("{}/services/{SERVICE}/{METHOD}", mesh.gateway())
-}
-
-/// What one run of a client saw.
-#[derive(Debug)]
-struct Paid {
-    payer: String,
-    channel: Option<String>,
-    calls: Vec<Call>,
-    charged: u128,
-    deposited: u128,
-    deposits: u64,
-    /// Deposits whose call was refused: they may have been made.
-    deposits_unsure: u128,
-    paid_at_once: u128,
-    refunded: u128,
-    corrections: u64,
-    in_flight_max: u64,
-}
-
-#[derive(Debug)]
-struct Call {
-    bytes: u64,
-    charged: u128,
-    receipt: String,
-}
-
-impl Paid {
-    fn read(seen: &Value) -> Result<Self> {
-        let text = |field: &str| seen[field].as_str().map(str::to_owned);
-        let count = |field: &str| seen[field].as_u64().context("not a count");
-        let calls = seen["calls"].as_array().context("no calls")?;
-        Ok(Self {
-            payer: text("payer").context("no payer")?,
-            channel: text("channel"),
-            calls: calls.iter().map(Call::read).collect::<Result<_>>()?,
-            charged: units(seen, "/charged")?,
-            deposited: units(seen, "/deposited")?,
-            deposits: count("deposits")?,
-            deposits_unsure: units(seen, "/deposits_unsure")?,
-            paid_at_once: units(seen, "/paid_at_once")?,
-            refunded: units(seen, "/refunded")?,
-            corrections: count("corrections")?,
-            in_flight_max: count("in_flight_max")?,
-        })
-    }
-
-    /// Every charge is the listed price for the body's size: below the ceiling that was signed.
-    async fn check_calls(&self, mesh: &Mesh) -> Result<()> {
-        let listing = fixture::get(mesh, &format!("/services/{SERVICE}")).await?;
-        let method = "/methods/0/price";
-        let (call, per_kib) = (
-            units(&listing, &format!("{method}/call"))?,
-            units(&listing, &format!("{method}/per_input_kib"))?,
-        );
-        for made in &self.calls {
-            let price = call + per_kib * u128::from(made.bytes.div_ceil(1024));
-            ensure!(made.charged == price, "{made:?} costs {price}");
-        }
-        Ok(())
-    }
-}
-
-impl Call {
-    fn read(seen: &Value) -> Result<Self> {
-        ensure!(seen["answer"]["label"] == "txt", "a text is {seen}");
-        let charged = units(seen, "/charged")?;
-        ensure!(
-            units(seen, "/receipt_charged")? == charged,
-            "the receipt says otherwise: {seen}"
-        );
-        Ok(Self {
-            bytes: seen["bytes"].as_u64().context("no size")?,
-            charged,
-            receipt: seen["receipt"].as_str().context("no receipt")?.to_owned(),
-        })
-    }
-}
-
 /// Several clients' accounts of one channel, added up.
 #[derive(Debug)]
 struct Sums {
@@ -405,6 +273,3 @@ impl Sums {
         Ok(())
     }
 }
-
-/// What every development account holds in the first block: a million dollars in base units.
-const DEV_TOKENS: u128 = 1_000_000_000_000;

@@ -10,5 +10,7 @@ mod installed;
 mod journeys;
 mod payer;
 mod services;
+mod stranger;
 mod strangers;
+mod versions;
 mod wallets;
