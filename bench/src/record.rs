@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use rialto_host::{Abilities, Element, Model, ModelError, Models, Port, TensorData};
-use rialto_tensor::{Engine as _, Tensor, TractEngine};
+use rialto_host::{Model, ModelError, Models};
+use rialto_tensor::{Abilities, Engine as _, Port, RunError, Tensor, TractEngine};
 
 /// A run as a service asked for it.
 #[derive(Debug, Clone)]
@@ -32,9 +32,9 @@ impl Run {
 pub(crate) type Last = Arc<Mutex<Option<Run>>>;
 
 /// Models by name.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Recording {
-    models: HashMap<String, Arc<Recorded>>,
+    models: HashMap<String, Arc<dyn Model>>,
     last: Last,
 }
 
@@ -52,8 +52,9 @@ impl Recording {
                 .with_context(|| format!("model {} is not fetched", grant.name))?;
             let name = grant.name.to_string();
             let model = TractEngine::default().load(Bytes::from(bytes), &name)?;
-            let recorded = Recorded::new(model, Arc::clone(&recording.last));
-            recording.models.insert(name, Arc::new(recorded));
+            let last = Arc::clone(&recording.last);
+            let recorded = rialto_node::host_model(Arc::new(Recorded { model, last }));
+            recording.models.insert(name, recorded);
         }
         Ok(recording)
     }
@@ -71,116 +72,46 @@ impl Recording {
 
 impl Models for Recording {
     fn open(&self, name: &str) -> Result<Arc<dyn Model>, ModelError> {
-        match self.models.get(name) {
-            Some(model) => Ok(Arc::clone(model) as Arc<dyn Model>),
-            None => Err(ModelError::Unknown(name.to_owned())),
-        }
+        self.loaded(name)
+            .ok_or_else(|| ModelError::Unknown(name.to_owned()))
     }
 
     fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
-        let model = self.models.get(name)?;
-        Some(Arc::clone(model) as Arc<dyn Model>)
+        self.models.get(name).map(Arc::clone)
     }
 }
 
+/// An engine's model that keeps what it is given.
 #[derive(Debug)]
 struct Recorded {
     model: Arc<dyn rialto_tensor::Model>,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
-    abilities: Abilities,
     last: Last,
 }
 
-impl Recorded {
-    fn new(model: Arc<dyn rialto_tensor::Model>, last: Last) -> Self {
-        let ports = |ports: &[rialto_tensor::Port]| {
-            let convert = |port: &rialto_tensor::Port| Port {
-                name: port.name.clone(),
-                element: to_host(port.element),
-                shape: port.shape.clone(),
-            };
-            ports.iter().map(convert).collect()
-        };
-        let from = model.abilities();
-        Self {
-            inputs: ports(model.inputs()),
-            outputs: ports(model.outputs()),
-            abilities: Abilities {
-                engine: from.engine.clone(),
-                device: from.device.clone(),
-                deterministic: from.deterministic,
-                fingerprint: from.fingerprint.clone(),
-            },
-            model,
-            last,
-        }
-    }
-}
-
-impl Model for Recorded {
+impl rialto_tensor::Model for Recorded {
     fn inputs(&self) -> &[Port] {
-        &self.inputs
+        self.model.inputs()
     }
 
     fn outputs(&self) -> &[Port] {
-        &self.outputs
+        self.model.outputs()
     }
 
     fn abilities(&self) -> &Abilities {
-        &self.abilities
+        self.model.abilities()
     }
 
     fn run(
         &self,
-        inputs: Vec<(String, TensorData)>,
+        inputs: Vec<(String, Tensor)>,
         outputs: &[String],
-    ) -> Result<Vec<TensorData>, ModelError> {
-        let invalid = |error: &dyn std::fmt::Display| ModelError::Invalid(error.to_string());
-        let mut tensors = Vec::with_capacity(inputs.len());
-        for (name, input) in inputs {
-            let tensor = Tensor::new(to_engine(input.element), input.shape, input.data);
-            tensors.push((name, tensor.map_err(|error| invalid(&error))?));
-        }
+    ) -> Result<Vec<Tensor>, RunError> {
         // Tensors share their bytes: keeping them costs next to nothing.
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Run {
             model: Arc::clone(&self.model),
-            inputs: tensors.clone(),
+            inputs: inputs.clone(),
             outputs: outputs.to_vec(),
         });
-        let results = self.model.run(tensors, outputs);
-        let results = results.map_err(|error| invalid(&error))?;
-        Ok(results.into_iter().map(data).collect())
+        self.model.run(inputs, outputs)
     }
-}
-
-fn data(tensor: Tensor) -> TensorData {
-    let (element, shape, data) = tensor.into_parts();
-    TensorData {
-        element: to_host(element),
-        shape,
-        data,
-    }
-}
-
-/// The engine's element types and the host's are the same eight.
-const ELEMENTS: [(rialto_tensor::Element, Element); 8] = [
-    (rialto_tensor::Element::F32, Element::F32),
-    (rialto_tensor::Element::F16, Element::F16),
-    (rialto_tensor::Element::Bf16, Element::Bf16),
-    (rialto_tensor::Element::I64, Element::I64),
-    (rialto_tensor::Element::I32, Element::I32),
-    (rialto_tensor::Element::I8, Element::I8),
-    (rialto_tensor::Element::U8, Element::U8),
-    (rialto_tensor::Element::Bool, Element::Bool),
-];
-
-fn to_host(element: rialto_tensor::Element) -> Element {
-    let found = ELEMENTS.iter().find(|(engine, _)| *engine == element);
-    found.map_or(Element::U8, |(_, host)| *host)
-}
-
-fn to_engine(element: Element) -> rialto_tensor::Element {
-    let found = ELEMENTS.iter().find(|(_, host)| *host == element);
-    found.map_or(rialto_tensor::Element::U8, |(engine, _)| *engine)
 }

@@ -36,10 +36,7 @@ impl ServiceModels {
             let loaded = tokio::task::spawn_blocking(move || load(&path, &name, engine.as_ref()))
                 .await
                 .map_err(ModelLoadError::Task)??;
-            models.insert(
-                grant.name.to_string(),
-                Arc::new(Adapted::new(loaded)) as Arc<dyn Model>,
-            );
+            models.insert(grant.name.to_string(), host_model(loaded));
         }
         Ok(Self { models })
     }
@@ -137,6 +134,11 @@ pub enum ModelLoadError {
     /// Loading it crashed.
     #[error("loading a model crashed")]
     Task(#[source] tokio::task::JoinError),
+}
+
+/// Puts an engine's model behind the host's port.
+pub fn host_model(model: Arc<dyn rialto_tensor::Model>) -> Arc<dyn Model> {
+    Arc::new(Adapted::new(model))
 }
 
 /// A model of the tensor engine behind the host's port.
