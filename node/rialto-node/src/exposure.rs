@@ -1,7 +1,7 @@
 //! What each payer has at stake here, over all its channels, kept up to date by the channels' locks.
 //!
 //! The limits and their meaning are `rialto-channels`' (`payee::ExposureLimits`). Replicas that
-//! share a ledger share the limit of a channel; that of a payer counts what this replica knows.
+//! share a ledger count in its database; there, these sums only tell when to claim early.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use rialto_channels::payee::{PayeeChannel, Reject, WireCode};
+use rialto_channels::payee::{PayeeChannel, PayerExposure, Reject, WireCode};
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Amount, VerifiedVoucher};
 use rialto_host::Outcome;
@@ -75,17 +75,21 @@ impl Node {
         price: Amount,
     ) -> Result<Option<(Reject, PaymentError)>, CallError> {
         let now = self.now();
-        let (limits, payer) = (self.config().risk.exposure, slot.payer_exposure());
-        let reserved = ledger
-            .reserve(
-                execution,
-                slot.id,
-                self.book().in_flight_max(),
-                |channel: &mut PayeeChannel| {
-                    channel.reserve_within(voucher, price, now, &limits, &payer)
-                },
-            )
-            .await;
+        let limits = self.config().risk.exposure;
+        let work = |channel: &mut PayeeChannel, payer: &PayerExposure| {
+            channel.reserve_within(voucher, price, now, &limits, payer)
+        };
+        let (id, in_flight_max) = (slot.id, self.book().in_flight_max());
+        // Counting what a payer has at stake over all replicas takes a lock, so only if it matters.
+        let reserved = if limits.payer_max.is_some() {
+            ledger
+                .reserve_within(execution, id, in_flight_max, work)
+                .await
+        } else {
+            let nobody = PayerExposure::default();
+            let work = |channel: &mut PayeeChannel| work(channel, &nobody);
+            ledger.reserve(execution, id, in_flight_max, work).await
+        };
         let changed = match reserved {
             Ok(changed) => changed,
             Err(SharedError::UnknownChannel) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use rialto_channels::payee::PayeeChannel;
+use rialto_channels::payee::{ExposureLimits, PayeeChannel};
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{ChannelId, OnChainView};
 use rialto_ledger::{
@@ -206,6 +206,23 @@ impl Node {
             return Ok(());
         };
         for state in ledger.owing().await.map_err(unrecorded)? {
+            self.book().adopt(state).map_err(unrecorded)?;
+        }
+        Ok(())
+    }
+
+    /// In a fleet, copies the channels that come near a limit of what may be at stake, whoever served
+    /// them.
+    pub(crate) async fn learn_exposed(&self) -> Result<(), CallError> {
+        let limits = self.config().risk.exposure;
+        let Some(ledger) = self
+            .ledger()
+            .shared()
+            .filter(|_| limits != ExposureLimits::NONE)
+        else {
+            return Ok(());
+        };
+        for state in ledger.exposed(&limits).await.map_err(unrecorded)? {
             self.book().adopt(state).map_err(unrecorded)?;
         }
         Ok(())

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use rialto_chain::client::{Fate, Outcome, Sent};
 use rialto_channels::payee::Refund;
 use rialto_channels::{Amount, ChannelId, TransferAuthorization};
@@ -244,8 +244,21 @@ impl Node {
         transaction: B256,
         amount: Amount,
     ) -> Result<(), CallError> {
-        // In the books it is the provider's, of which a royalty is paid.
-        let (receiver, token) = (self.payee().provider, self.payee().token);
+        // In the sums it is the provider's, of which a royalty is paid.
+        let receiver = self.payee().provider;
+        self.record_for(receiver, kind, transaction, amount).await
+    }
+
+    /// As [`Node::record`], for a receiver of its own: where a royalty is paid, the channels' money is
+    /// settled to a splitter, and stands in the books beside them.
+    pub(crate) async fn record_for(
+        &self,
+        receiver: Address,
+        kind: Kind,
+        transaction: B256,
+        amount: Amount,
+    ) -> Result<(), CallError> {
+        let token = self.payee().token;
         if self.is_final_when_confirmed() {
             let movement = Movement {
                 transaction,

@@ -45,7 +45,7 @@ impl Node {
             collected
                 .settled
                 .push((receiver, settled.amount, transaction));
-            self.record(Kind::Settled, transaction, settled.amount)
+            self.record_for(receiver, Kind::Settled, transaction, settled.amount)
                 .await?;
         }
         Ok(())

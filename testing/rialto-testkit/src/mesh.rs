@@ -163,7 +163,9 @@ impl Mesh {
 
     fn end_by(mut self, signal: &str) -> Result<()> {
         let id = self.child.id().to_string();
-        let signalled = Command::new("kill").args([signal, &id]).status()?;
+        let signalled = Command::new("sh")
+            .args(["-c", r#"kill "$1" "$2""#, "sh", signal, &id])
+            .status()?;
         anyhow::ensure!(signalled.success(), "the mesh had ended by itself");
         let give_up = Instant::now() + Duration::from_secs(30);
         while Instant::now() < give_up {

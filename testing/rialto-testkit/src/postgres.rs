@@ -90,6 +90,12 @@ impl Server {
         )
     }
 
+    /// The server's first process, whose children serve the connections; none while it is halted.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// The password in [`url`](Self::url), which nobody may print.
     #[must_use]
     pub fn password(&self) -> &'static str {
@@ -155,7 +161,7 @@ impl Server {
             .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories="])
-            // A test ends the server's process, never the machine's power.
+            // A test ends the server's process, never the machine's power. Settings can say otherwise.
             .args(["-c", "fsync=off"]);
         for setting in &self.settings {
             command.args(["-c", setting]);
@@ -281,7 +287,9 @@ fn has_programs(folder: &Path) -> bool {
 }
 
 fn signal_to(child: &Child, signal: impl AsRef<OsStr>) -> Result<()> {
-    let status = Command::new("kill")
+    // The shell's own: a small system has no program of this name.
+    let status = Command::new("sh")
+        .args(["-c", r#"kill "$1" "$2""#, "sh"])
         .arg(signal)
         .arg(child.id().to_string())
         .status()?;

@@ -163,7 +163,7 @@ impl SharedLedger {
                 .map(|row| {
                     let place = Place {
                         channel: row.try_get("channel")?,
-                        before: rows::amount(row, "charged_before")?,
+                        before: rows::amount(row, "before")?,
                         id: row.try_get("id")?,
                     };
                     Ok((place, rows::receipt(row.try_get("signed")?)?))
@@ -306,9 +306,10 @@ WHERE p.key = $1 AND p.done";
 
 const CHANNELS: &str = "SELECT state FROM rialto_channels WHERE id > $1 ORDER BY id LIMIT $2";
 
-/// Receipts of payments outside channels have an empty channel and come first.
+/// Receipts of payments outside channels have an empty channel and come first. What is shown as text
+/// has another name than its column: the order is that of the numbers.
 const RECEIPTS: &str = "
-SELECT channel, CAST(charged_before AS text) AS charged_before, id, signed FROM rialto_receipts
+SELECT channel, CAST(charged_before AS text) AS before, id, signed FROM rialto_receipts
 WHERE (channel, charged_before, id) > ($1, CAST($2 AS numeric), $3)
 ORDER BY channel, charged_before, id LIMIT 1000";
 

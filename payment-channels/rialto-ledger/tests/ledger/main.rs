@@ -18,6 +18,7 @@ mod fixture;
 mod full;
 mod growth;
 mod log;
+mod payers;
 mod record;
 mod refuse;
 mod replicas;

@@ -134,7 +134,7 @@ async fn replicas_at_once_keep_one_journal() {
     }
 }
 
-async fn begin(ledger: &SharedLedger, key: [u8; 32]) -> rialto_ledger::Execution {
+pub(crate) async fn begin(ledger: &SharedLedger, key: [u8; 32]) -> rialto_ledger::Execution {
     match ledger.begin(key).await.unwrap() {
         Begun::Now(execution) => execution,
         other => panic!("{other:?}"),
