@@ -49,6 +49,31 @@ pub(crate) fn of_threads(process: u32) -> Result<BTreeMap<String, Duration>> {
     Ok(times)
 }
 
+/// Processor time of a process and of its children that live; in steps of 10 ms.
+///
+/// # Errors
+/// There is no such process.
+pub(crate) fn of_family(process: u32) -> Result<Duration> {
+    let mut time = of_process(process)?;
+    let parent = process.to_string();
+    for entry in fs::read_dir("/proc")? {
+        let path = entry?.path().join("stat");
+        // What is no process has none, and a process may end while we look.
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        let Some((_, tail)) = text.rsplit_once(") ") else {
+            continue;
+        };
+        if tail.split(' ').nth(PARENT) == Some(parent.as_str())
+            && let Some((_, child)) = parse(&text)
+        {
+            time += child;
+        }
+    }
+    Ok(time)
+}
+
 /// A name and the user and system time of `/proc/../stat`.
 fn stat(path: &str) -> Result<(String, Duration)> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
@@ -67,6 +92,8 @@ fn parse(text: &str) -> Option<(String, Duration)> {
     ))
 }
 
+/// The place of the parent after the name.
+const PARENT: usize = 1;
 /// The place of the user time after the name: the 14th field of all.
 const USER_TIME: usize = 11;
 /// Linux counts these times in hundredths of a second on all architectures that we run on.
@@ -82,6 +109,7 @@ mod tests {
         let (name, time) = parse(text).unwrap();
         assert_eq!((name.as_str(), time), ("a) b (c", Duration::from_secs(2)));
         assert!(of_process(std::process::id()).is_ok());
+        assert!(of_family(std::process::id()).is_ok());
         assert!(of_threads(std::process::id()).is_ok_and(|threads| !threads.is_empty()));
     }
 }

@@ -1,18 +1,20 @@
 //! The embedded ledger by itself: charges accepted a second, where their time goes, how long a
-//! call waits at half load, and what many channels cost in memory and start-up time.
+//! call waits at half of the target's load beside a bare sync of the same disk, and what many
+//! channels cost in memory and start-up time.
 //!
 //! The disk is the one that the temporary folder is on, and its syncs are real.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rialto_channels::payee::ChannelSnapshot;
+use rialto_channels::payee::{ChannelSnapshot, PayeeChannel};
 use rialto_channels::receipt::{Receipt, SignedReceipt, Usage};
 use rialto_channels::{
     Address, Amount, B256, ChainTime, ChannelConfig, ChannelId, SettlementDomain, SigningKey, U256,
@@ -20,10 +22,13 @@ use rialto_channels::{
 };
 use rialto_ledger::{Config, EnqueueError, Entry, Ledger, PaymentRecord, Pending, StoredAnswer};
 
+use serde::Serialize;
+
+use crate::spread::percentile;
 use crate::{cpu, table};
 
 /// What one run found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figures {
     pub(crate) load: Load,
     pub(crate) latency: Latency,
@@ -31,7 +36,7 @@ pub(crate) struct Figures {
 }
 
 /// Charges as fast as they are accepted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Load {
     pub(crate) charges: usize,
     pub(crate) channels: u64,
@@ -54,7 +59,7 @@ pub(crate) struct Load {
 
 /// From queueing to durable at half of the load above, in milliseconds; and what a write and a
 /// sync of 4 KiB take on the same disk without a ledger.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Latency {
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,
@@ -64,15 +69,20 @@ pub(crate) struct Latency {
 }
 
 /// A ledger with this many channels.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Growth {
     pub(crate) channels: u64,
     /// To open it after it was closed in order.
     pub(crate) open_ms: f64,
-    /// To read every channel, as a node does when it starts.
+    /// To read every channel.
     pub(crate) read_ms: f64,
+    /// To read every channel, check its voucher's signature and hold it, as a node does when it
+    /// starts.
+    pub(crate) restore_ms: f64,
     /// Memory that the open ledger added to the process.
     pub(crate) memory_kib: u64,
+    /// Memory of the channels that a node holds beside it, for each, in bytes.
+    pub(crate) held_bytes_per_channel: f64,
     /// Bytes on disk.
     pub(crate) disk_bytes: u64,
 }
@@ -113,11 +123,14 @@ impl Figures {
         ));
         for growth in &self.growth {
             table::say(&format!(
-                "{} channels: opened in {:.0} ms, all read in {:.0} ms, {} KiB of memory, {} MiB on disk",
+                "{} channels: opened in {:.0} ms with {} KiB of memory; all read in {:.0} ms; checked and held \
+                 as a node does in {:.0} ms with {:.0} bytes each; {} MiB on disk",
                 growth.channels,
                 growth.open_ms,
-                growth.read_ms,
                 growth.memory_kib,
+                growth.read_ms,
+                growth.restore_ms,
+                growth.held_bytes_per_channel,
                 growth.disk_bytes >> 20
             ));
         }
@@ -204,6 +217,7 @@ fn miss(ledger: &Ledger) -> Result<f64> {
 /// An open loop: charges come when they come, whether or not earlier ones are durable.
 fn latency(dir: &Path, per_second: f64) -> Result<Latency> {
     let ledger = Ledger::open(dir, Config::default())?;
+    let mut syncs = disk_syncs(&dir.join("disk"))?;
     let mut till = Till::new(LOAD_CHANNELS)?;
     let count = LATENCY_CHARGES;
     let entries: Vec<_> = (0..count).map(|_| till.charge()).collect();
@@ -235,29 +249,40 @@ fn latency(dir: &Path, per_second: f64) -> Result<Latency> {
     let waits = waiter
         .join()
         .map_err(|_| anyhow::anyhow!("the waiter panicked"))?;
-    let mut waits = waits?;
-    let mut syncs = disk_syncs(&dir.join("disk"))?;
+    let waits = sorted_ms(waits?);
+    // Before and after: a disk that others use is not the same all the time.
+    syncs.extend(disk_syncs(&dir.join("disk"))?);
+    let syncs = sorted_ms(syncs);
     Ok(Latency {
         per_second,
-        p50_ms: percentile_ms(&mut waits, 50)?,
-        p99_ms: percentile_ms(&mut waits, 99)?,
-        disk_p50_ms: percentile_ms(&mut syncs, 50)?,
-        disk_p99_ms: percentile_ms(&mut syncs, 99)?,
+        p50_ms: percentile(&waits, 50),
+        p99_ms: percentile(&waits, 99),
+        disk_p50_ms: percentile(&syncs, 50),
+        disk_p99_ms: percentile(&syncs, 99),
     })
 }
 
-fn percentile_ms(times: &mut [Duration], percent: usize) -> Result<f64> {
-    times.sort_unstable();
-    let time = times.get(times.len() * percent / 100);
-    Ok(time.context("no times")?.as_secs_f64() * 1e3)
+/// In milliseconds, the shortest first.
+pub(crate) fn sorted_ms(times: Vec<Duration>) -> Vec<f64> {
+    let mut times: Vec<f64> = times
+        .into_iter()
+        .map(|time| time.as_secs_f64() * 1e3)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times
 }
 
-fn disk_syncs(path: &Path) -> Result<Vec<Duration>> {
+/// What a write and a sync of 4 KiB take, with a pause before each as between the ledger's own.
+///
+/// # Errors
+/// The disk fails.
+pub(crate) fn disk_syncs(path: &Path) -> Result<Vec<Duration>> {
     let file = std::fs::File::create(path)?;
     file.write_all_at(&[0; SYNCS * SYNC_BYTES], 0)?;
     file.sync_all()?;
     (0..SYNCS)
         .map(|number| {
+            thread::sleep(SYNC_PAUSE);
             let start = Instant::now();
             file.write_all_at(&[1; SYNC_BYTES], (number * SYNC_BYTES) as u64)?;
             file.sync_data()?;
@@ -271,7 +296,7 @@ fn growth(dir: &Path, channels: u64) -> Result<Growth> {
     let till = Till::new(1)?;
     for first in (0..channels).step_by(1_000) {
         let pending: Result<Vec<_>, _> = (first..channels.min(first + 1_000))
-            .map(|number| ledger.enqueue(Entry::Channel(till.snapshot(number, 1))))
+            .map(|number| ledger.enqueue(Entry::Channel(till.real(number))))
             .collect();
         pending?.into_iter().try_for_each(Pending::wait)?;
     }
@@ -286,12 +311,13 @@ fn growth(dir: &Path, channels: u64) -> Result<Growth> {
     let mut figures = text.split_whitespace();
     let mut next = || figures.next().with_context(broken);
     ensure!(next()?.parse::<u64>()? == channels, "channels are missing");
-    let (open_ms, read_ms, memory_kib) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
     Ok(Growth {
         channels,
-        open_ms,
-        read_ms,
-        memory_kib,
+        open_ms: next()?.parse()?,
+        read_ms: next()?.parse()?,
+        restore_ms: next()?.parse()?,
+        memory_kib: next()?.parse()?,
+        held_bytes_per_channel: next()?.parse()?,
         disk_bytes: std::fs::read_dir(dir)?
             .map(|file| Ok(file?.metadata()?.len()))
             .sum::<Result<_>>()?,
@@ -299,31 +325,57 @@ fn growth(dir: &Path, channels: u64) -> Result<Growth> {
 }
 
 /// The other end of [`growth`]: opens a ledger and says how many channels it has, how long
-/// opening it and reading them took, and what memory it added before they were read.
+/// opening, reading and restoring took, and what memory that added.
 ///
 /// # Errors
-/// The disk fails.
+/// The disk fails, or a channel contradicts itself.
 pub(crate) fn reopen(dir: &Path) -> Result<()> {
+    let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
     let before = resident_kib()?;
     let start = Instant::now();
     let ledger = Ledger::open(dir, Config::default())?;
-    let open = start.elapsed();
-    let memory_kib = resident_kib()?.saturating_sub(before);
+    let open_ms = ms(start);
+    let opened = resident_kib()?;
+    let memory_kib = opened.saturating_sub(before);
     let start = Instant::now();
     let mut count = 0;
+    each_page(&ledger, |page| {
+        count += page.len();
+        Ok(())
+    })?;
+    let read_ms = ms(start);
+    let read = resident_kib()?;
+    let start = Instant::now();
+    let mut held = HashMap::new();
+    each_page(&ledger, |page| {
+        for snapshot in page {
+            let (id, channel) = (snapshot.id, PayeeChannel::restore(snapshot, &DOMAIN, 16)?);
+            held.insert(id, Arc::new(Mutex::new(channel)));
+        }
+        Ok(())
+    })?;
+    let restore_ms = ms(start);
+    let held_kib = resident_kib()?.saturating_sub(read);
+    let each = held_kib as f64 * 1_024.0 / held.len().max(1) as f64;
+    table::say(&format!(
+        "{count} {open_ms} {read_ms} {restore_ms} {memory_kib} {each}"
+    ));
+    Ok(())
+}
+
+fn each_page(
+    ledger: &Ledger,
+    mut visit: impl FnMut(Vec<ChannelSnapshot>) -> Result<()>,
+) -> Result<()> {
     let mut after = None;
     loop {
         let page = ledger.channels_after(after, PAGE)?;
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
         after = Some(last.id);
-        count += page.len();
+        visit(page)?;
     }
-    let (open_ms, read_ms) = (
-        open.as_secs_f64() * 1e3,
-        start.elapsed().as_secs_f64() * 1e3,
-    );
-    table::say(&format!("{count} {open_ms} {read_ms} {memory_kib}"));
-    Ok(())
 }
 
 fn resident_kib() -> Result<u64> {
@@ -335,6 +387,7 @@ fn resident_kib() -> Result<u64> {
 
 /// Makes charges as a host stores them; signatures are real, but one for all.
 struct Till {
+    key: SigningKey,
     config: ChannelConfig,
     receipt: SignedReceipt,
     voucher: rialto_channels::SignedVoucher,
@@ -345,10 +398,6 @@ struct Till {
 impl Till {
     fn new(channels: u64) -> Result<Self> {
         let key = SigningKey::from_bytes(&[7; 32])?;
-        let domain = SettlementDomain {
-            chain_id: 84_532,
-            contract: Address::repeat_byte(1),
-        };
         let voucher = Voucher {
             channel: ChannelId(B256::ZERO),
             ceiling: Amount::MAX,
@@ -364,7 +413,8 @@ impl Till {
                 salt: B256::ZERO,
             },
             receipt: receipt().sign(&key),
-            voucher: voucher.sign(&domain, &key),
+            voucher: voucher.sign(&DOMAIN, &key),
+            key,
             channels,
             serial: 0,
         })
@@ -389,6 +439,25 @@ impl Till {
         }
     }
 
+    /// A channel that a node believes: with its own id and a voucher of its own.
+    fn real(&self, number: u64) -> ChannelSnapshot {
+        let config = ChannelConfig {
+            salt: hash(number),
+            ..self.config
+        };
+        let id = config.id(&DOMAIN);
+        let voucher = Voucher {
+            channel: id,
+            ceiling: Amount::new(1_000),
+        };
+        ChannelSnapshot {
+            config,
+            id,
+            best: Some(voucher.sign(&DOMAIN, &self.key)),
+            ..self.snapshot(number, 1)
+        }
+    }
+
     fn charge(&mut self) -> Entry {
         self.serial += 1;
         let snapshot = self.snapshot(self.serial % self.channels, self.serial);
@@ -409,7 +478,8 @@ impl Till {
     }
 }
 
-fn receipt() -> Receipt {
+/// The receipt of a greeting, of no channel yet.
+pub(crate) fn receipt() -> Receipt {
     Receipt {
         id: B256::ZERO,
         channel: None,
@@ -437,7 +507,7 @@ fn receipt() -> Receipt {
 }
 
 /// Neighbours in number are no neighbours in the tables, as with real hashes (splitmix64).
-fn hash(number: u64) -> B256 {
+pub(crate) fn hash(number: u64) -> B256 {
     let mut bytes = [0; 32];
     let mut state = number;
     for chunk in bytes.chunks_mut(8) {
@@ -450,6 +520,11 @@ fn hash(number: u64) -> B256 {
     B256::from(bytes)
 }
 
+/// Whose channels they are.
+pub(crate) const DOMAIN: SettlementDomain = SettlementDomain {
+    chain_id: 84_532,
+    contract: Address::repeat_byte(1),
+};
 const LOAD_CHANNELS: u64 = 1_000;
 const LOAD_CHARGES: usize = 20_000;
 const LOAD_ROUNDS: usize = 8;
@@ -460,5 +535,6 @@ const LATENCY_CHARGES: usize = 15_000;
 const HALF_OF_TARGET: f64 = 5_000.0;
 const SYNCS: usize = 200;
 const SYNC_BYTES: usize = 4_096;
+const SYNC_PAUSE: Duration = Duration::from_millis(2);
 const PAGE: usize = 10_000;
 const LOOKUPS: u64 = 100_000;

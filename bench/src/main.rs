@@ -19,17 +19,19 @@ mod peers;
 mod places;
 mod record;
 mod report;
+mod shared;
 mod spread;
 mod table;
 mod throughput;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use serde::Serialize;
 
 use crate::places::Places;
-use crate::report::Report;
+use crate::report::{Ledgers, Report};
 
 /// Measures the mesh against its peers and limits on this machine.
 #[derive(Debug, Parser)]
@@ -44,13 +46,13 @@ pub(crate) struct Options {
     /// Connections to measure at.
     #[arg(long, value_delimiter = ',', default_values_t = [1_usize, 8, 64])]
     connections: Vec<usize>,
-    /// Where the figures go as JSON.
-    #[arg(long, default_value = "bench/results/latest.json")]
-    out: PathBuf,
+    /// Where the figures go as JSON: `bench/results/latest.json`, or that of the part measured alone.
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// Measure one part alone, which needs nothing else built.
     #[arg(long)]
     only: Option<Part>,
-    /// With `--only ledger`: a ledger of a million channels too.
+    /// A ledger of a million channels too: some minutes more.
     #[arg(long)]
     million: bool,
     /// What a ledger's measurement starts itself with.
@@ -61,7 +63,7 @@ pub(crate) struct Options {
 /// A part that can be measured alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// The embedded ledger on this machine's disk.
+    /// Both kinds of ledger on this machine's disk.
     Ledger,
 }
 
@@ -70,27 +72,46 @@ fn main() -> Result<()> {
     if let Some(dir) = &options.reopen {
         return ledger::reopen(dir);
     }
+    let scratch = tempfile::tempdir()?;
     if options.only == Some(Part::Ledger) {
-        let scratch = tempfile::tempdir()?;
-        ledger::measure(scratch.path(), options.million)?.print();
-        return Ok(());
+        let ledgers = measure_ledgers(scratch.path(), options.million)?;
+        ledgers.own.print();
+        table::say("\nThe ledger of a fleet, in PostgreSQL");
+        ledgers.shared.print();
+        table::say(&table::targets(&ledgers.targets()));
+        return write(&options, "ledger", &ledgers);
     }
+    let ledgers = measure_ledgers(scratch.path(), options.million)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(measure(&options))?;
+    let report = runtime.block_on(measure(&options, ledgers))?;
     table::print(&report);
-    if let Some(folder) = options.out.parent() {
+    write(&options, "latest", &report)
+}
+
+fn measure_ledgers(scratch: &Path, million: bool) -> Result<Ledgers> {
+    table::say("the ledger by itself …");
+    let own = ledger::measure(scratch, million)?;
+    table::say("the ledger of a fleet …");
+    let shared = shared::measure(scratch)?;
+    Ok(Ledgers { own, shared })
+}
+
+/// Writes the figures where the options say, or under a name among the results.
+fn write(options: &Options, name: &str, figures: &impl Serialize) -> Result<()> {
+    let usual = || PathBuf::from(format!("bench/results/{name}.json"));
+    let out = options.out.clone().unwrap_or_else(usual);
+    if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let json = serde_json::to_string_pretty(&report)? + "\n";
-    std::fs::write(&options.out, json)
-        .with_context(|| format!("cannot write {}", options.out.display()))?;
-    table::say(&format!("\nas JSON: {}", options.out.display()));
+    let json = serde_json::to_string_pretty(figures)? + "\n";
+    std::fs::write(&out, json).with_context(|| format!("cannot write {}", out.display()))?;
+    table::say(&format!("\nas JSON: {}", out.display()));
     Ok(())
 }
 
-async fn measure(options: &Options) -> Result<Report> {
+async fn measure(options: &Options, ledgers: Ledgers) -> Result<Report> {
     let places = Places::from_env()?;
     let scratch = tempfile::tempdir()?;
     table::say("starting the mesh …");
@@ -104,5 +125,12 @@ async fn measure(options: &Options) -> Result<Report> {
     table::say("calls a second …");
     let throughput = throughput::measure(options, &places, &mesh).await?;
     mesh.stop()?;
-    Ok(Report::new(options, &cycles, &parts, &throughput, &models))
+    Ok(Report::new(
+        options,
+        &cycles,
+        &parts,
+        &throughput,
+        &models,
+        ledgers,
+    ))
 }

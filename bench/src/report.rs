@@ -29,6 +29,10 @@ pub(crate) struct Report {
     pub(crate) parts_us: Vec<Part>,
     /// Microseconds of processor time for one charge in a ledger by itself, in groups of 64.
     pub(crate) ledger_alone_us: Spread,
+    /// The embedded ledger by itself, on this disk.
+    pub(crate) ledger: crate::ledger::Figures,
+    /// The fleet's ledger by itself, on a PostgreSQL server on the same disk.
+    pub(crate) shared_ledger: crate::shared::Found,
     pub(crate) models: Vec<ModelRow>,
     pub(crate) instance: Instance,
     pub(crate) targets: Vec<Target>,
@@ -99,6 +103,7 @@ impl Report {
         parts: &[Parts],
         throughput: &Throughput,
         models: &[Model],
+        ledgers: Ledgers,
     ) -> Self {
         let busiest = options.connections.iter().max().copied().unwrap_or(1);
         let instance = Instance::new(cycles);
@@ -113,7 +118,12 @@ impl Report {
             parts_at_connections: busiest,
             parts_us: split(cycles, parts, throughput, busiest),
             ledger_alone_us: Spread::of(parts.iter().map(|parts| parts.commit)),
-            targets: targets(options, throughput, &models, &instance),
+            targets: targets(options, throughput, &models, &instance)
+                .into_iter()
+                .chain(ledgers.targets())
+                .collect(),
+            ledger: ledgers.own,
+            shared_ledger: ledgers.shared,
             models,
             instance,
         }
@@ -198,7 +208,7 @@ fn split(
             signature,
         ),
         line(
-            "ledger: its thread, and the look for a replay",
+            "ledger: its two threads, and the look for a replay",
             false,
             ledger,
         ),
@@ -288,6 +298,35 @@ fn targets(
     targets
 }
 
+/// Both kinds of ledger by themselves.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ledgers {
+    #[serde(rename = "ledger")]
+    pub(crate) own: crate::ledger::Figures,
+    #[serde(rename = "shared_ledger")]
+    pub(crate) shared: crate::shared::Found,
+}
+
+impl Ledgers {
+    /// What the embedded ledger is to reach.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let once = |figure: f64| Spread::of([figure]);
+        let (load, latency) = (self.own.load, self.own.latency);
+        let what = format!(
+            "ledger: p99 of a charge at {:.0} a second, ms (a bare sync: {:.2})",
+            latency.per_second, latency.disk_p99_ms
+        );
+        vec![
+            Target::least(
+                "ledger: charges a second and core".to_owned(),
+                CHARGES_MIN,
+                once(load.per_second_per_core),
+            ),
+            Target::most(what, WAIT_MS_MAX, once(latency.p99_ms)),
+        ]
+    }
+}
+
 impl Target {
     fn least(what: String, goal: f64, reached: Spread) -> Self {
         Self {
@@ -310,6 +349,10 @@ impl Target {
     }
 }
 
+/// Charges a second and core that the embedded ledger accepts.
+const CHARGES_MIN: f64 = 10_000.0;
+/// What a charge may wait at half of that.
+const WAIT_MS_MAX: f64 = 5.0;
 /// Unpaid calls a second by those of `wasmtime serve`.
 const UNPAID_MIN: f64 = 0.8;
 /// Paid calls a second by unpaid ones.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
-use crate::report::Report;
+use crate::report::{Report, Target};
 use crate::throughput::Candidate;
 
 /// Prints everything, a table each.
@@ -27,12 +27,16 @@ pub(crate) fn print(report: &Report) {
         "A charge in a ledger by itself, in groups of 64: {} us",
         report.ledger_alone_us
     ));
+    say("\nThe ledger by itself");
+    report.ledger.print();
+    say("\nThe ledger of a fleet by itself, in PostgreSQL");
+    report.shared_ledger.print();
     say("\nModels, medians in us");
     say(&models(report));
     say("\nFresh instance, us of processor time");
     say(&instance(report));
     say("\nTargets");
-    say(&targets(report));
+    say(&targets(&report.targets));
     if report.vouchers_signed_late > 0 {
         say(&format!(
             "{} vouchers were signed while the clock ran: the paid figures are too low",
@@ -123,9 +127,10 @@ fn instance(report: &Report) -> String {
     table.to_string()
 }
 
-fn targets(report: &Report) -> String {
+/// What was to be reached, and what was.
+pub(crate) fn targets(targets: &[Target]) -> String {
     let mut table = table(&["what", "target", "reached", ""]);
-    for target in &report.targets {
+    for target in targets {
         let bound = if target.at_most {
             "at most"
         } else {

@@ -42,7 +42,7 @@ pub(crate) struct Sample {
     pub(crate) window: Window,
     /// Processor time of the server.
     pub(crate) server: Duration,
-    /// Of that, the mesh's ledger thread.
+    /// Of that, the mesh's ledger: the thread of its log and that of its tables.
     pub(crate) ledger: Duration,
 }
 
@@ -159,18 +159,22 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// The processor time of a candidate's server, and of the mesh's ledger thread.
+    /// The processor time of a candidate's server, and of the mesh's ledger.
     fn server_time(&self, candidate: Candidate) -> Result<(Duration, Duration)> {
-        let thread = |process, name: &str| -> Result<Duration> {
-            let threads = cpu::of_threads(process)?;
-            Ok(threads.get(name).copied().unwrap_or_default())
+        let threads = |process, names: &[&str]| -> Result<Duration> {
+            let times = cpu::of_threads(process)?;
+            let times = names.iter().filter_map(|name| times.get(*name));
+            Ok(times.sum())
         };
         let mesh = self.mesh.process_id();
         Ok(match candidate {
-            Candidate::Hyper => (thread(std::process::id(), HYPER_THREADS)?, Duration::ZERO),
+            Candidate::Hyper => (
+                threads(std::process::id(), &[HYPER_THREADS])?,
+                Duration::ZERO,
+            ),
             Candidate::Wasmtime => (cpu::of_process(self.wasmtime.process_id())?, Duration::ZERO),
             Candidate::Free | Candidate::Paid => {
-                (cpu::of_process(mesh)?, thread(mesh, LEDGER_THREAD)?)
+                (cpu::of_process(mesh)?, threads(mesh, &LEDGER_THREADS)?)
             }
         })
     }
@@ -193,5 +197,5 @@ const BODY: &str = r#"{"name":"world"}"#;
 const ANSWER: &[u8] = b"\"hello, world\"";
 /// The paid greeting.
 pub(crate) const PAID_PATH: &str = "/services/hello-paid/hello";
-const LEDGER_THREAD: &str = "rialto-ledger";
+const LEDGER_THREADS: [&str; 2] = ["rialto-ledger", "rialto-tables"];
 const CALLS_PER_CHANNEL_MAX: u32 = 1_000_000;

@@ -100,14 +100,25 @@ fn has_npm() -> bool {
         .all(|name| process::succeeds(Command::new(name).arg("--version")))
 }
 
-/// The server's own programs: Debian keeps them out of the path, a folder for each version.
+/// The server's own programs, and the client that tests ask it with: Debian keeps them out of the path,
+/// a folder for each version.
 fn has_postgresql() -> bool {
     let packaged = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
         .flatten()
-        .any(|version| version.path().join("bin/initdb").is_file());
-    packaged || process::find("initdb").is_some()
+        .any(|version| {
+            let programs = version.path().join("bin");
+            POSTGRESQL_PROGRAMS
+                .iter()
+                .all(|name| programs.join(name).is_file())
+        });
+    let on_path = || {
+        POSTGRESQL_PROGRAMS
+            .iter()
+            .all(|name| process::find(name).is_some())
+    };
+    packaged || on_path()
 }
 
 fn is_root() -> bool {
@@ -138,6 +149,8 @@ const NODE_NPM: Prerequisite = Prerequisite {
     debian: "nodejs npm",
     present: has_npm,
 };
+
+const POSTGRESQL_PROGRAMS: [&str; 3] = ["initdb", "postgres", "psql"];
 
 const POSTGRESQL: Prerequisite = Prerequisite {
     name: "PostgreSQL",
