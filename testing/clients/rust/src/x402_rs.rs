@@ -34,6 +34,7 @@ pub(crate) fn client(
 
 /// This client reads version 2's header first. Without the header, as behind a proxy that lets
 /// through only what it knows, it speaks version 1.
+#[derive(Debug)]
 struct BodyOnly;
 
 #[async_trait]
