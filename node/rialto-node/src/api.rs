@@ -322,10 +322,10 @@ pub enum CallError {
         /// A hint for the caller.
         retry_after_seconds: u64,
     },
-    /// Too many calls of this channel, or of this payer's transfers, failed: they are free, the
-    /// host's time is not.
+    /// Too many calls of this channel, or of this payer's transfers, failed, or too many refunds
+    /// were made: they are free, the host's time and gas are not.
     #[error(
-        "{failed} calls of this payer failed, which cost this host and nobody paid: wait {retry_after_seconds} s"
+        "{failed} calls or refunds of this payer cost this host something and nobody paid: wait {retry_after_seconds} s"
     )]
     TooManyFailures {
         /// How many.

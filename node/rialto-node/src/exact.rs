@@ -50,24 +50,12 @@ impl Node {
             Some(self.turns().take(key).await)
         };
         let stay = ((self.turns().take(transfer).await, permit), named);
-        let mut work = match self.arrive(key).await? {
-            Arrival::Now(work) => Ok(work),
-            Arrival::Before(stored) => Err(stored),
+        let work = match self.arrive(key).await? {
+            Arrival::Now(work) => work,
+            Arrival::Before(stored) => {
+                return self.replay_exact(*stored, &job, payment, stay).await;
+            }
         };
-        if let Err(stored) = &mut work {
-            if key != transfer && stored.receipt.receipt.id != id {
-                return Err(CallError::Conflict(format!(
-                    "this payment id was used with another transfer; its receipt is {}",
-                    stored.receipt.receipt.id
-                )));
-            }
-            if stored.answer.is_none() {
-                stored.answer = self.large_answer(&transfer).await?;
-            }
-            let mut outcome = self.replay(stored, &job.request, None)?;
-            outcome.transaction = self.settle_exact(None, payment, stay).await?;
-            return Ok(outcome);
-        }
         // Among replicas, the turn of the transfer: given up when this call ends.
         let _transfer = match self.ledger().shared() {
             Some(_) if key != transfer => Some(self.arrive(transfer).await?),
@@ -84,33 +72,65 @@ impl Node {
                 "this transfer paid for another payment id; its receipt is {id}"
             )));
         }
-        let payer = payment.authorization.from;
-        let attempt = self.failures().begin_transfer(payer)?;
-        let ran = async {
-            let promise = self.promise(&payment).await?;
-            self.foreign_verify(&payment).await?;
-            let (facts, outcome) = self.execute(job).await?;
-            // `exact` pays the quoted price, whatever the meter says.
-            let paid = Paid::once(payer, facts.price);
-            let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
-            let answered = work.ok().map(|work| Answered {
-                record: record(key, &receipt, &outcome.body),
-                body: outcome.body.clone(),
-                work,
-                promise,
-            });
-            let transaction = self.settle_exact(answered, payment, stay).await?;
-            Ok(CallOutcome {
-                body: outcome.body,
-                charged: paid.charged,
-                payer: Some(paid.payer),
-                channel: None,
-                transaction,
-                receipt: Some(receipt),
-                replayed: false,
-            })
-        };
+        let attempt = self.failures().begin_transfer(payment.authorization.from)?;
+        let ran = self.run_exact(job, payment, key, work, stay);
         attempt.of(ran).await
+    }
+
+    /// Runs a call whose payment was never used, and makes the transfer.
+    async fn run_exact(
+        &self,
+        job: Job,
+        payment: ExactPayment,
+        key: [u8; 32],
+        work: Work,
+        stay: ExactStay,
+    ) -> Result<CallOutcome, CallError> {
+        let promise = self.promise(&payment).await?;
+        self.foreign_verify(&payment).await?;
+        let (facts, outcome) = self.execute(job).await?;
+        // `exact` pays the quoted price, whatever the meter says.
+        let paid = Paid::once(payment.authorization.from, facts.price);
+        let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
+        let answered = Answered {
+            record: record(key, &receipt, &outcome.body),
+            body: outcome.body.clone(),
+            work,
+            promise,
+        };
+        let transaction = self.settle_exact(Some(answered), payment, stay).await?;
+        Ok(CallOutcome {
+            body: outcome.body,
+            charged: paid.charged,
+            payer: Some(paid.payer),
+            channel: None,
+            transaction,
+            receipt: Some(receipt),
+            replayed: false,
+        })
+    }
+
+    /// The stored answer of a payment that was used before, once its transfer is made.
+    async fn replay_exact(
+        &self,
+        mut stored: PaymentRecord,
+        job: &Job,
+        payment: ExactPayment,
+        stay: ExactStay,
+    ) -> Result<CallOutcome, CallError> {
+        let id = stored.receipt.receipt.id;
+        if id != job.id {
+            return Err(CallError::Conflict(format!(
+                "this payment id was used with another transfer; its receipt is {id}"
+            )));
+        }
+        if stored.answer.is_none() {
+            let transfer = digest::exact_key(&payment);
+            stored.answer = self.large_answer(&transfer).await?;
+        }
+        let mut outcome = self.replay(&stored, &job.request, None)?;
+        outcome.transaction = self.settle_exact(None, payment, stay).await?;
+        Ok(outcome)
     }
 
     /// Everything that can be known of a transfer for this job without the chain. It must stay

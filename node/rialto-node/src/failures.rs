@@ -3,6 +3,7 @@
 //! A payer with the smallest deposit could otherwise keep a host busy for nothing, with calls that
 //! run into their limits; or one with a signed transfer that it never lets be made. A call that its
 //! caller abandons counts as failed, since it is free too.
+//! Refunds have such a budget, too: they are free for the payer, and the host pays their gas.
 //! Not here: whether a call failed, and limits on calls that are paid for.
 
 use std::collections::HashMap;
@@ -124,6 +125,11 @@ impl Failures {
 }
 
 impl Attempt {
+    /// Counts, whatever becomes of it.
+    pub(crate) fn spend(self) {
+        self.failures.note(self.channel, Instant::now());
+    }
+
     /// Runs the call. It counts as failed if it fails, or if its caller does not wait for the end;
     /// not if the host is full or something that it needs is away, which is no fault of the caller.
     pub(crate) async fn of<T>(

@@ -58,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) promises: Promises,
     pub(crate) watch: Watch,
     pub(crate) failures: Failures,
+    pub(crate) refunds_made: Failures,
     pub(crate) facilitator: Policy,
     pub(crate) foreign: Option<Foreign>,
     pub(crate) stop: watch::Sender<bool>,
@@ -320,6 +321,10 @@ impl Node {
 
     pub(crate) fn watch(&self) -> &Watch {
         &self.0.watch
+    }
+
+    pub(crate) fn refunds_made(&self) -> &Failures {
+        &self.0.refunds_made
     }
 
     pub(crate) fn failures(&self) -> &Failures {

@@ -56,7 +56,10 @@ impl Node {
         voucher: VerifiedVoucher,
         asked: Option<Amount>,
     ) -> Result<RefundOutcome, CallError> {
+        // Each costs this host two transactions and its payer nothing.
+        let favour = self.refunds_made().begin(slot.id)?;
         let refund = self.begin_refund(&slot, &voucher, asked).await?;
+        favour.spend();
         let keeper = self.pending().refund(slot.id);
         // Not in the channel's place on the chain, which others need meanwhile.
         let secured = self.secure_claims(&slot, &refund).await;

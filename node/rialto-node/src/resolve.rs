@@ -268,14 +268,22 @@ impl Node {
             };
             return self.enter_books(kind, movement).await;
         }
-        let head = self.chain_client().block_number().await;
+        // What moved must be remembered even if the chain falls silent right now.
+        let head = match self.chain_client().block_number().await {
+            Ok(head) => head,
+            Err(error) => {
+                tracing::debug!(%error, "a movement is remembered at a block that was seen before");
+                let risk = &self.config().risk;
+                self.watch().head().saturating_add(risk.reorg_blocks_max)
+            }
+        };
         let item = Item::Movement {
             kind,
             transaction,
             receiver,
             token,
             amount,
-            seen_at: head.map_err(|error| unavailable("the chain", error))?,
+            seen_at: head,
         };
         let pending = self.pending().clone();
         let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;

@@ -75,14 +75,7 @@ impl Node {
         let is_dev = matches!(config.chain, ChainChoice::Dev { .. });
         let foreign = config.payments.facilitator_url.as_deref().map(Foreign::new);
         let foreign = foreign.transpose().map_err(StartError::Facilitator)?;
-        let clock = Clock::default();
-        clock.observe(
-            chain
-                .client()
-                .now()
-                .await
-                .map_err(ChainStartError::Client)?,
-        );
+        let clock = clock_of(&chain).await?;
         let node = Self(Arc::new(Inner {
             key,
             payee,
@@ -103,6 +96,7 @@ impl Node {
             promises: Promises::default(),
             watch: Watch::new(config.risk.blind_after, config.risk.blind_max),
             failures: Failures::new(config.risk.failures_max, config.risk.failures_window),
+            refunds_made: Failures::new(REFUNDS_MAX, config.risk.failures_window),
             facilitator: Policy::new(config.facilitator.clone(), is_dev),
             foreign,
             stop: watch::Sender::new(false),
@@ -193,6 +187,13 @@ async fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Money, Book)
     }
 }
 
+async fn clock_of(chain: &Chain) -> Result<Clock, ChainStartError> {
+    let clock = Clock::default();
+    let now = chain.client().now().await;
+    clock.observe(now.map_err(ChainStartError::Client)?);
+    Ok(clock)
+}
+
 fn open_answers(dir: PathBuf) -> Result<Answers, StartError> {
     Answers::open(dir.clone()).map_err(|source| StartError::DataDir { dir, source })
 }
@@ -231,6 +232,8 @@ fn chain_info(chain: &Chain, payee: &PayeeTerms) -> ChainInfo {
     }
 }
 
+/// Refunds of one channel within `risk.failures_window`.
+const REFUNDS_MAX: u32 = 20;
 /// More are refused with 503.
 const CALLS_WAITING_MAX: usize = 1_024;
 /// Strangers' work on the chain at once; more is refused with 503.

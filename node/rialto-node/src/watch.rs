@@ -39,6 +39,8 @@ struct Shared {
     reads_lost: bool,
     /// When the chain answered last.
     answered: Instant,
+    /// Its newest block then.
+    head: u64,
     /// Reserved since it stopped answering.
     blind: Amount,
     /// When channels whose payers withdraw were claimed last.
@@ -65,6 +67,7 @@ impl Watch {
                 reads: Vec::new(),
                 reads_lost: false,
                 answered: Instant::now(),
+                head: 0,
                 blind: Amount::ZERO,
                 at_once: BTreeMap::new(),
             }),
@@ -124,8 +127,14 @@ impl Watch {
         shared.at_once.retain(|id, _| withdrawing.contains(id));
     }
 
-    fn answered(&self) {
+    /// The newest block when the chain was followed last.
+    pub(crate) fn head(&self) -> u64 {
+        self.lock().head
+    }
+
+    fn answered(&self, head: u64) {
         let mut shared = self.lock();
+        shared.head = head;
         shared.answered = Instant::now();
         shared.blind = Amount::ZERO;
     }
@@ -208,7 +217,7 @@ impl Node {
             let seen = self.chain_client().follow(&mut lookout.trail).await;
             let seen = seen.map_err(|error| unavailable("the chain", error))?;
             self.observe(seen.now);
-            self.watch().answered();
+            self.watch().answered(seen.head.number);
             let events = seen.events.iter();
             lookout
                 .unread
@@ -352,7 +361,8 @@ mod tests {
         assert_eq!((blind.silent_secs, blind.reserved), (31, Amount::new(90)));
         watch.admit_at(Amount::new(10), later).unwrap();
         assert!(watch.admit_at(Amount::new(1), later).is_err());
-        watch.answered();
+        watch.answered(7);
+        assert_eq!(watch.head(), 7);
         watch.admit(Amount::new(1_000)).unwrap();
     }
 }

@@ -95,6 +95,30 @@ async fn a_refund_is_sent_when_its_claim_is_beyond_reorganisation() {
     world.node.shutdown().await;
 }
 
+/// Each costs the host gas: a payer could ask for its balance unit by unit.
+#[tokio::test(flavor = "multi_thread")]
+async fn refunds_have_a_budget() {
+    let world = World::start(|_| ()).await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    let unit = || RefundRequest {
+        amount: Some(Amount::new(1)),
+        ..request(&world)
+    };
+    for _ in 0..20 {
+        world.node.refund(unit()).await.unwrap();
+    }
+    let nonce = world.host_nonce().await;
+    let refused = world.node.refund(unit()).await.unwrap_err();
+    assert!(
+        matches!(refused, CallError::TooManyFailures { failed: 20, .. }),
+        "{refused}"
+    );
+    assert_eq!(world.host_nonce().await, nonce, "no gas is spent");
+    // Calls go on.
+    world.pay(1, 2_001, None).await;
+    world.node.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_that_waits_when_the_host_stops_can_be_asked_for_again() {
     let world = charged_deeply().await;
