@@ -50,6 +50,8 @@ impl SharedConfig {
         let ms = |time: Duration| time.as_millis().to_string();
         Ok(options.application_name("rialto").options([
             ("statement_timeout", ms(self.statement_within)),
+            // M4: durable means durable, whatever the server's own default is.
+            ("synchronous_commit", "on".to_owned()),
             // A replica that vanishes in the middle of a transaction must not keep its locks.
             (
                 "idle_in_transaction_session_timeout",

@@ -46,10 +46,12 @@ impl Fault {
     /// By SQLSTATE.
     fn by_code(code: &str) -> Self {
         match code {
-            // Serialisation failure; deadlock; a key, table or type that another made meanwhile.
-            "40001" | "40P01" | "23505" | "42P07" | "42710" => Self::Conflict,
-            // Too long a wait (statement timeout, lock not available).
-            "57014" | "55P03" => Self::Outage,
+            // Serialisation failure; a commit whose outcome the server does not know; deadlock; a key,
+            // table or type that another made meanwhile.
+            "40001" | "40003" | "40P01" | "23505" | "42P07" | "42710" => Self::Conflict,
+            // Too long a wait (statement timeout, lock not available); a server that only reads, since
+            // another has taken its place.
+            "57014" | "55P03" | "25006" => Self::Outage,
             // Shutdown, crash, starting up; idle in transaction; resources; connection.
             _ if ["57P", "25P03", "53", "08"]
                 .iter()
@@ -179,6 +181,8 @@ mod tests {
         let check = |code, expected| assert_eq!(Fault::by_code(code), expected, "{code}");
         check("40001", Fault::Conflict);
         check("40P01", Fault::Conflict);
+        check("40003", Fault::Conflict);
+        check("25006", Fault::Outage);
         check("23505", Fault::Conflict);
         check("57P01", Fault::Outage);
         check("57P03", Fault::Outage);

@@ -407,6 +407,24 @@ async fn a_database_that_crashes_loses_no_charge_and_makes_none_twice() {
     drop(until_free(&one, 2).await);
 }
 
+/// M4, on a server whose operator preferred speed: it would write its log seconds later.
+#[tokio::test]
+async fn a_charge_is_durable_whatever_the_servers_default_is() {
+    let settings = ["synchronous_commit=off", "wal_writer_delay=10s"];
+    let (mut shop, one) = Shop::new(&settings).await;
+    let voucher = shop.voucher(100);
+    let mut execution = begin(&one, 1).await;
+    let reserved = reserve(&one, &mut execution, shop.channel, &voucher, 100).await;
+    assert_eq!(reserved.unwrap(), Ok(()));
+    let charged = charge(&one, &mut execution, 1, shop.channel, &voucher, 100).await;
+    let record = record_of(charged.unwrap());
+    shop.server.halt(End::Crash).unwrap();
+    shop.server.resume().unwrap();
+    let two = shop.replica().await;
+    assert_eq!(two.payment(&key_of(1)).await.unwrap(), Some(record));
+    assert_eq!(shop.charged(&two).await, 100);
+}
+
 #[tokio::test]
 async fn the_database_itself_refuses_a_charge_that_nobody_signed() {
     let (shop, one) = Shop::new(&[]).await;
