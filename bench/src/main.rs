@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
+use tokio::runtime::Builder;
 
 use crate::places::Places;
 use crate::report::{Ledgers, Report};
@@ -82,10 +83,7 @@ fn main() -> Result<()> {
         return write(&options, "ledger", &ledgers);
     }
     let ledgers = measure_ledgers(scratch.path(), options.million)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(measure(&options, ledgers))?;
+    let report = measure(&options, ledgers)?;
     table::print(&report);
     write(&options, "latest", &report)
 }
@@ -111,19 +109,27 @@ fn write(options: &Options, name: &str, figures: &impl Serialize) -> Result<()> 
     Ok(())
 }
 
-async fn measure(options: &Options, ledgers: Ledgers) -> Result<Report> {
+fn measure(options: &Options, ledgers: Ledgers) -> Result<Report> {
+    // Load comes from one thread, so that the servers have the rest of the machine.
+    let one = Builder::new_current_thread().enable_all().build()?;
+    // Models are called as the host calls them: on a thread of a runtime that has several.
+    let several = Builder::new_multi_thread().enable_all().build()?;
     let places = Places::from_env()?;
     let scratch = tempfile::tempdir()?;
     table::say("starting the mesh …");
     let mesh = peers::start_mesh(&places, scratch.path())?;
     table::say("fresh instances …");
-    let cycles = instance::measure(&places, scratch.path(), options.rounds).await?;
+    let cycles = one.block_on(instance::measure(&places, scratch.path(), options.rounds))?;
     table::say("parts of a paid call …");
-    let parts = parts::measure(&mesh, scratch.path(), options.rounds).await?;
+    let parts = one.block_on(parts::measure(&mesh, scratch.path(), options.rounds))?;
     table::say("models …");
-    let models = models::measure(&places, scratch.path(), &mesh, options.rounds).await?;
+    let threads = models::Threads {
+        caller: &one,
+        host: &several,
+    };
+    let models = models::measure(&places, scratch.path(), &mesh, options.rounds, threads)?;
     table::say("calls a second …");
-    let throughput = throughput::measure(options, &places, &mesh).await?;
+    let throughput = one.block_on(throughput::measure(options, &places, &mesh))?;
     mesh.stop()?;
     Ok(Report::new(
         options,

@@ -11,6 +11,7 @@ use rialto_host::{
     Arguments, CallContext, Config, Grants, Host, Limits, Service, ServiceSpec, WasiGroup,
 };
 use rialto_testkit::mesh::Mesh;
+use tokio::runtime::Runtime;
 
 use crate::exchange::{Call, Connection, address};
 use crate::payer::{Channel, Payer};
@@ -33,20 +34,31 @@ pub(crate) struct Model {
     pub(crate) paid: Vec<f64>,
 }
 
+/// Where each side runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Threads<'a> {
+    /// One thread, for calls over HTTP.
+    pub(crate) caller: &'a Runtime,
+    /// Several, as a host has: it moves work between them.
+    pub(crate) host: &'a Runtime,
+}
+
 /// Measures each model.
 ///
 /// # Errors
 /// A service or a model is missing, or a call fails.
-pub(crate) async fn measure(
+pub(crate) fn measure(
     places: &Places,
     scratch: &Path,
     mesh: &Mesh,
     rounds: u32,
+    threads: Threads<'_>,
 ) -> Result<Vec<Model>> {
     let host = Host::new(Config::new(scratch.join("models-cache")))?;
     let mut models = Vec::new();
     for case in [&FILETYPE, &EMBED] {
-        let mut bench = Bench::new(case, places, &host, mesh).await?;
+        let opened = Bench::new(case, places, &host, mesh);
+        let mut bench = threads.caller.block_on(opened)?;
         let mut model = Model {
             name: case.name,
             direct: Vec::new(),
@@ -54,9 +66,9 @@ pub(crate) async fn measure(
             free: Vec::new(),
             paid: Vec::new(),
         };
-        bench.round().await?;
+        bench.round(threads)?;
         for _ in 0..rounds {
-            let [direct, host, free, paid] = bench.round().await?;
+            let [direct, host, free, paid] = bench.round(threads)?;
             model.direct.push(direct);
             model.host.push(host);
             model.free.push(free);
@@ -131,7 +143,7 @@ impl Bench {
 
     /// Medians of the engine alone, the service in this process, the unpaid and the paid call; each in
     /// a block of its own, so that each finds its own copy of the model in the processor's caches.
-    async fn round(&mut self) -> Result<[f64; 4]> {
+    fn round(&mut self, threads: Threads<'_>) -> Result<[f64; 4]> {
         let (mut direct, mut host) = (Vec::new(), Vec::new());
         for _ in 0..REPEATS {
             let start = Instant::now();
@@ -139,10 +151,11 @@ impl Bench {
             direct.push(start.elapsed());
         }
         for _ in 0..REPEATS {
-            host.push(in_process(self.case, &self.service).await?);
+            let call = in_process(self.case, &self.service);
+            host.push(threads.host.block_on(call)?);
         }
-        let free = self.over_http(false).await?;
-        let paid = self.over_http(true).await?;
+        let free = threads.caller.block_on(self.over_http(false))?;
+        let paid = threads.caller.block_on(self.over_http(true))?;
         Ok([direct, host, free, paid].map(median_us))
     }
 
