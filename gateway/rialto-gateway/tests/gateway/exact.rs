@@ -274,3 +274,58 @@ async fn a_payer_without_money_is_refused_before_the_work() {
     assert_eq!(body["error"], "insufficient_funds");
     mesh.end().await;
 }
+
+/// A metered method: `exact` is a fixed sum, so the ceiling is quoted, and paid whatever was used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metered_call_costs_its_ceiling_by_transfer() {
+    let mesh = Mesh::start().await;
+    let (route, receiver, key) = (
+        "/services/types/length",
+        mesh.node.payee().receiver,
+        mesh.key(0),
+    );
+    let asked = mesh.http.post(mesh.path(route)).body(vec![7_u8; 3000]);
+    let asked = asked.header("content-type", "application/octet-stream");
+    let refused = asked.try_clone().unwrap().send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::PAYMENT_REQUIRED);
+    let required = header::decode(refused.headers()[PAYMENT_REQUIRED].as_bytes()).unwrap();
+    let required: Value = required;
+    let offer = &required["accepts"][1];
+    assert_eq!(
+        (&offer["scheme"], &offer["amount"]),
+        (&json!("exact"), &json!("700"))
+    );
+
+    let pay = async |value: u128, nonce: u8| {
+        let mut accepted = offer.clone();
+        accepted["amount"] = json!(value.to_string());
+        let payment = json!({
+            "x402Version": 2,
+            "accepted": accepted,
+            "payload": transfer(&mesh, &key, receiver, value, nonce),
+        });
+        let payment = header::encode(&payment).unwrap();
+        let request = asked
+            .try_clone()
+            .unwrap()
+            .header(PAYMENT_SIGNATURE, payment);
+        request.send().await.unwrap()
+    };
+    let before = tokens(&mesh, receiver).await;
+    // What the meter would say is not what is quoted.
+    let cheap = pay(57, 1).await;
+    assert_eq!(cheap.status(), StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(tokens(&mesh, receiver).await, before);
+
+    let paid = pay(700, 2).await;
+    assert_eq!(paid.status(), StatusCode::OK);
+    let receipt: Value = header::decode(paid.headers()["rialto-receipt"].as_bytes()).unwrap();
+    let id = receipt["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(paid.text().await.unwrap(), "3000");
+    assert_eq!(tokens(&mesh, receiver).await, before + 700);
+    let receipt = mesh.node.receipt(id).await.unwrap().unwrap().receipt;
+    let sums = [receipt.price, receipt.charged, receipt.after].map(rialto_channels::Amount::get);
+    assert_eq!(sums, [700; 3], "the receipt says what was paid");
+    assert_eq!(receipt.usage.output_bytes, 4, "and what was used");
+    mesh.end().await;
+}
