@@ -2,6 +2,9 @@
 //!
 //! A running node is asked over its desk in the data folder; without one the ledger is opened here.
 
+use std::collections::BTreeMap;
+
+use alloy_primitives::U256;
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use rialto_node::{Accounts, AccountsError, Audited, Finding};
@@ -146,7 +149,7 @@ async fn books(format: &LedgerFormat) -> Result<Value> {
     if let Some(books) = admin::ask(&data_dir, "accounts").await? {
         return Ok(books);
     }
-    match Accounts::of_data_dir(&data_dir) {
+    match Accounts::of_data_dir(&data_dir).await {
         Ok(accounts) => Ok(to_json(&accounts)),
         Err(error @ AccountsError::Open(_)) => Err(error).with_context(|| {
             format!(
@@ -267,58 +270,49 @@ fn by_provider(books: &Value) -> Sheet {
     }
 }
 
-/// One row a day: what was deposited, charged, claimed, settled, given back.
+/// One row a day: what was deposited, charged, claimed, settled, given back. What a reorganisation
+/// undid is subtracted from what it undid.
 fn by_day(books: &Value) -> Sheet {
     let flows = [
-        "deposits",
-        "earned",
-        "claimed",
-        "settled",
-        "refunded",
-        "withdrawn",
-        "exact",
-    ];
-    let names = [
-        "deposited",
-        "charged",
-        "claimed",
-        "settled",
-        "refunded",
-        "withdrawn",
-        "exact",
+        ("deposited", "wallets", "deposits"),
+        ("charged", "deposits", "earned"),
+        ("claimed", "earned", "claimed"),
+        ("settled", "claimed", "settled"),
+        ("refunded", "deposits", "refunded"),
+        ("withdrawn", "deposits", "withdrawn"),
+        ("exact", "wallets", "exact"),
     ];
     let mut columns = vec![text("day")];
-    columns.extend(names.map(amount));
-    let mut rows: Vec<Vec<Value>> = Vec::new();
+    columns.extend(flows.map(|(name, ..)| amount(name)));
+    let mut days: BTreeMap<&str, [Sum; 7]> = BTreeMap::new();
     for line in list(books, "journal") {
-        let Some(at) = flows.iter().position(|name| line["to"] == *name) else {
-            continue;
-        };
-        let row = match rows
-            .iter()
-            .position(|row| row.first() == Some(&line["day"]))
-        {
-            Some(found) => found,
-            None => {
-                let mut row = vec![line["day"].clone()];
-                row.resize(columns.len(), json!("0"));
-                rows.push(row);
-                rows.len() - 1
+        let sums = days
+            .entry(line["day"].as_str().unwrap_or_default())
+            .or_default();
+        for (sum, (_, from, to)) in sums.iter_mut().zip(flows) {
+            if line["from"] == from && line["to"] == to {
+                sum.moved = sum.moved.saturating_add(units(&line["amount"]));
+            } else if line["from"] == to && line["to"] == from {
+                sum.undone = sum.undone.saturating_add(units(&line["amount"]));
             }
-        };
-        if let Some(cell) = rows.get_mut(row).and_then(|row| row.get_mut(at + 1)) {
-            *cell = json!(
-                units(cell)
-                    .saturating_add(units(&line["amount"]))
-                    .to_string()
-            );
         }
     }
+    let rows = days.into_iter().map(|(day, sums)| {
+        let sums = sums.map(|sum| json!(less(sum.moved, sum.undone)));
+        [json!(day)].into_iter().chain(sums).collect()
+    });
     Sheet {
         columns,
-        rows,
+        rows: rows.collect(),
         balanced: is_balanced(books),
     }
+}
+
+/// What moved one way and back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    moved: U256,
+    undone: U256,
 }
 
 fn journal(books: &Value) -> Sheet {
@@ -410,21 +404,28 @@ fn cell(column: Column, value: &Value) -> Cell {
 
 /// Base units as the token's own, without its name: `0.000100`.
 fn tokens(units: &str) -> String {
-    let digits = format!("{units:0>7}");
+    let (sign, digits) = match units.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", units),
+    };
+    let digits = format!("{digits:0>7}");
     let (whole, part) = digits.split_at(digits.len() - 6);
-    format!("{whole}.{part}")
+    format!("{sign}{whole}.{part}")
 }
 
 /// What is in an account: what entered less what left.
 fn difference(line: &Value) -> String {
-    let (debit, credit) = (units(&line["debit"]), units(&line["credit"]));
-    match debit.checked_sub(credit) {
-        Some(held) => held.to_string(),
-        None => format!("-{}", credit - debit),
+    less(units(&line["debit"]), units(&line["credit"]))
+}
+
+fn less(sum: U256, other: U256) -> String {
+    match sum.checked_sub(other) {
+        Some(left) => left.to_string(),
+        None => format!("-{}", other.saturating_sub(sum)),
     }
 }
 
-fn units(value: &Value) -> alloy_primitives::U256 {
+fn units(value: &Value) -> U256 {
     value
         .as_str()
         .and_then(|text| text.parse().ok())
@@ -468,6 +469,8 @@ mod tests {
                 moved("2026-11-21", "wallets", "deposits", "10000"),
                 moved("2026-11-22", "deposits", "earned", "100"),
                 moved("2026-11-22", "deposits", "earned", "200"),
+                moved("2026-11-22", "earned", "claimed", "300"),
+                moved("2026-11-23", "claimed", "earned", "250"),
             ],
             "balanced": true,
         })
@@ -488,8 +491,10 @@ mod tests {
             .map(|row| row.iter().map(plain).collect())
             .collect();
         assert_eq!(rows[0][..3], ["2026-11-21", "10000", "0"]);
-        assert_eq!(rows[1][..3], ["2026-11-22", "0", "300"]);
-        assert_eq!(journal(&books()).rows.len(), 3);
+        assert_eq!(rows[1][..4], ["2026-11-22", "0", "300", "300"]);
+        // Only that a claim was undone, not that anything was charged.
+        assert_eq!(rows[2][..4], ["2026-11-23", "0", "0", "-250"]);
+        assert_eq!(journal(&books()).rows.len(), 5);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -13,9 +14,10 @@ use rialto_channels::{Amount, SigningKey};
 use rialto_gateway::client::{Body, Config, PayingClient};
 use rialto_testkit::mesh::{Mesh, MeshConfig};
 use rialto_testkit::postgres::{End, Server};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::books::units;
 use crate::crash::{CALLERS, Load, PRICE, check_chain_of_receipts, pay};
 use crate::fixture::{self, Fixture};
 use crate::payer::{Payer, Reply};
@@ -23,6 +25,9 @@ use crate::payer::{Payer, Reply};
 const REPLICAS: usize = 2;
 const KILLS: usize = 6;
 const CONFIG: &str = "[payments]\ncollect_every_seconds = 1\nwatch_every_ms = 200\n[ledger]\nurl = \"URL\"\nlease_ms = 1500\n";
+
+/// Room for three calls and a half; nothing is claimed meanwhile.
+const CONFIG_OF_LIMITS: &str = "[payments]\ncollect_every_seconds = 3600\nwatch_every_ms = 60000\n[risk]\npayer_exposure_max = \"350\"\n[ledger]\nurl = \"URL\"\nlease_ms = 30000\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_payment_sent_to_two_replicas_is_executed_and_charged_once() -> Result<()> {
@@ -65,6 +70,7 @@ async fn one_payment_sent_to_two_replicas_is_executed_and_charged_once() -> Resu
     statuses.sort_unstable();
     ensure!(statuses == [200, 402], "{statuses:?}");
     ensure!(payer.charged().await? == 12 * PRICE);
+    fleet.check_books(12, 12 * PRICE).await?;
     fleet.stop()
 }
 
@@ -122,6 +128,39 @@ async fn killed_replicas_and_a_crashed_database_lose_nothing_and_charge_nothing_
     fleet.stop()
 }
 
+/// A payer cannot have more at stake by going to another replica, nor by another channel there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payers_limit_is_one_for_the_whole_fleet() -> Result<()> {
+    let fleet = Fleet::start_with(CONFIG_OF_LIMITS).await?;
+    let key = fleet.chain.test_key(1);
+    let here = Payer::new(fleet.replica(0)?, key, 1).await?;
+    let there = Payer::new(fleet.replica(1)?, key, 2).await?;
+    let text = json!({ "text": "hello" });
+    for (payer, salt) in [(&here, 1), (&there, 2)] {
+        let first = payer.deposit(payer.voucher(10 * PRICE), 100_000, salt)?;
+        let opened = payer.call("echo", &text, &first).await?;
+        ensure!(opened.status == 200, "{opened:?}");
+    }
+    // Each replica served one call; there is room for one more, wherever it comes first.
+    let (one, two) = (
+        here.payment(here.voucher(11 * PRICE)),
+        there.payment(there.voucher(11 * PRICE)),
+    );
+    let (one, two) = tokio::join!(
+        here.call("echo", &text, &one),
+        there.call("echo", &text, &two),
+    );
+    let replies = [one?, two?];
+    let served = replies.iter().filter(|reply| reply.status == 200).count();
+    let refused = replies
+        .iter()
+        .filter(|reply| reply.code == "rialto_exposure_limit");
+    ensure!(served == 1 && refused.count() == 1, "{replies:?}");
+    let charged = fleet.sql("SELECT sum(charged) FROM rialto_channels")?;
+    ensure!(charged == (3 * PRICE).to_string(), "{charged}");
+    fleet.stop()
+}
+
 fn receipt(reply: &Reply) -> Result<&str> {
     let receipt = reply.receipt.as_ref().context("no receipt")?;
     receipt["id"].as_str().context("no receipt id")
@@ -140,6 +179,10 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Result<Self> {
+        Self::start_with(CONFIG).await
+    }
+
+    async fn start_with(config: &str) -> Result<Self> {
         let fixture = Fixture::hostile(PRICE, "")?;
         let chain = fixture.start()?;
         let server = Server::start()?;
@@ -162,7 +205,7 @@ impl Fleet {
         for number in 0..REPLICAS {
             let dir = fleet.dir(number);
             std::fs::create_dir_all(dir.join("keys"))?;
-            std::fs::write(dir.join("rialto.toml"), CONFIG.replace("URL", &url))?;
+            std::fs::write(dir.join("rialto.toml"), config.replace("URL", &url))?;
             write_key(&dir.join("keys/host.key"), fleet.chain.test_key(2))?;
             fleet.revive(number)?;
         }
@@ -222,6 +265,26 @@ impl Fleet {
         self.server.sql("fleet", statement)
     }
 
+    /// Any replica tells the whole fleet's books, and once all is settled their audit finds nothing.
+    async fn check_books(&self, calls: usize, charged: u128) -> Result<()> {
+        for number in 0..REPLICAS {
+            let dir = self.dir(number);
+            fixture::until("all is settled in the books", || async {
+                let books = ledger(&dir, &["--by", "provider", "--json"])?;
+                ensure!(books["balanced"] == true, "{books}");
+                Ok(units(&books, "/rows/0/settled")? == charged)
+            })
+            .await?;
+            let audit = ledger(&dir, &["audit", "--json"])?;
+            let counted = audit["receipts"] == calls && audit["channels"] == 1;
+            ensure!(audit["good"] == true && counted, "{audit}");
+            let books = ledger(&dir, &["--json"])?;
+            ensure!(units(&books, "/rows/0/claimed")? == charged, "{books}");
+            ensure!(units(&books, "/rows/0/exposure")? == 0, "{books}");
+        }
+        Ok(())
+    }
+
     /// M7: the database's password is in no log.
     fn check_logs(&self) -> Result<()> {
         for number in 0..REPLICAS {
@@ -237,6 +300,19 @@ impl Fleet {
         }
         self.chain.stop()
     }
+}
+
+/// `rialto ledger` in a replica's data folder.
+fn ledger(dir: &Path, arguments: &[&str]) -> Result<Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_rialto"))
+        .arg("ledger")
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(dir)
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 fn write_key(path: &Path, key: &str) -> Result<()> {
