@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use alloy_primitives::Address;
-use rialto_chain::client::Claimed;
+use rialto_chain::client::{ChainError, Claimed};
 use rialto_channels::claims::{GasPrice, Owing};
 use rialto_channels::payee::PayeeChannel;
-use rialto_channels::{Amount, ChainTime, ChannelId};
+use rialto_channels::{Amount, ChainTime, ChannelId, ClaimRow};
 use rialto_ledger::Entry;
 use tokio::time::MissedTickBehavior;
 
@@ -213,9 +213,9 @@ impl Node {
             let stored = self.ledger().commit(known).await;
             stored.map_err(|error| unavailable("the ledger", error))?;
         }
-        let claimed = self.chain_client().claim(&rows).await;
-        let claimed = claimed.map_err(|error| unavailable("the chain", error))?;
-        let amount = self.record_claims(&claimed).await?;
+        let (claimed, amount) = self
+            .claim_rows(&rows, |error| unavailable("the chain", error))
+            .await?;
         let gained: BTreeSet<_> = claimed.claimed.iter().map(|(id, _)| *id).collect();
         self.watch().claimed_at_once(&gained, self.now());
         let changed = owing.iter().filter(|slot| gained.contains(&slot.id));
@@ -235,9 +235,23 @@ impl Node {
         Ok(refused)
     }
 
+    /// Claims rows and records what was claimed, or leaves to `resolve` what cannot be recorded now.
+    pub(crate) async fn claim_rows(
+        &self,
+        rows: &[ClaimRow],
+        failed: fn(ChainError) -> CallError,
+    ) -> Result<(Claimed, Amount), CallError> {
+        let keeper = self.pending().sends(Kind::Claimed, self.payee().provider);
+        let claimed = self.chain_client().claim_kept(rows, Some(&keeper)).await;
+        let claimed = claimed.map_err(failed)?;
+        let amount = self.record_claims(&claimed).await?;
+        keeper.over();
+        Ok((claimed, amount))
+    }
+
     /// Records what each of these transactions claimed, which may be less than was asked for:
     /// somebody else may have claimed in between. Returns the sum.
-    pub(crate) async fn record_claims(&self, claimed: &Claimed) -> Result<Amount, CallError> {
+    async fn record_claims(&self, claimed: &Claimed) -> Result<Amount, CallError> {
         let mut amount = Amount::ZERO;
         for done in &claimed.done {
             let gained = sum(done.claimed.iter().map(|(_, gained)| *gained))?;

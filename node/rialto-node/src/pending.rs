@@ -3,10 +3,11 @@
 //!
 //! One small file each, written and synced before the chain hears of it (`shelf`). A refund whose
 //! outcome is unknown keeps its channel closed; a claim, settlement or refund that a reorganisation
-//! may still take back enters the books only when it lies deep enough.
+//! may still take back enters the books only when it lies deep enough. A movement is in the books once
+//! however often it is recorded, so one that is looked into twice counts once.
 //! Not here: deciding what became of anything (`resolve` asks the chain), and the books themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -51,6 +52,17 @@ pub(crate) enum Item {
         /// Its signature.
         signature: Bytes,
     },
+    /// A claim or settlement that is about to be sent, or was, and is not recorded.
+    Sent {
+        /// Which way it moves money.
+        kind: Kind,
+        /// Whose money.
+        receiver: Address,
+        /// The transaction's nonce.
+        nonce: u64,
+        /// Every form that it had.
+        hashes: Vec<B256>,
+    },
     /// Money that moved in a transaction that is not final.
     Movement {
         /// Which way.
@@ -90,8 +102,8 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 struct Inner {
     shelf: Shelf<Item>,
-    /// Refunds, by channel, and transfers, by nonce, that a task of this process is seeing through.
-    active: Mutex<BTreeSet<B256>>,
+    /// The names of items that a task of this process is seeing through.
+    active: Mutex<BTreeSet<String>>,
 }
 
 impl Pending {
@@ -126,11 +138,7 @@ impl Pending {
     pub(crate) fn left_behind(&self) -> Vec<Item> {
         let mut items = self.inner.shelf.all();
         let active = self.active();
-        items.retain(|item| match item {
-            Item::Refund { channel, .. } => !active.contains(channel),
-            Item::Exact { nonce, .. } => !active.contains(nonce),
-            Item::Movement { .. } => true,
-        });
+        items.retain(|item| !active.contains(&item.name()));
         items
     }
 
@@ -142,10 +150,20 @@ impl Pending {
     /// Marks a channel's refund as being seen through until the guard is dropped. One at a time:
     /// the caller holds the channel's place on the chain.
     pub(crate) fn refund(&self, channel: ChannelId) -> RefundKeeper {
-        self.active().insert(channel.0);
+        self.active().insert(refund_name(channel.0));
         RefundKeeper {
             pending: self.clone(),
             channel,
+        }
+    }
+
+    /// Remembers claims, or a settlement, until the guard is dropped or they are recorded.
+    pub(crate) fn sends(&self, kind: Kind, receiver: Address) -> SendKeeper {
+        SendKeeper {
+            pending: self.clone(),
+            kind,
+            receiver,
+            kept: Mutex::default(),
         }
     }
 
@@ -156,12 +174,10 @@ impl Pending {
     /// [`PendingError::Io`]; then nothing is remembered.
     pub(crate) async fn exact(&self, payment: &ExactPayment) -> Result<ExactKeeper, KeepError> {
         let item = Item::exact(payment);
-        let nonce = payment.authorization.nonce;
-        self.active().insert(nonce);
+        self.active().insert(item.name());
         let keeper = ExactKeeper {
             pending: self.clone(),
             item: item.clone(),
-            nonce,
         };
         let pending = self.clone();
         let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;
@@ -169,7 +185,7 @@ impl Pending {
         Ok(keeper)
     }
 
-    fn active(&self) -> MutexGuard<'_, BTreeSet<B256>> {
+    fn active(&self) -> MutexGuard<'_, BTreeSet<String>> {
         let active = self.inner.active.lock();
         active.unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,6 +211,16 @@ impl Item {
             Self::Refund { channel, .. } => refund_name(*channel),
             Self::Exact { from, nonce, .. } => {
                 format!("exact-{}-{}", hex::encode(from), hex::encode(nonce))
+            }
+            // A nonce may be given to another transaction when the endpoint forgot the first.
+            Self::Sent {
+                kind,
+                nonce,
+                hashes,
+                ..
+            } => {
+                let first = hashes.first().copied().unwrap_or_default();
+                format!("sent-{kind:?}-{nonce}-{}", hex::encode(first)).to_lowercase()
             }
             Self::Movement {
                 kind, transaction, ..
@@ -244,7 +270,61 @@ impl KeepSent for RefundKeeper {
 
 impl Drop for RefundKeeper {
     fn drop(&mut self) {
-        self.pending.active().remove(&self.channel.0);
+        self.pending.active().remove(&refund_name(self.channel.0));
+    }
+}
+
+/// Remembers claims and settlements before they are sent: a process that dies before it records them
+/// finds them in its books all the same.
+#[derive(Debug)]
+pub(crate) struct SendKeeper {
+    pending: Pending,
+    kind: Kind,
+    receiver: Address,
+    /// What was kept, by name, in its newest form.
+    kept: Mutex<BTreeMap<String, Item>>,
+}
+
+impl SendKeeper {
+    /// What was sent is recorded, or certainly moved nothing.
+    pub(crate) fn over(&self) {
+        for item in self.kept().values() {
+            self.pending.forget(item);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Item>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeepSent for SendKeeper {
+    fn keep<'a>(
+        &'a self,
+        sent: &'a Sent,
+    ) -> Pin<Box<dyn Future<Output = Result<(), KeepError>> + Send + 'a>> {
+        let item = Item::Sent {
+            kind: self.kind,
+            receiver: self.receiver,
+            nonce: sent.nonce,
+            hashes: sent.hashes.clone(),
+        };
+        self.pending.active().insert(item.name());
+        self.kept().insert(item.name(), item.clone());
+        let pending = self.pending.clone();
+        Box::pin(async move {
+            let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;
+            Ok(kept??)
+        })
+    }
+}
+
+impl Drop for SendKeeper {
+    fn drop(&mut self) {
+        let mut active = self.pending.active();
+        for name in self.kept().keys() {
+            active.remove(name);
+        }
     }
 }
 
@@ -253,7 +333,6 @@ impl Drop for RefundKeeper {
 pub(crate) struct ExactKeeper {
     pending: Pending,
     item: Item,
-    nonce: B256,
 }
 
 impl ExactKeeper {
@@ -265,7 +344,7 @@ impl ExactKeeper {
 
 impl Drop for ExactKeeper {
     fn drop(&mut self) {
-        self.pending.active().remove(&self.nonce);
+        self.pending.active().remove(&self.item.name());
     }
 }
 

@@ -194,10 +194,7 @@ impl Node {
     }
 
     async fn claim_before_refund(&self, row: &ClaimRow) -> Result<(), CallError> {
-        let client = self.chain_client();
-        let claimed = client.claim(std::slice::from_ref(row)).await;
-        let claimed = claimed.map_err(failed)?;
-        self.record_claims(&claimed).await?;
+        let (claimed, _) = self.claim_rows(std::slice::from_ref(row), failed).await?;
         match claimed.dropped.first() {
             Some(dropped) => {
                 let message = format!("what is owed cannot be claimed: {}", dropped.reason);

@@ -102,6 +102,18 @@ impl Node {
                 };
                 self.resolve_exact(&payment, item).await
             }
+            Item::Sent {
+                kind,
+                receiver,
+                nonce,
+                hashes,
+            } => {
+                let sent = Sent {
+                    nonce: *nonce,
+                    hashes: hashes.clone(),
+                };
+                self.resolve_sent(*kind, *receiver, &sent, item).await
+            }
             Item::Movement {
                 kind,
                 transaction,
@@ -158,6 +170,37 @@ impl Node {
             })
             .await?;
             self.refresh(&slot).await?;
+        }
+        self.pending().forget(item);
+        Ok(())
+    }
+
+    /// A claim or settlement was mined, and enters the books, or never will be: then what it was to
+    /// move is claimed or settled again. Until either is certain it is looked at again.
+    async fn resolve_sent(
+        &self,
+        kind: Kind,
+        receiver: Address,
+        sent: &Sent,
+        item: &Item,
+    ) -> Result<(), CallError> {
+        let fate = self.chain_client().fate(sent).await;
+        match fate.map_err(|error| unavailable("the chain", error))? {
+            Fate::Open => return Ok(()),
+            Fate::Never => {
+                tracing::info!(
+                    ?kind,
+                    nonce = sent.nonce,
+                    "a transaction left behind was never made"
+                );
+            }
+            Fate::Mined(outcome) => {
+                let (transaction, amount) = (outcome.transaction, moved(&outcome, kind)?);
+                if !amount.is_zero() {
+                    tracing::info!(?kind, %amount, %transaction, "a transaction left behind was made");
+                    self.record_for(receiver, kind, transaction, amount).await?;
+                }
+            }
         }
         self.pending().forget(item);
         Ok(())

@@ -39,7 +39,9 @@ impl Node {
 
     async fn settle(&self, receiver: Address, collected: &mut Collected) -> Result<(), CallError> {
         let token = self.payee().token;
-        let settled = self.chain_client().settle(receiver, token).await;
+        let keeper = self.pending().sends(Kind::Settled, receiver);
+        let client = self.chain_client();
+        let settled = client.settle_kept(receiver, token, Some(&keeper)).await;
         let settled = settled.map_err(|error| unavailable("the chain", error))?;
         if let Some(transaction) = settled.transaction {
             collected
@@ -47,6 +49,7 @@ impl Node {
                 .push((receiver, settled.amount, transaction));
             self.record_for(receiver, Kind::Settled, transaction, settled.amount)
                 .await?;
+            keeper.over();
         }
         Ok(())
     }

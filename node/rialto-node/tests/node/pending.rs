@@ -1,10 +1,11 @@
-//! Refunds that a crash left behind between their transaction and its record.
+//! Refunds, claims and settlements that a crash left behind between their transaction and its record.
 
 use std::cell::Cell;
 
 use alloy_primitives::{B256, hex};
 use rialto_channels::Amount;
 use rialto_node::{CallError, PaymentError, RefundRequest};
+use rialto_testkit::proxy::Fault;
 use serde_json::json;
 
 use crate::world::{World, at_rest};
@@ -76,5 +77,94 @@ async fn a_refund_that_was_mined_is_recorded_once() {
     let folder = world.close();
     let totals = at_rest(&ledger).await.totals();
     assert_eq!(totals.unwrap()[0].refunded, Amount::new(5_000));
+    drop(folder);
+}
+
+/// Collects on a runtime of its own and ends that, as a crash would, when `so` has come true. The
+/// host hears nothing of what it sent.
+async fn crash_collecting(world: &World, so: impl AsyncFn() -> bool) {
+    let receipts = "eth_getTransactionReceipt";
+    world.proxy.next(receipts, usize::MAX, Fault::Status(503));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let node = world.node.clone();
+    let collecting = runtime.spawn(async move { node.collect().await.map(drop) });
+    world.until("it is time to crash", so).await;
+    assert!(!collecting.is_finished(), "nothing was recorded");
+    runtime.shutdown_background();
+    assert!(collecting.await.unwrap_err().is_cancelled());
+    assert_eq!(world.left_behind(), 1);
+    world.proxy.heal();
+}
+
+async fn nothing_left(world: &World) {
+    world
+        .until("it is looked into", async || world.left_behind() == 0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_and_settlements_that_a_crash_left_behind_are_in_the_books_once() {
+    let world = World::start(|_| ()).await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    let (before, ledger) = (world.earned().await, world.ledger_folder());
+    crash_collecting(&world, async || {
+        let view = world.client.channel(&world.terms(1)).await.unwrap();
+        view.claimed == Amount::new(100)
+    })
+    .await;
+    let world = world.restart(async |_| ()).await;
+    nothing_left(&world).await;
+    assert_eq!(world.earned().await, before, "claimed, and not settled");
+    crash_collecting(&world, async || world.earned().await == before + 100).await;
+    let nonce = world.host_nonce().await;
+    let world = world.restart(async |_| ()).await;
+    nothing_left(&world).await;
+    world
+        .until("the channel is read again", async || {
+            world.view(1).claimed == Amount::new(100)
+        })
+        .await;
+    world.node.audit().await.unwrap().unwrap();
+    assert_eq!(world.host_nonce().await, nonce, "nothing was sent again");
+    world.node.shutdown().await;
+    let folder = world.close();
+    let totals = at_rest(&ledger).await.totals().unwrap();
+    assert_eq!(totals[0].claimed, Amount::new(100));
+    assert_eq!(totals[0].settled, Amount::new(100));
+    drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_or_never_mined_is_not_recorded_again() {
+    let world = World::start(|_| ()).await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    let collected = world.node.collect().await.unwrap();
+    assert_eq!(world.left_behind(), 0);
+    let (claim, (receiver, _, settlement)) = (collected.claims[0], collected.settled[0]);
+    let (nonce, ledger) = (world.host_nonce().await, world.ledger_folder());
+    let world = world
+        .restart(async |data| {
+            let items = [
+                ("claimed", nonce - 2, claim),
+                ("settled", nonce - 1, settlement),
+                ("settled", nonce - 1, B256::repeat_byte(9)),
+            ];
+            for (kind, nonce, hash) in items {
+                let item = json!({
+                    "what": "sent", "kind": kind, "receiver": receiver,
+                    "nonce": nonce, "hashes": [hash],
+                });
+                let name = format!("sent-{kind}-{nonce}-{}.json", hex::encode(hash));
+                std::fs::write(data.join("pending").join(name), item.to_string()).unwrap();
+            }
+        })
+        .await;
+    nothing_left(&world).await;
+    world.node.audit().await.unwrap().unwrap();
+    world.node.shutdown().await;
+    let folder = world.close();
+    let totals = at_rest(&ledger).await.totals().unwrap();
+    assert_eq!(totals[0].claimed, Amount::new(100), "once");
+    assert_eq!(totals[0].settled, Amount::new(100), "once");
     drop(folder);
 }

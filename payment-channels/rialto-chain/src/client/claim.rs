@@ -9,7 +9,7 @@ use alloy::sol_types::{SolCall, SolEvent};
 use rialto_channels::{Amount, ChannelId, ClaimRow};
 
 use super::types::contract_row;
-use super::{ChainClient, ChainError, Claimed, DroppedRow};
+use super::{ChainClient, ChainError, Claimed, DroppedRow, KeepSent};
 use crate::contracts::IBatchSettlement;
 
 /// Rows in one transaction.
@@ -23,6 +23,19 @@ impl ChainClient {
     /// See [`ChainError`]. Transactions before the one that failed stay: read the channels, or
     /// send the same rows again, which claims nothing twice.
     pub async fn claim(&self, rows: &[ClaimRow]) -> Result<Claimed, ChainError> {
+        self.claim_kept(rows, None).await
+    }
+
+    /// As [`claim`](Self::claim); `keeper` remembers each transaction before it is submitted, so that
+    /// a process that dies before it hears of the outcome can look it up.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim); [`ChainError::NotKept`] if the keeper fails.
+    pub async fn claim_kept(
+        &self,
+        rows: &[ClaimRow],
+        keeper: Option<&dyn KeepSent>,
+    ) -> Result<Claimed, ChainError> {
         let mut outcome = Claimed::default();
         for batch in rows.chunks(ROWS_MAX) {
             let (good, dropped) = self.sift(batch).await?;
@@ -34,7 +47,8 @@ impl ChainClient {
                 continue;
             }
             let data = claim_data(&good)?;
-            let receipt = self.send(self.contracts().settlement, data).await?;
+            let settlement = self.contracts().settlement;
+            let receipt = self.send_kept(settlement, data, keeper).await?;
             let done = self.outcome(&receipt);
             outcome.transactions.push(receipt.transaction_hash);
             outcome.claimed.extend(claimed_in(&receipt));

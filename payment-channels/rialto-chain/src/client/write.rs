@@ -56,6 +56,20 @@ impl ChainClient {
     /// # Errors
     /// See [`ChainError`].
     pub async fn settle(&self, receiver: Address, token: Address) -> Result<Settled, ChainError> {
+        self.settle_kept(receiver, token, None).await
+    }
+
+    /// As [`settle`](Self::settle); `keeper` remembers the transaction before it is submitted, so that
+    /// a process that dies before it hears of the outcome can look it up.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle); [`ChainError::NotKept`] if the keeper fails.
+    pub async fn settle_kept(
+        &self,
+        receiver: Address,
+        token: Address,
+        keeper: Option<&dyn KeepSent>,
+    ) -> Result<Settled, ChainError> {
         if self.unsettled(receiver, token).await?.is_zero() {
             return Ok(Settled {
                 transaction: None,
@@ -63,8 +77,9 @@ impl ChainClient {
             });
         }
         let call = IBatchSettlement::settleCall { receiver, token };
+        let data = call.abi_encode().into();
         let receipt = self
-            .send(self.contracts().settlement, call.abi_encode().into())
+            .send_kept(self.contracts().settlement, data, keeper)
             .await?;
         // No event: somebody else settled in between.
         let event = self.event::<IBatchSettlement::Settled>(&receipt);
