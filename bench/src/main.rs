@@ -8,6 +8,7 @@
 
 mod cpu;
 mod exchange;
+mod fleet;
 mod instance;
 mod ledger;
 mod load;
@@ -19,7 +20,6 @@ mod peers;
 mod places;
 mod record;
 mod report;
-mod shared;
 mod spread;
 mod table;
 mod throughput;
@@ -92,7 +92,7 @@ fn measure_ledgers(scratch: &Path, million: bool) -> Result<Ledgers> {
     table::say("the ledger by itself …");
     let own = ledger::measure(scratch, million)?;
     table::say("the ledger of a fleet …");
-    let shared = shared::measure(scratch)?;
+    let shared = fleet::measure(scratch)?;
     Ok(Ledgers { own, shared })
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Report {
     /// The embedded ledger by itself, on this disk.
     pub(crate) ledger: crate::ledger::Figures,
     /// The fleet's ledger by itself, on a PostgreSQL server on the same disk.
-    pub(crate) shared_ledger: crate::shared::Found,
+    pub(crate) shared_ledger: crate::fleet::Found,
     pub(crate) models: Vec<ModelRow>,
     pub(crate) instance: Instance,
     pub(crate) targets: Vec<Target>,
@@ -304,7 +304,7 @@ pub(crate) struct Ledgers {
     #[serde(rename = "ledger")]
     pub(crate) own: crate::ledger::Figures,
     #[serde(rename = "shared_ledger")]
-    pub(crate) shared: crate::shared::Found,
+    pub(crate) shared: crate::fleet::Found,
 }
 
 impl Ledgers {

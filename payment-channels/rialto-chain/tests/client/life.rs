@@ -260,7 +260,16 @@ async fn many_tasks_send_at_once(chain: Chain) {
         let client = if salt % 4 == 0 { &rival } else { &host }.clone();
         tasks.spawn(async move {
             let config = channel(salt);
-            fund(&client, &config, 10 + u128::from(salt)).await.balance
+            let amount = Amount::new(10 + u128::from(salt));
+            let consent = consent(&client, &config, amount, 0).await;
+            loop {
+                match client.deposit(&config, amount, &consent).await {
+                    Ok(deposited) => break deposited.balance,
+                    // The rival's transaction took this one's place in the pool: it was not made.
+                    Err(ChainError::Superseded { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
         });
     }
     let balances = tasks.join_all().await;
