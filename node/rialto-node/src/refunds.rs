@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use rialto_chain::client::{ChainError, Refunded};
 use rialto_channels::payee::{Refund, WireCode};
-use rialto_channels::{Amount, ClaimRow, VerifiedVoucher};
+use rialto_channels::{Amount, ChainTime, ClaimRow, VerifiedVoucher};
 use tokio::time::Instant;
 
 use crate::Node;
@@ -68,7 +69,10 @@ impl Node {
             Ok(()) => self.pay_refund(&slot, &refund, &keeper).await,
             Err(error) => Err(Unpaid::Refused(error)),
         };
-        let confirmed_at = paid.is_ok().then(|| self.now());
+        let confirmed_at = match &paid {
+            Ok(refunded) => Some(self.shown_from(refunded.transaction).await),
+            Err(_) => None,
+        };
         let refunded = match paid {
             Err(Unpaid::Unknown(error)) => {
                 // It may be mined yet and take what later calls would be charged: the channel
@@ -191,6 +195,15 @@ impl Node {
                 Unpaid::Refused(failed(error))
             }
         })
+    }
+
+    /// From which block time on a view shows what a transaction did. Not the machine's time, which may
+    /// be ahead of a chain that has no newer block for long.
+    pub(crate) async fn shown_from(&self, transaction: B256) -> ChainTime {
+        match self.chain_client().mined_at(transaction).await {
+            Ok(Some(at)) => at,
+            Ok(None) | Err(_) => self.now(),
+        }
     }
 
     async fn claim_before_refund(&self, row: &ClaimRow) -> Result<(), CallError> {

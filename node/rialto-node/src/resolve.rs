@@ -156,7 +156,10 @@ impl Node {
             tracing::info!(%channel, "a refund left behind was not paid and never will be");
         }
         if let Some(slot) = self.known(channel).await? {
-            let ended = refunded.is_some().then(|| self.now());
+            let ended = match refunded {
+                Some((outcome, _)) => Some(self.shown_from(outcome.transaction).await),
+                None => None,
+            };
             self.change(&slot, |channel| {
                 // What was begun in an earlier life of the process is not known here any more.
                 let refund = Refund {

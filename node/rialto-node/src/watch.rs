@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rialto_chain::client::{BlockRef, Followed, Trail};
+use alloy_primitives::{Address, B256};
+use rialto_chain::client::{BlockRef, ChannelEvent, Event, Followed, Trail};
 use rialto_channels::payee::PayeeChannel;
 use rialto_channels::{Amount, ChainTime, ChannelId};
 use tokio::task::JoinSet;
@@ -21,6 +22,7 @@ use crate::Node;
 use crate::api::CallError;
 use crate::book::Slot;
 use crate::catalog::chain;
+use crate::pending::Kind;
 use crate::reject::unavailable;
 
 /// What calls and the watcher tell each other.
@@ -160,10 +162,38 @@ struct Lookout {
     trail: Trail,
     /// Channels that something happened to and that could not be read yet.
     unread: BTreeSet<ChannelId>,
+    /// Payments to our receivers that could not be booked yet. Bounded by what was claimed before.
+    unbooked: Vec<PaidOut>,
     /// Channels that owe something and were not read for long.
     unseen: Vec<Arc<Slot>>,
     /// When a fleet's ledger was last asked which channels owe something.
     learnt: Option<Instant>,
+}
+
+/// A settlement to one of our receivers.
+#[derive(Debug)]
+struct PaidOut {
+    receiver: Address,
+    transaction: B256,
+    amount: Amount,
+}
+
+impl PaidOut {
+    fn of(event: &Event, token: Address) -> Option<Self> {
+        let ChannelEvent::Settled {
+            receiver,
+            token: paid_in,
+            amount,
+        } = event.event
+        else {
+            return None;
+        };
+        (paid_in == token).then_some(Self {
+            receiver,
+            transaction: event.transaction,
+            amount,
+        })
+    }
 }
 
 impl Node {
@@ -173,6 +203,7 @@ impl Node {
         let mut lookout = Lookout {
             trail: Trail::new(next_block, self.config().risk.reorg_blocks_max),
             unread: BTreeSet::new(),
+            unbooked: Vec::new(),
             unseen: self.book().all(),
             learnt: None,
         };
@@ -197,10 +228,16 @@ impl Node {
     async fn watch_once(&self, lookout: &mut Lookout) -> Result<(), CallError> {
         let learnt = self.learn(lookout).await;
         let followed = self.follow(lookout).await;
+        let booked = self.book_payments(lookout).await;
         let read = self.read_again(lookout).await;
         let looked = self.look_at_owing(lookout).await;
         let claimed = self.claim_at_risk().await;
-        learnt.and(followed).and(read).and(looked).and(claimed)
+        learnt
+            .and(followed)
+            .and(booked)
+            .and(read)
+            .and(looked)
+            .and(claimed)
     }
 
     async fn learn(&self, lookout: &mut Lookout) -> Result<(), CallError> {
@@ -222,11 +259,37 @@ impl Node {
             lookout
                 .unread
                 .extend(events.filter_map(|event| event.event.channel()));
+            lookout.unbooked.extend(self.paid_out(&seen));
             self.doubt(&seen, lookout).await?;
             if !seen.more {
                 return Ok(());
             }
         }
+    }
+
+    /// What was settled to our receivers. Anyone may settle, not this host alone.
+    fn paid_out(&self, seen: &Followed) -> Vec<PaidOut> {
+        let token = self.payee().token;
+        let mut paid: Vec<_> = seen
+            .events
+            .iter()
+            .filter_map(|event| PaidOut::of(event, token))
+            .collect();
+        if !paid.is_empty() {
+            let ours = self.book().receivers();
+            paid.retain(|paid| ours.contains(&paid.receiver));
+        }
+        paid
+    }
+
+    /// Enters settlements into the books; one that stands there already stays as it is.
+    async fn book_payments(&self, lookout: &mut Lookout) -> Result<(), CallError> {
+        while let Some(paid) = lookout.unbooked.last() {
+            self.record_for(paid.receiver, Kind::Settled, paid.transaction, paid.amount)
+                .await?;
+            lookout.unbooked.pop();
+        }
+        Ok(())
     }
 
     /// No call is taken on what a reorganisation put in doubt before it is read again.

@@ -66,7 +66,11 @@ async fn a_refund_that_was_mined_is_recorded_once() {
     let nonce = world.host_nonce().await - 1;
     let ledger = world.ledger_folder();
     let world = world
-        .restart(async |data| leave_behind(&data, channel, nonce, refunded.transaction))
+        .restart(async |data| {
+            leave_behind(&data, channel, nonce, refunded.transaction);
+            // The machine's clock goes on, the chain's stands still: it has no newer block.
+            tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        })
         .await;
     world
         .until("it is looked into", async || world.left_behind() == 0)
@@ -100,6 +104,36 @@ async fn nothing_left(world: &World) {
     world
         .until("it is looked into", async || world.left_behind() == 0)
         .await;
+}
+
+/// Anyone may have the contract pay a receiver.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_somebody_else_made_is_in_the_books() {
+    let world = World::start(|_| ()).await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    let (terms, payer) = (world.terms(1), world.payer().await);
+    let some = Amount::new(1_000);
+    payer.initiate_withdraw(&terms, some).await.unwrap();
+    world
+        .until("what was charged is claimed", async || {
+            world.view(1).claimed == Amount::new(100)
+        })
+        .await;
+    let before = world.earned().await;
+    let paid = payer.settle(terms.receiver, terms.token).await.unwrap();
+    assert_eq!(paid.amount, Amount::new(100));
+    assert_eq!(world.earned().await, before + 100);
+    world
+        .until("the books agree with the chain", async || {
+            matches!(world.node.audit().await, Ok(Ok(_)))
+        })
+        .await;
+    world.node.shutdown().await;
+    let ledger = world.ledger_folder();
+    let folder = world.close();
+    let totals = at_rest(&ledger).await.totals().unwrap();
+    assert_eq!(totals[0].settled, Amount::new(100), "once");
+    drop(folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]

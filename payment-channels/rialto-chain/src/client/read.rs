@@ -227,6 +227,18 @@ impl ChainClient {
         Ok(self.head().await?.time)
     }
 
+    /// The time of a transaction's block; none if it is not mined, or not any more.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub async fn mined_at(&self, transaction: B256) -> Result<Option<ChainTime>, ChainError> {
+        let Some(outcome) = self.outcome_of(transaction).await? else {
+            return Ok(None);
+        };
+        let block = self.block(outcome.block.into()).await?;
+        Ok(block.map(|block| block.time))
+    }
+
     /// The number of the latest block.
     ///
     /// # Errors
