@@ -75,11 +75,17 @@ impl Answers {
         let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
         // Room first: while it is made no other answer is added.
         let mut kept = self.lock();
+        // A call that could not be recorded is made again: its answer takes the place of the first.
+        kept.forget(&name);
         while kept.bytes.saturating_add(size) > self.inner.bytes_max {
             let Some(oldest) = kept.take_oldest() else {
                 break;
             };
-            fs::remove_file(self.path(&oldest))?;
+            match fs::remove_file(self.path(&oldest)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                // Somebody cleared up already.
+                Ok(()) | Err(_) => {}
+            }
         }
         let halfway = self.path(&format!("{name}{HALFWAY}"));
         let mut file = File::create(&halfway)?;
@@ -119,6 +125,18 @@ impl Kept {
         self.by_age.insert((at, name), size);
     }
 
+    fn forget(&mut self, name: &str) {
+        let mut freed = 0_u64;
+        self.by_age.retain(|(_, kept), size| {
+            let stays = kept != name;
+            if !stays {
+                freed = freed.saturating_add(*size);
+            }
+            stays
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
     fn take_oldest(&mut self) -> Option<String> {
         let ((_, name), size) = self.by_age.pop_first()?;
         self.bytes = self.bytes.saturating_sub(size);
@@ -153,5 +171,18 @@ mod tests {
             fs::read_dir(folder.path().join("answers")).unwrap().count(),
             2
         );
+    }
+
+    #[test]
+    fn an_answer_made_again_counts_once_and_a_file_may_be_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::open_with(folder.path().to_owned(), 100).unwrap();
+        answers.keep(&[1; 32], &[7; 60]).unwrap();
+        answers.keep(&[1; 32], &[8; 40]).unwrap();
+        answers.keep(&[2; 32], &[9; 60]).unwrap();
+        assert_eq!(answers.read(&[1; 32]).unwrap().unwrap(), vec![8; 40]);
+        fs::remove_file(answers.path(&hex::encode([1; 32]))).unwrap();
+        answers.keep(&[3; 32], &[1; 40]).unwrap();
+        assert_eq!(answers.read(&[3; 32]).unwrap().unwrap(), vec![1; 40]);
     }
 }

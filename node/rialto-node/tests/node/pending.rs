@@ -65,11 +65,14 @@ async fn a_refund_that_was_mined_is_recorded_once() {
     let channel = world.id(1).0;
     let nonce = world.host_nonce().await - 1;
     let ledger = world.ledger_folder();
+    let mined_at = world.client.now().await.unwrap().get();
     let world = world
         .restart(async |data| {
             leave_behind(&data, channel, nonce, refunded.transaction);
             // The machine's clock goes on, the chain's stands still: it has no newer block.
-            tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+            while machine_secs() <= mined_at {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
         })
         .await;
     world
@@ -82,6 +85,11 @@ async fn a_refund_that_was_mined_is_recorded_once() {
     let totals = at_rest(&ledger).await.totals();
     assert_eq!(totals.unwrap()[0].refunded, Amount::new(5_000));
     drop(folder);
+}
+
+fn machine_secs() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs()
 }
 
 /// Collects on a runtime of its own and ends that, as a crash would, when `so` has come true. The
