@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::U256;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use rialto_node::{Accounts, AccountsError, Audited, Finding};
 use serde_json::{Value, json};
@@ -147,6 +147,7 @@ async fn audit(data_dir: Option<&std::path::Path>, json: bool) -> Result<()> {
 async fn books(format: &LedgerFormat) -> Result<Value> {
     let data_dir = home::data_dir(format.data_dir.as_deref())?;
     if let Some(books) = admin::ask(&data_dir, "accounts").await? {
+        check(&books)?;
         return Ok(books);
     }
     match Accounts::of_data_dir(&data_dir).await {
@@ -447,6 +448,39 @@ fn list<'a>(books: &'a Value, name: &str) -> &'a [Value] {
         .unwrap_or_default()
 }
 
+/// Refuses books that are not of this form: what cannot be read would count as nothing.
+///
+/// # Errors
+/// Says what is missing, and what to do.
+fn check(books: &Value) -> Result<()> {
+    let parts = [
+        ("journal", &["day", "from", "to"][..], &["amount"][..]),
+        ("balances", &["account"], &["debit", "credit"]),
+    ];
+    for (part, texts, amounts) in parts {
+        let lines = books[part].as_array();
+        let lines = lines.with_context(|| foreign(&format!("they have no `{part}`")))?;
+        for (at, line) in lines.iter().enumerate() {
+            let wrong = |field: &str| foreign(&format!("{part}[{at}] has no {field}"));
+            if let Some(field) = texts.iter().find(|field| !line[**field].is_string()) {
+                bail!(wrong(field));
+            }
+            let is_amount =
+                |value: &Value| value.as_str().is_some_and(|t| t.parse::<U256>().is_ok());
+            if let Some(field) = amounts.iter().find(|field| !is_amount(&line[**field])) {
+                bail!(wrong(field));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn foreign(why: &str) -> String {
+    format!(
+        "the node's books cannot be read: {why}. Is it of another version? Restart it with this one"
+    )
+}
+
 fn is_balanced(books: &Value) -> bool {
     books["balanced"] == json!(true)
 }
@@ -495,6 +529,25 @@ mod tests {
         // Only that a claim was undone, not that anything was charged.
         assert_eq!(rows[2][..4], ["2026-11-23", "0", "0", "-250"]);
         assert_eq!(journal(&books()).rows.len(), 5);
+    }
+
+    #[test]
+    fn books_of_another_form_are_refused_and_not_counted_as_nothing() {
+        check(&books()).unwrap();
+        for (part, field) in [
+            ("journal", "amount"),
+            ("journal", "day"),
+            ("balances", "debit"),
+        ] {
+            let mut foreign = books();
+            foreign[part][0][field] = json!(7);
+            let told = check(&foreign).unwrap_err().to_string();
+            assert!(
+                told.contains(&format!("{part}[0] has no {field}")),
+                "{told}"
+            );
+        }
+        assert!(check(&json!({"journal": []})).is_err());
     }
 
     #[test]
