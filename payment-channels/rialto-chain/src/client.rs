@@ -50,7 +50,7 @@ pub use read::{Claims, Sight};
 pub use relay::{SignedClaims, SignedRefund};
 pub use royalty::Released;
 pub use trail::{BlockRef, Trail};
-pub use transfer::TransferFate;
+pub use transfer::{TransferFate, TransferProspect};
 pub use types::{Claimed, Deposited, DroppedRow, Refunded, Settled, Withdrawn};
 
 use crate::contracts::Addresses;

@@ -233,12 +233,23 @@ impl<'f> Audit<'f> {
             (fact.claimed, fact.settled)
         });
         let book = |account| books.balance(receiver, token, account);
+        let exact = books.account(receiver, token, Account::Exact);
+        // What never came is taken back, and was booked before.
+        if exact.credit > exact.debit {
+            return Err(Finding::of_sums(Difference::Sum(Box::new(SumDifference {
+                what: "exact and never paid",
+                receiver,
+                token,
+                stored: Some(exact.credit),
+                found: exact.debit,
+            }))));
+        }
         let pairs = [
             ("charged", Some(totals.charged.to_u256()), sums.charged),
             ("exact", Some(totals.exact.to_u256()), sums.exact),
             ("claimed by channel", Some(sums.claimed), claimed.to_u256()),
             ("settled", Some(totals.settled.to_u256()), settled.to_u256()),
-            ("exact in the books", book(Account::Exact), sums.exact),
+            ("exact in the books", Some(exact.debit), sums.exact),
             ("earned in the books", book(Account::Earned), sums.earned),
             (
                 "settled in the books",

@@ -28,6 +28,10 @@ pub enum Entry {
     Settled(Movement),
     /// Refunded on chain from a receiver's channel.
     Refunded(Movement),
+    /// An `exact` payment that is booked and can never come: its receipt's id in the place of a
+    /// transaction, and whose, in which token and how much as the receipt says. Refused for a receipt
+    /// that is not stored or says otherwise.
+    Unpaid(Movement),
 }
 
 /// A payment that was executed, under the key that makes a repetition recognisable.
@@ -61,8 +65,8 @@ pub struct ExactNonce {
     pub nonce: B256,
 }
 
-/// Money that moved on chain for one receiver, by one transaction. Recorded once however often
-/// it is reported.
+/// Money that moved on chain for one receiver, by one transaction, or did not ([`Entry::Unpaid`]).
+/// Recorded once however often it is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Movement {
     /// Hash of the transaction.
@@ -85,7 +89,7 @@ pub struct Totals {
     pub token: Address,
     /// Charged on channels.
     pub charged: Amount,
-    /// Charged outside channels (`exact`).
+    /// Charged outside channels (`exact`), whatever of it never came ([`Entry::Unpaid`]).
     pub exact: Amount,
     /// Claimed on chain.
     pub claimed: Amount,

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use rialto_channels::ChannelId;
+use rialto_channels::{B256, ChannelId};
 
 /// Why a ledger cannot be opened. The operator's to solve.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +102,10 @@ pub enum CommitError {
     /// state that was not restored. Our bug; nothing was written.
     #[error("channel {0} has a newer stored state without this charge")]
     Conflict(ChannelId),
+    /// What is to be taken back is no `exact` payment of this receiver, token and amount. Our bug;
+    /// nothing was written.
+    #[error("receipt {0} is of no payment outside channels that these figures describe")]
+    NotExact(B256),
     /// The record's amounts leave `uint128` (M1). Our bug; nothing was written.
     #[error("recorded amounts overflow")]
     Overflow,

@@ -74,7 +74,7 @@ pub enum Account {
     Refunded,
     /// Taken back by payers, or gone with a deposit that a reorganisation undid.
     Withdrawn,
-    /// Received outside channels (`exact`).
+    /// Earned outside channels (`exact`): what was booked, less what can never come.
     Exact,
 }
 
@@ -142,11 +142,13 @@ pub enum Flow {
     Exact,
     /// Charges that only a claim on the chain had proved, and that claim is gone: a reorganisation.
     Uncharged,
+    /// A payment outside channels that was booked and can never come.
+    Unpaid,
 }
 
 impl Flow {
     /// Every flow. Part of stored lines: only ever added to, at the end.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Deposited,
         Self::Charged,
         Self::Claimed,
@@ -156,6 +158,7 @@ impl Flow {
         Self::Settled,
         Self::Exact,
         Self::Uncharged,
+        Self::Unpaid,
     ];
 
     /// The account that it leaves (credited).
@@ -166,6 +169,7 @@ impl Flow {
             Self::Charged | Self::Refunded | Self::Withdrawn => Account::Deposits,
             Self::Claimed | Self::Uncharged => Account::Earned,
             Self::Unclaimed | Self::Settled => Account::Claimed,
+            Self::Unpaid => Account::Exact,
         }
     }
 
@@ -180,6 +184,7 @@ impl Flow {
             Self::Withdrawn => Account::Withdrawn,
             Self::Settled => Account::Settled,
             Self::Exact => Account::Exact,
+            Self::Unpaid => Account::Wallets,
         }
     }
 
@@ -195,6 +200,7 @@ impl Flow {
             Self::Settled => 7,
             Self::Exact => 8,
             Self::Uncharged => 9,
+            Self::Unpaid => 10,
         }
     }
 }
@@ -220,6 +226,8 @@ pub struct Flows {
     pub exact: U256,
     /// [`Flow::Uncharged`].
     pub uncharged: U256,
+    /// [`Flow::Unpaid`].
+    pub unpaid: U256,
 }
 
 impl Flows {
@@ -236,6 +244,7 @@ impl Flows {
             Flow::Settled => self.settled,
             Flow::Exact => self.exact,
             Flow::Uncharged => self.uncharged,
+            Flow::Unpaid => self.unpaid,
         }
     }
 
@@ -251,6 +260,7 @@ impl Flows {
             Flow::Settled => &mut self.settled,
             Flow::Exact => &mut self.exact,
             Flow::Uncharged => &mut self.uncharged,
+            Flow::Unpaid => &mut self.unpaid,
         }
     }
 
@@ -371,10 +381,23 @@ impl TrialBalance {
     /// What is in an account: debits less credits, or `None` where more left than entered.
     #[must_use]
     pub fn balance(&self, receiver: Address, token: Address, account: Account) -> Option<U256> {
-        self.accounts
-            .iter()
-            .find(|line| (line.receiver, line.token, line.account) == (receiver, token, account))
-            .map_or(Some(U256::ZERO), |line| line.debit.checked_sub(line.credit))
+        let line = self.account(receiver, token, account);
+        line.debit.checked_sub(line.credit)
+    }
+
+    /// What entered and left an account; nothing, if nothing touched it.
+    #[must_use]
+    pub fn account(&self, receiver: Address, token: Address, account: Account) -> AccountBalance {
+        let mut lines = self.accounts.iter();
+        let line = lines
+            .find(|line| (line.receiver, line.token, line.account) == (receiver, token, account));
+        line.copied().unwrap_or(AccountBalance {
+            receiver,
+            token,
+            account,
+            debit: U256::ZERO,
+            credit: U256::ZERO,
+        })
     }
 }
 

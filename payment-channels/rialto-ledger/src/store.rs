@@ -5,7 +5,9 @@
 
 use std::{future::Future, ops::RangeInclusive};
 
-use rialto_channels::{B256, ChannelId, payee::ChannelSnapshot, receipt::SignedReceipt};
+use rialto_channels::{
+    Address, Amount, B256, ChannelId, payee::ChannelSnapshot, receipt::SignedReceipt,
+};
 
 use crate::{
     CommitError, Day, Entry, ExactNonce, JournalLine, Ledger, PaymentRecord, ReadError,
@@ -105,6 +107,16 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`ReadError`].
     fn totals(&self) -> impl Future<Output = Result<Vec<Totals>, ReadError>> + Send;
+
+    /// What is recorded as settled to this receiver, in base units.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn settled(
+        &self,
+        receiver: Address,
+        token: Address,
+    ) -> impl Future<Output = Result<Amount, ReadError>> + Send;
 }
 
 impl Store for Ledger {
@@ -163,6 +175,10 @@ impl Store for Ledger {
     async fn totals(&self) -> Result<Vec<Totals>, ReadError> {
         Self::totals(self)
     }
+
+    async fn settled(&self, receiver: Address, token: Address) -> Result<Amount, ReadError> {
+        Ok(Self::settled(self, receiver, token))
+    }
 }
 
 impl Store for SharedLedger {
@@ -220,5 +236,9 @@ impl Store for SharedLedger {
 
     async fn totals(&self) -> Result<Vec<Totals>, ReadError> {
         Ok(Self::totals(self).await?)
+    }
+
+    async fn settled(&self, receiver: Address, token: Address) -> Result<Amount, ReadError> {
+        Ok(Self::settled(self, receiver, token).await?)
     }
 }

@@ -88,6 +88,7 @@ alloy::sol! {
     interface IErc3009 {
         event Transfer(address indexed from, address indexed to, uint256 value);
         event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
+        event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);
 
         error AuthorizationNotYetValid(uint256 validAfter);
         error AuthorizationExpired(uint256 validBefore);

@@ -32,3 +32,4 @@ mod life;
 mod payouts;
 mod people;
 mod reorgs;
+mod transfers;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Config, Entry, ExactNonce, Movement, PaymentRecord, Totals,
-    codec::{self, ChannelRow},
+    codec::{self, ChannelRow, RecordRow},
     error::CommitError,
     head::{Head, flows},
     journal::{Day, Flow},
@@ -99,6 +99,25 @@ impl<'k> Known<'k> {
             || self.state.waiting().any(|it| it.receipts.contains_key(id))
             || (self.filter.may_hold(tables::short(id)) && self.lookup.has_receipt(id)?))
     }
+
+    /// The receipt of this id, be it in the group that is being written.
+    fn receipt(&self, draft: &Draft, id: &[u8; 32]) -> Result<Option<Receipt>, redb::Error> {
+        let being_written = draft.generation.receipt(id);
+        let being_written = being_written.map(|record| record.row.bytes_in(&draft.frame));
+        let waiting = || {
+            let mut waiting = self.state.waiting();
+            waiting.find_map(|it| it.receipt(id).map(|record| it.bytes_at(&record.row)))
+        };
+        if let Some(bytes) = being_written.or_else(waiting) {
+            let row: RecordRow = codec::decode(bytes)?;
+            return Ok(Some(row.into_receipt()?.receipt));
+        }
+        if !self.filter.may_hold(tables::short(id)) {
+            return Ok(None);
+        }
+        let stored = self.lookup.receipt(id)?;
+        Ok(stored.map(|stored| stored.receipt.receipt))
+    }
 }
 
 impl Decider {
@@ -143,6 +162,7 @@ impl Decider {
             Entry::Claimed(movement) => self.movement(known, draft, Kind::Claimed, movement),
             Entry::Settled(movement) => self.movement(known, draft, Kind::Settled, movement),
             Entry::Refunded(movement) => self.movement(known, draft, Kind::Refunded, movement),
+            Entry::Unpaid(movement) => self.movement(known, draft, Kind::Unpaid, movement),
         }
     }
 
@@ -254,6 +274,13 @@ impl Decider {
         if noted {
             return Ok(Ok(()));
         }
+        if kind == Kind::Unpaid {
+            let id = movement.transaction;
+            let receipt = known.receipt(draft, &id.0)?;
+            if !receipt.is_some_and(|receipt| moves::is_of(movement, &receipt)) {
+                return Ok(Err(CommitError::NotExact(id)));
+            }
+        }
         let Movement {
             receiver,
             token,
@@ -357,11 +384,11 @@ impl Decider {
     fn charged(&self, receipt: &Receipt) -> Result<Totals, CommitError> {
         let on_channel = receipt.channel.is_some();
         self.add(receipt.provider, receipt.token, receipt.charged, |totals| {
-            if on_channel {
+            Some(if on_channel {
                 &mut totals.charged
             } else {
                 &mut totals.exact
-            }
+            })
         })
     }
 
@@ -370,14 +397,15 @@ impl Decider {
         receiver: Address,
         token: Address,
         amount: Amount,
-        pick: impl Fn(&mut Totals) -> &mut Amount,
+        pick: impl Fn(&mut Totals) -> Option<&mut Amount>,
     ) -> Result<Totals, CommitError> {
         let mut totals = match self.totals.get(&(receiver, token)) {
             Some(totals) => *totals,
             None => Totals::empty(receiver, token),
         };
-        let sum = pick(&mut totals);
-        *sum = sum.checked_add(amount).map_err(|_| CommitError::Overflow)?;
+        if let Some(sum) = pick(&mut totals) {
+            *sum = sum.checked_add(amount).map_err(|_| CommitError::Overflow)?;
+        }
         Ok(totals)
     }
 

@@ -34,6 +34,11 @@ impl Place {
         Self { frame: 0, part }
     }
 
+    /// Its bytes, in the only frame so far.
+    pub(super) fn bytes_in<'f>(&self, frame: &'f [u8]) -> &'f [u8] {
+        frame.get(self.part.clone()).unwrap_or_default()
+    }
+
     fn later_by(mut self, frames: usize) -> Self {
         self.frame += frames;
         self

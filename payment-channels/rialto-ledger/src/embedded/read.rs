@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use redb::{ReadableDatabase, ReadableTable};
-use rialto_channels::{ChannelId, payee::ChannelSnapshot, receipt::SignedReceipt};
+use rialto_channels::{Amount, ChannelId, payee::ChannelSnapshot, receipt::SignedReceipt};
 
 use super::{
     generation::{Generation, Record},
@@ -203,6 +203,14 @@ impl Ledger {
         let mut totals: Vec<_> = self.shared().read().totals.values().copied().collect();
         totals.sort_unstable_by_key(|sums| (sums.receiver, sums.token));
         Ok(totals)
+    }
+
+    /// What is recorded as settled to this receiver, in base units.
+    #[must_use]
+    pub fn settled(&self, receiver: Address, token: Address) -> Amount {
+        let state = self.shared().read();
+        let totals = state.totals.get(&(receiver, token));
+        totals.map_or(Amount::ZERO, |totals| totals.settled)
     }
 
     fn kept(&self, bytes: &[u8], all: AnswersMark) -> Result<Option<StoredAnswer>, ReadError> {

@@ -37,7 +37,8 @@ impl Job {
             | Entry::Nonce(_)
             | Entry::Claimed(_)
             | Entry::Settled(_)
-            | Entry::Refunded(_) => ENTRY_BYTES,
+            | Entry::Refunded(_)
+            | Entry::Unpaid(_) => ENTRY_BYTES,
         }
     }
 }

@@ -276,7 +276,7 @@ fn sums(row: &PgRow) -> Result<Flows, Failure> {
     Ok(flows)
 }
 
-const COLUMNS: [(Flow, &str); 9] = [
+const COLUMNS: [(Flow, &str); 10] = [
     (Flow::Deposited, "deposited"),
     (Flow::Charged, "charged"),
     (Flow::Claimed, "claimed"),
@@ -286,6 +286,7 @@ const COLUMNS: [(Flow, &str); 9] = [
     (Flow::Settled, "settled"),
     (Flow::Exact, "exact"),
     (Flow::Uncharged, "uncharged"),
+    (Flow::Unpaid, "unpaid"),
 ];
 
 const PARTS: i16 = 16;
@@ -309,7 +310,8 @@ macro_rules! sums_of_flows {
        CAST(SUM(CASE WHEN flow = 6 THEN amount ELSE 0 END) AS text) AS withdrawn,
        CAST(SUM(CASE WHEN flow = 7 THEN amount ELSE 0 END) AS text) AS settled,
        CAST(SUM(CASE WHEN flow = 8 THEN amount ELSE 0 END) AS text) AS exact,
-       CAST(SUM(CASE WHEN flow = 9 THEN amount ELSE 0 END) AS text) AS uncharged"
+       CAST(SUM(CASE WHEN flow = 9 THEN amount ELSE 0 END) AS text) AS uncharged,
+       CAST(SUM(CASE WHEN flow = 10 THEN amount ELSE 0 END) AS text) AS unpaid"
     };
 }
 

@@ -1,7 +1,7 @@
 //! Reading: always the last durable state.
 
 use rialto_channels::{
-    Amount, B256, ChainTime, ChannelId,
+    Address, Amount, B256, ChainTime, ChannelId,
     payee::{ChannelSnapshot, SharedState},
     receipt::SignedReceipt,
 };
@@ -227,6 +227,21 @@ impl SharedLedger {
     pub async fn totals(&self) -> Result<Vec<Totals>, SharedError> {
         reading!(self, |connection| totals(&mut connection).await?)
     }
+
+    /// What is recorded as settled to this receiver, in base units. Reads the movements alone.
+    ///
+    /// # Errors
+    /// [`SharedError`]; [`SharedError::Malformed`] if the sum leaves `uint128` (M1).
+    pub async fn settled(&self, receiver: Address, token: Address) -> Result<Amount, SharedError> {
+        reading!(self, |connection| {
+            let row = sqlx::query(SETTLED)
+                .bind(receiver.as_slice())
+                .bind(token.as_slice())
+                .fetch_one(&mut *connection)
+                .await?;
+            rows::amount(&row, "settled")?
+        })
+    }
 }
 
 /// Where a page of receipts ends. The default is before all.
@@ -323,7 +338,11 @@ SELECT CAST(COALESCE(SUM(price), 0) AS text) AS sum, COUNT(*) AS calls
 FROM rialto_in_flight f WHERE channel = $1 AND EXISTS (
     SELECT 1 FROM rialto_replicas r WHERE r.id = f.replica AND r.lease_until > clock_timestamp())";
 
-/// Kinds are those of `write::Kind`.
+const SETTLED: &str = "
+SELECT CAST(COALESCE(SUM(amount), 0) AS text) AS settled FROM rialto_movements
+WHERE kind = 2 AND receiver = $1 AND token = $2";
+
+/// Kinds are those of `write::Kind`; of payments that never came, none of these sums tells.
 const TOTALS: &str = "
 SELECT receiver, token,
        CAST(SUM(CASE WHEN kind = 0 THEN amount ELSE 0 END) AS text) AS charged,

@@ -56,6 +56,9 @@ impl SharedLedger {
             Entry::Refunded(movement) => {
                 put_movement(&mut transaction, Kind::Refunded, movement).await?
             }
+            Entry::Unpaid(movement) => {
+                put_movement(&mut transaction, Kind::Unpaid, movement).await?
+            }
         };
         if outcome.is_ok() {
             transaction.commit().await?;
@@ -166,12 +169,35 @@ async fn put_receipt(
     Ok(())
 }
 
-/// Which way money moved on chain. Part of stored keys: never changed.
-#[derive(Clone, Copy, Debug)]
+/// Which way money moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Claimed,
     Settled,
     Refunded,
+    /// Not at all: an `exact` payment that was booked.
+    Unpaid,
+}
+
+impl Kind {
+    /// Part of stored keys: never changed.
+    fn tag(self) -> i16 {
+        match self {
+            Self::Claimed => 1,
+            Self::Settled => 2,
+            Self::Refunded => 3,
+            Self::Unpaid => 4,
+        }
+    }
+
+    /// What it is in the journal; of claims and refunds the channels' states tell.
+    fn flow(self) -> Option<Flow> {
+        match self {
+            Self::Claimed | Self::Refunded => None,
+            Self::Settled => Some(Flow::Settled),
+            Self::Unpaid => Some(Flow::Unpaid),
+        }
+    }
 }
 
 async fn take_nonce(
@@ -200,25 +226,25 @@ async fn put_movement(
     kind: Kind,
     movement: &Movement,
 ) -> Result<Result<(), CommitError>, Failure> {
-    let tag: i16 = match kind {
-        Kind::Claimed => 1,
-        Kind::Settled => 2,
-        Kind::Refunded => 3,
-    };
     let new = sqlx::query(
         "INSERT INTO rialto_movements (kind, transaction, receiver, token, amount)
          VALUES ($1, $2, $3, $4, CAST($5 AS numeric))
          ON CONFLICT (kind, transaction, receiver, token) DO NOTHING",
     )
-    .bind(tag)
+    .bind(kind.tag())
     .bind(movement.transaction.as_slice())
     .bind(movement.receiver.as_slice())
     .bind(movement.token.as_slice())
     .bind(movement.amount.to_string())
     .execute(&mut *transaction)
     .await?;
-    // Of the three kinds, the channels' states tell the journal of two.
-    if new.rows_affected() == 1 && matches!(kind, Kind::Settled) {
+    if new.rows_affected() == 0 {
+        return Ok(Ok(()));
+    }
+    if kind == Kind::Unpaid && !is_stored(transaction, movement).await? {
+        return Ok(Err(CommitError::NotExact(movement.transaction)));
+    }
+    if let Some(flow) = kind.flow() {
         let Movement {
             transaction: hash,
             receiver,
@@ -226,9 +252,25 @@ async fn put_movement(
             amount,
         } = movement;
         let whose = (*receiver, *token);
-        books::add_outside(transaction, whose, None, hash, Flow::Settled, *amount).await?;
+        books::add_outside(transaction, whose, None, hash, flow, *amount).await?;
     }
     Ok(Ok(()))
+}
+
+/// Whether these are the figures of a payment outside channels that is stored.
+async fn is_stored(transaction: &mut PgConnection, movement: &Movement) -> Result<bool, Failure> {
+    let found = sqlx::query(
+        "SELECT 1 FROM rialto_receipts
+         WHERE id = $1 AND NOT on_channel AND provider = $2 AND token = $3
+             AND charged = CAST($4 AS numeric)",
+    )
+    .bind(movement.transaction.as_slice())
+    .bind(movement.receiver.as_slice())
+    .bind(movement.token.as_slice())
+    .bind(movement.amount.to_string())
+    .fetch_optional(transaction)
+    .await?;
+    Ok(found.is_some())
 }
 
 const PUT_PAYMENT: &str = "

@@ -109,6 +109,16 @@ pub(crate) async fn a_right_ledger_has_no_finding_and_a_wrong_one_has(ledger: im
     let host = host().address();
     let found = rialto_ledger::audit(&ledger, host, DOMAIN, &facts).await;
     assert_eq!(found.unwrap(), Ok(ALL));
+    // What never came is taken back, and that is no difference.
+    let unpaid = Movement {
+        transaction: exact(1, 55).receipt.receipt.id,
+        receiver: fixture::receiver(),
+        token: fixture::token(),
+        amount: Amount::new(55),
+    };
+    ledger.commit(Entry::Unpaid(unpaid)).await.unwrap();
+    let found = rialto_ledger::audit(&ledger, host, DOMAIN, &facts).await;
+    assert_eq!(found.unwrap(), Ok(ALL));
     // An entry that the chain knows nothing of.
     let movement = Movement {
         transaction: B256::repeat_byte(2),
@@ -327,6 +337,18 @@ fn a_changed_sum_is_named() {
         for line in &mut it.books.accounts {
             line.debit += U256::from(u64::from(line.account == Account::Deposits));
             line.credit += U256::from(u64::from(line.account == Account::Wallets));
+        }
+    });
+    check("exact in the books", |it| {
+        for line in &mut it.books.accounts {
+            line.debit += U256::from(u64::from(line.account == Account::Exact));
+            line.credit += U256::from(u64::from(line.account == Account::Wallets));
+        }
+    });
+    check("exact and never paid", |it| {
+        for line in &mut it.books.accounts {
+            line.credit += U256::from(56 * u64::from(line.account == Account::Exact));
+            line.debit += U256::from(56 * u64::from(line.account == Account::Wallets));
         }
     });
     check("earned in the books", |it| {

@@ -1,6 +1,9 @@
 //! The journal: it always balances, and says what the channels and the sums say.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map},
+    time::Duration,
+};
 
 use alloy_primitives::{B256, U256};
 use proptest::prelude::*;
@@ -26,6 +29,7 @@ pub(crate) enum Step {
     Withdraw { till: usize, amount: u16 },
     Settle { transaction: u8, amount: u16 },
     Exact { number: u8, amount: u16 },
+    Unpaid { number: u8, more: u16 },
     Checkpoint,
     Reopen,
 }
@@ -42,7 +46,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (till, any::<u16>()).prop_map(|(till, amount)| Step::Withdraw { till, amount }),
         1 => (any::<u8>(), any::<u16>())
             .prop_map(|(transaction, amount)| Step::Settle { transaction, amount }),
-        1 => (any::<u8>(), any::<u16>()).prop_map(|(number, amount)| Step::Exact { number, amount }),
+        2 => (0..6_u8, 1..u16::MAX).prop_map(|(number, amount)| Step::Exact { number, amount }),
+        2 => (0..6_u8, 0..2_u16).prop_map(|(number, more)| Step::Unpaid { number, more }),
         1 => Just(Step::Checkpoint),
         1 => Just(Step::Reopen),
     ];
@@ -54,6 +59,10 @@ pub(crate) struct Model {
     channels: Vec<ChannelSnapshot>,
     serial: u64,
     flows: BTreeMap<Flow, u128>,
+    /// Of the payments outside channels, by number.
+    exact: BTreeMap<u8, u16>,
+    /// Those that were taken back.
+    unpaid: BTreeSet<u8>,
 }
 
 impl Model {
@@ -75,6 +84,8 @@ impl Model {
                 .collect(),
             serial: 0,
             flows: BTreeMap::new(),
+            exact: BTreeMap::new(),
+            unpaid: BTreeSet::new(),
         }
     }
 
@@ -139,10 +150,18 @@ impl Model {
                 token: fixture::token(),
                 amount: Amount::new(amount.into()),
             })),
-            Step::Exact { number, amount } => Some(Entry::Charge {
-                snapshot: None,
-                payment: exact(number.into(), amount.into()),
-            }),
+            Step::Exact { number, amount } => {
+                // The same number again is refused.
+                if let btree_map::Entry::Vacant(place) = self.exact.entry(number) {
+                    place.insert(amount);
+                    self.count(Flow::Exact, amount.into());
+                }
+                Some(Entry::Charge {
+                    snapshot: None,
+                    payment: exact(number.into(), amount.into()),
+                })
+            }
+            Step::Unpaid { number, more } => Some(self.unpaid(number, more)),
             Step::Checkpoint | Step::Reopen => None,
         }
     }
@@ -159,6 +178,20 @@ impl Model {
             snapshot: Some(channel),
             payment,
         }
+    }
+
+    fn unpaid(&mut self, number: u8, more: u16) -> Entry {
+        let booked = self.exact.get(&number).copied();
+        let amount = booked.unwrap_or_default() + more;
+        if booked == Some(amount) && self.unpaid.insert(number) {
+            self.count(Flow::Unpaid, amount.into());
+        }
+        Entry::Unpaid(Movement {
+            transaction: exact(number.into(), amount.into()).receipt.receipt.id,
+            receiver: fixture::receiver(),
+            token: fixture::token(),
+            amount: Amount::new(amount.into()),
+        })
     }
 
     fn change(
@@ -212,11 +245,10 @@ fn run(steps: &[Step]) -> (Ledger, Model) {
         if matches!(step, Step::Settle { .. }) {
             // Nothing, if it was reported before.
             model.count(Flow::Settled, settled(&ledger) - before);
-        } else if let Step::Exact { amount, .. } = step {
-            // Refused, if it was made before.
-            let counted = if outcome.is_ok() { *amount } else { 0 };
-            model.count(Flow::Exact, counted.into());
-        } else {
+        } else if let Step::Unpaid { number, .. } = step {
+            // Refused, if it was not booked or was another sum; said twice, it counts once.
+            assert_eq!(outcome.is_ok(), model.unpaid.contains(number));
+        } else if !matches!(step, Step::Exact { .. }) {
             outcome.unwrap();
         }
     }

@@ -1,9 +1,9 @@
 //! What every ledger does, tried on both kinds: on redb in a scratch folder and on PostgreSQL.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use rialto_channels::{Amount, ChainTime, Withdrawal, payee::ChannelSnapshot};
 use rialto_ledger::{
-    CommitError, Config, Day, Entry, ExactNonce, Flow, Ledger, Movement, PaymentRecord,
+    Account, CommitError, Config, Day, Entry, ExactNonce, Flow, Ledger, Movement, PaymentRecord,
     SharedLedger, Store, Totals,
 };
 use rialto_testkit::postgres::Server;
@@ -62,6 +62,7 @@ async fn check<S: Store>(mut fresh: impl AsyncFnMut() -> S) {
     every_part_of_a_channel_is_kept(fresh().await).await;
     authorizations_are_used_once(fresh().await).await;
     movements_count_once(fresh().await).await;
+    what_never_comes_is_taken_back_once(fresh().await).await;
     one_of_many_equal_payments_is_stored(fresh().await).await;
     channels_and_receipts_are_read_in_pages(fresh().await).await;
     a_charge_that_only_a_claim_proved_goes_with_it(fresh().await).await;
@@ -245,6 +246,73 @@ async fn movements_count_once(ledger: impl Store) {
         refunded: Amount::new(40),
     };
     assert_eq!(ledger.totals().await.unwrap(), [totals]);
+    let settled = ledger.settled(fixture::receiver(), fixture::token());
+    assert_eq!(settled.await.unwrap(), Amount::new(70));
+    let other = ledger.settled(fixture::token(), fixture::token());
+    assert_eq!(other.await.unwrap(), Amount::ZERO);
+}
+
+/// An `exact` payment that was booked and can never come.
+async fn what_never_comes_is_taken_back_once(ledger: impl Store) {
+    let (paid, unpaid) = (exact(1, 55), exact(2, 40));
+    let mut till = Till::new(1);
+    let (snapshot, on_channel) = till.charge(40);
+    ledger.commit(charge(&snapshot, &on_channel)).await.unwrap();
+    for payment in [&paid, &unpaid] {
+        let (snapshot, payment) = (None, payment.clone());
+        let entry = Entry::Charge { snapshot, payment };
+        ledger.commit(entry).await.unwrap();
+    }
+    let of = |payment: &PaymentRecord| Movement {
+        transaction: payment.receipt.receipt.id,
+        receiver: fixture::receiver(),
+        token: fixture::token(),
+        amount: Amount::new(40),
+    };
+    let right = of(&unpaid);
+    let books = ledger.trial_balance().await.unwrap();
+    // Another sum, another receiver, another token, a call on a channel, and one nobody knows.
+    for wrong in [
+        of(&paid),
+        Movement {
+            receiver: Address::ZERO,
+            ..right
+        },
+        Movement {
+            token: Address::ZERO,
+            ..right
+        },
+        of(&on_channel),
+        of(&exact(3, 40)),
+    ] {
+        let refused = ledger.commit(Entry::Unpaid(wrong)).await.unwrap_err();
+        assert!(
+            matches!(refused, CommitError::NotExact(id) if id == wrong.transaction),
+            "{refused}"
+        );
+    }
+    assert_eq!(
+        ledger.trial_balance().await.unwrap(),
+        books,
+        "left no trace"
+    );
+    for _ in 0..2 {
+        ledger.commit(Entry::Unpaid(right)).await.unwrap();
+    }
+    let books = ledger.trial_balance().await.unwrap();
+    assert!(books.is_balanced());
+    let (receiver, token) = (right.receiver, right.token);
+    let line = books.account(receiver, token, Account::Exact);
+    assert_eq!((line.debit, line.credit), (U256::from(95), U256::from(40)));
+    let lines = ledger.journal(Day::MIN..=Day::MAX, None, 9).await.unwrap();
+    let sum = |flow| -> U256 { lines.iter().map(|line| line.flows.get(flow)).sum() };
+    assert_eq!(
+        (sum(Flow::Exact), sum(Flow::Unpaid)),
+        (line.debit, line.credit)
+    );
+    // What was answered and what it was worth stays as it was.
+    assert_eq!(ledger.totals().await.unwrap()[0].exact, Amount::new(95));
+    assert_eq!(ledger.payment(&unpaid.key).await.unwrap(), Some(unpaid));
 }
 
 async fn one_of_many_equal_payments_is_stored(ledger: impl Store) {

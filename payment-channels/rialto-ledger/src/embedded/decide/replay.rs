@@ -56,9 +56,10 @@ impl Decider {
             Parts::Movement(key, amount) => {
                 let (kind, _, receiver, token) = tables::movement(&key);
                 let kind = moves::Kind::of_tag(kind).ok_or(codec::Malformed("movement"))?;
-                if let Ok(totals) = self.add(receiver, token, Amount::new(amount), |totals| {
-                    kind.sum(totals)
-                }) {
+                let amount_moved = Amount::new(amount);
+                if let Ok(totals) =
+                    self.add(receiver, token, amount_moved, |totals| kind.sum(totals))
+                {
                     self.put_totals(draft, totals);
                 }
                 moves::take_movement(draft, kind, key, amount);
