@@ -1,8 +1,9 @@
 //! Tensor and model engines behind one narrow trait.
 //!
-//! An [`Engine`] turns a model's file into a [`Model`]; a model runs on named [`Tensor`]s. The trait
-//! is ours and small, so that engines can be exchanged without their types reaching the host or its
-//! guests. [`TractEngine`] is the embedded engine: pure Rust, on the CPU.
+//! An [`Engine`] turns a model's file into a [`Model`]; a model runs on named [`Tensor`]s. The traits
+//! are those of `rialto-compute`, so that engines can be exchanged without their types reaching the
+//! host or its guests. [`TractEngine`] is the embedded engine, pure Rust on the CPU; [`CpuDevice`]
+//! runs programs of tensor operations there.
 //!
 //! Model files are untrusted: whatever is in them, an engine returns an error. It bounds the file, the
 //! graph, every tensor, the memory and the arithmetic of a run before it allocates or computes.
@@ -10,14 +11,11 @@
 //! Non-goals: fetching and verifying files, deciding who may open which model, metering, threads. A
 //! run computes on the thread that calls it; the host decides how many run at once.
 
-mod element;
-mod engine;
-mod error;
-mod tensor;
+mod cpu;
 mod tract;
 
-pub use element::Element;
-pub use engine::{Abilities, Engine, Model, Port};
-pub use error::{Kind, LoadError, RunError};
-pub use tensor::{Tensor, TensorError};
+pub use cpu::CpuDevice;
+pub use rialto_compute::{
+    Abilities, Element, Engine, Kind, LoadError, Model, Port, RunError, Tensor, TensorError, ops,
+};
 pub use tract::{Config, TractEngine};

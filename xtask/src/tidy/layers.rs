@@ -37,11 +37,14 @@ enum Layer {
 /// Every crate of the host's workspace. A new one needs a line here, and so a moment's thought.
 const LAYERS: &[(&str, Layer)] = &[
     ("rialto-channels", Layer::Core),
+    ("rialto-compute", Layer::Core),
     ("rialto-registry", Layer::Core),
+    ("rialto-scheduler", Layer::Core),
     ("rialto-artifacts", Layer::Driver),
     ("rialto-chain", Layer::Driver),
     ("rialto-host", Layer::Driver),
     ("rialto-ledger", Layer::Driver),
+    ("rialto-lm", Layer::Driver),
     ("rialto-tensor", Layer::Driver),
     ("rialto-node", Layer::Node),
     ("rialto-gateway", Layer::Gateway),
@@ -60,6 +63,8 @@ const CORE_MAY_USE: &[&str] = &[
     "alloy-primitives",
     "alloy-sol-types",
     "base64",
+    "bytes",
+    "half",
     "hex",
     "secp256k1",
     "semver",

@@ -1,0 +1,1 @@
+//! Decides whose work a device does next.

@@ -1,0 +1,62 @@
+//! A result divided among a fixed number of threads.
+//!
+//! Each unit is computed by one thread, alone, in the same way whoever does it: results do not
+//! depend on the number of threads. Threads are scoped to the call.
+
+use std::thread;
+
+use crate::ops::EvalError;
+
+/// Calls `work` with parts of `out`, each a whole number of units of `unit` bytes, and with the index
+/// of the part's first unit. Small results are not divided.
+pub(crate) fn split(
+    threads: usize,
+    out: &mut [u8],
+    unit: usize,
+    work: impl Fn(usize, &mut [u8]) -> Result<(), EvalError> + Sync,
+) -> Result<(), EvalError> {
+    split_from(threads, PART_BYTES_MIN, out, unit, work)
+}
+
+/// As [`split`], dividing results from twice `minimum` bytes: for work that is heavy for its result.
+pub(crate) fn split_from(
+    threads: usize,
+    minimum: usize,
+    out: &mut [u8],
+    unit: usize,
+    work: impl Fn(usize, &mut [u8]) -> Result<(), EvalError> + Sync,
+) -> Result<(), EvalError> {
+    let unit = unit.max(1);
+    let units = out.len() / unit;
+    let parts = threads.min(out.len() / minimum.max(1)).min(units).max(1);
+    if parts == 1 {
+        return work(0, out);
+    }
+    let each = units.div_ceil(parts);
+    let (work, mut results) = (&work, Ok(()));
+    thread::scope(|scope| {
+        let mut chunks = out.chunks_mut(each * unit).enumerate();
+        let own = chunks.next();
+        let others: Vec<_> = chunks
+            .map(|(index, chunk)| scope.spawn(move || work(index * each, chunk)))
+            .collect();
+        if let Some((index, chunk)) = own {
+            results = work(index * each, chunk);
+        }
+        for other in others {
+            let result = other.join().unwrap_or_else(|_| {
+                Err(EvalError::Device {
+                    op: "thread",
+                    reason: "a thread of the device panicked".to_owned(),
+                })
+            });
+            if results.is_ok() {
+                results = result;
+            }
+        }
+    });
+    results
+}
+
+/// The least bytes for which a thread is worth its start.
+const PART_BYTES_MIN: usize = 128 << 10;
