@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use rialto_host::{Model, ModelError, Models};
-use rialto_tensor::{Abilities, Engine as _, Port, RunError, Tensor, TractEngine};
+use rialto_host::{Models, OpenError};
+use rialto_tensor::{Abilities, Engine as _, Model, Port, RunError, Tensor, TractEngine};
 
 /// A run as a service asked for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
-    model: Arc<dyn rialto_tensor::Model>,
+    model: Arc<dyn Model>,
     inputs: Vec<(String, Tensor)>,
     outputs: Vec<String>,
 }
@@ -53,7 +53,7 @@ impl Recording {
             let name = grant.name.to_string();
             let model = TractEngine::default().load(Bytes::from(bytes), &name)?;
             let last = Arc::clone(&recording.last);
-            let recorded = rialto_node::host_model(Arc::new(Recorded { model, last }));
+            let recorded = Arc::new(Recorded { model, last });
             recording.models.insert(name, recorded);
         }
         Ok(recording)
@@ -71,9 +71,9 @@ impl Recording {
 }
 
 impl Models for Recording {
-    fn open(&self, name: &str) -> Result<Arc<dyn Model>, ModelError> {
+    fn open(&self, name: &str) -> Result<Arc<dyn Model>, OpenError> {
         self.loaded(name)
-            .ok_or_else(|| ModelError::Unknown(name.to_owned()))
+            .ok_or_else(|| OpenError::Unknown(name.to_owned()))
     }
 
     fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
@@ -84,11 +84,11 @@ impl Models for Recording {
 /// An engine's model that keeps what it is given.
 #[derive(Debug)]
 struct Recorded {
-    model: Arc<dyn rialto_tensor::Model>,
+    model: Arc<dyn Model>,
     last: Last,
 }
 
-impl rialto_tensor::Model for Recorded {
+impl Model for Recorded {
     fn inputs(&self) -> &[Port] {
         self.model.inputs()
     }

@@ -54,6 +54,6 @@ mod state;
 pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
 pub use interface::{Interface, Method, Param};
-pub use model::{Abilities, Element, Model, ModelError, Models, NoModels, Port, TensorData};
+pub use model::{Models, NoModels, OpenError};
 pub use service::{Arguments, CallContext, Outcome, Part, Prepared, Service, Usage};
 pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};

@@ -56,7 +56,7 @@ pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
 };
 pub use manifest::{ManifestFileError, read_manifest};
-pub use models::{ModelLoadError, host_model};
+pub use models::ModelLoadError;
 pub use node::Node;
 pub use progress::{Progress, Step};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_artifacts::Store;
-use rialto_host::{Abilities, Element, Model, ModelError, Models, Port, TensorData};
+use rialto_compute::{Engine, Model};
+use rialto_host::{Models, OpenError};
 use rialto_registry::{Manifest, ModelGrant};
-use rialto_tensor::{Engine, Kind, RunError, Tensor};
 
 use crate::progress::Progress;
 
@@ -36,7 +36,7 @@ impl ServiceModels {
             let loaded = tokio::task::spawn_blocking(move || load(&path, &name, engine.as_ref()))
                 .await
                 .map_err(ModelLoadError::Task)??;
-            models.insert(grant.name.to_string(), host_model(loaded));
+            models.insert(grant.name.to_string(), loaded);
         }
         Ok(Self { models })
     }
@@ -61,11 +61,11 @@ impl ServiceModels {
 }
 
 impl Models for ServiceModels {
-    fn open(&self, name: &str) -> Result<Arc<dyn Model>, ModelError> {
+    fn open(&self, name: &str) -> Result<Arc<dyn Model>, OpenError> {
         self.models
             .get(name)
             .cloned()
-            .ok_or_else(|| ModelError::Unknown(name.to_owned()))
+            .ok_or_else(|| OpenError::Unknown(name.to_owned()))
     }
 
     fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
@@ -95,11 +95,7 @@ pub(crate) async fn fetch(
         })
 }
 
-fn load(
-    path: &PathBuf,
-    name: &str,
-    engine: &dyn Engine,
-) -> Result<Arc<dyn rialto_tensor::Model>, ModelLoadError> {
+fn load(path: &PathBuf, name: &str, engine: &dyn Engine) -> Result<Arc<dyn Model>, ModelLoadError> {
     let bytes = std::fs::read(path).map_err(|source| ModelLoadError::Read {
         name: name.to_owned(),
         source,
@@ -130,125 +126,8 @@ pub enum ModelLoadError {
     },
     /// The engine refuses it.
     #[error(transparent)]
-    Engine(#[from] rialto_tensor::LoadError),
+    Engine(#[from] rialto_compute::LoadError),
     /// Loading it crashed.
     #[error("loading a model crashed")]
     Task(#[source] tokio::task::JoinError),
-}
-
-/// Puts an engine's model behind the host's port.
-pub fn host_model(model: Arc<dyn rialto_tensor::Model>) -> Arc<dyn Model> {
-    Arc::new(Adapted::new(model))
-}
-
-/// A model of the tensor engine behind the host's port.
-struct Adapted {
-    model: Arc<dyn rialto_tensor::Model>,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
-    abilities: Abilities,
-}
-
-impl Adapted {
-    fn new(model: Arc<dyn rialto_tensor::Model>) -> Self {
-        let from = model.abilities();
-        let abilities = Abilities {
-            engine: from.engine.clone(),
-            device: from.device.clone(),
-            deterministic: from.deterministic,
-            fingerprint: from.fingerprint.clone(),
-        };
-        let ports = |ports: &[rialto_tensor::Port]| ports.iter().map(port).collect();
-        Self {
-            inputs: ports(model.inputs()),
-            outputs: ports(model.outputs()),
-            abilities,
-            model,
-        }
-    }
-}
-
-impl Model for Adapted {
-    fn inputs(&self) -> &[Port] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[Port] {
-        &self.outputs
-    }
-
-    fn abilities(&self) -> &Abilities {
-        &self.abilities
-    }
-
-    fn run(
-        &self,
-        inputs: Vec<(String, TensorData)>,
-        outputs: &[String],
-    ) -> Result<Vec<TensorData>, ModelError> {
-        let mut operands = Vec::with_capacity(inputs.len());
-        for (name, input) in inputs {
-            let tensor = Tensor::new(to_engine(input.element), input.shape, input.data)
-                .map_err(|error| ModelError::Invalid(format!("`{name}`: {error}")))?;
-            operands.push((name, tensor));
-        }
-        let results = self
-            .model
-            .run(operands, outputs)
-            .map_err(|error| refused(&error))?;
-        Ok(results.into_iter().map(data).collect())
-    }
-}
-
-fn refused(error: &RunError) -> ModelError {
-    let text = error.to_string();
-    match error.kind() {
-        Kind::InvalidArgument => ModelError::Invalid(text),
-        Kind::Unsupported => ModelError::Unsupported(text),
-        Kind::OutOfBudget => ModelError::OutOfBudget(text),
-        Kind::Engine => ModelError::Engine(text),
-    }
-}
-
-fn data(tensor: Tensor) -> TensorData {
-    let (element, shape, data) = tensor.into_parts();
-    TensorData {
-        element: to_host(element),
-        shape,
-        data,
-    }
-}
-
-fn port(port: &rialto_tensor::Port) -> Port {
-    Port {
-        name: port.name.clone(),
-        element: to_host(port.element),
-        shape: port.shape.clone(),
-    }
-}
-
-fn to_host(element: rialto_tensor::Element) -> Element {
-    match element {
-        rialto_tensor::Element::F32 => Element::F32,
-        rialto_tensor::Element::F16 => Element::F16,
-        rialto_tensor::Element::Bf16 => Element::Bf16,
-        rialto_tensor::Element::I64 => Element::I64,
-        rialto_tensor::Element::I32 => Element::I32,
-        rialto_tensor::Element::I8 => Element::I8,
-        rialto_tensor::Element::U8 => Element::U8,
-        rialto_tensor::Element::Bool => Element::Bool,
-    }
-}
-
-fn to_engine(element: Element) -> rialto_tensor::Element {
-    match element {
-        Element::F32 => rialto_tensor::Element::F32,
-        Element::F16 => rialto_tensor::Element::F16,
-        Element::Bf16 => rialto_tensor::Element::Bf16,
-        Element::I64 => rialto_tensor::Element::I64,
-        Element::I32 => rialto_tensor::Element::I32,
-        Element::I8 => rialto_tensor::Element::I8,
-        Element::U8 => rialto_tensor::Element::U8,
-        Element::Bool => rialto_tensor::Element::Bool,
-    }
 }

@@ -10,20 +10,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rialto_compute::{Element, Kind, Model, Port, RunError, Tensor};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::bindings::tensor::rialto::tensor::{models, tensors, types};
 use crate::limits::Breach;
-use crate::model::{Element, Model, ModelError, Port, TensorData};
+use crate::model::OpenError;
 use crate::pace::Pace;
 use crate::state::{CallState, Shared};
 
 /// A tensor as the guest's handle sees it.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct HostTensor(TensorData);
+pub struct HostTensor(Tensor);
 
 /// A model as the guest's handle sees it.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -51,35 +52,25 @@ impl tensors::HostTensor for CallState {
         data: Vec<u8>,
     ) -> wasmtime::Result<Result<Resource<HostTensor>, types::Error>> {
         self.charge_host_call(data.len() as u64)?;
-        let element = element_of(element);
-        let expected = byte_length(element, &shape);
-        if expected != Some(data.len() as u64) {
-            return Ok(Err(types::Error::InvalidArgument(format!(
-                "shape {shape:?} needs {} bytes, found {}",
-                expected.map_or_else(|| "too many".to_owned(), |bytes| bytes.to_string()),
-                data.len()
-            ))));
+        match Tensor::new(element_of(element), shape, Bytes::from(data)) {
+            Ok(tensor) => self.push_tensor(tensor),
+            Err(error) => Ok(Err(types::Error::InvalidArgument(error.to_string()))),
         }
-        self.push_tensor(TensorData {
-            element,
-            shape,
-            data: Bytes::from(data),
-        })
     }
 
     fn element(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<types::Dtype> {
         self.charge_host_call(0)?;
-        Ok(dtype_of(self.table.get(&this)?.0.element))
+        Ok(dtype_of(self.table.get(&this)?.0.element()))
     }
 
     fn shape(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<Vec<u32>> {
         self.charge_host_call(0)?;
-        Ok(self.table.get(&this)?.0.shape.clone())
+        Ok(self.table.get(&this)?.0.shape().to_vec())
     }
 
     fn byte_length(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<u64> {
         self.charge_host_call(0)?;
-        Ok(self.table.get(&this)?.0.data.len() as u64)
+        Ok(self.table.get(&this)?.0.data().len() as u64)
     }
 
     fn read(
@@ -89,7 +80,7 @@ impl tensors::HostTensor for CallState {
         length: u64,
     ) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         self.charge_host_call(length)?;
-        let data = &self.table.get(&this)?.0.data;
+        let data = self.table.get(&this)?.0.data();
         let range = usize::try_from(offset).ok().zip(
             offset
                 .checked_add(length)
@@ -106,7 +97,9 @@ impl tensors::HostTensor for CallState {
 
     fn drop(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<()> {
         let tensor = self.table.delete(this)?;
-        self.tensor_bytes = self.tensor_bytes.saturating_sub(tensor.0.data.len() as u64);
+        self.tensor_bytes = self
+            .tensor_bytes
+            .saturating_sub(tensor.0.data().len() as u64);
         Ok(())
     }
 }
@@ -126,9 +119,10 @@ impl models::HostModel for CallState {
             return Ok(Ok(self.push(HostModel { model, pace })?));
         }
         let models = Arc::clone(&self.shared.models);
-        match self.on_pool(move || models.open(&name)).await {
-            Ok(model) => Ok(Ok(self.push(HostModel { model, pace })?)),
-            Err(error) => Ok(Err(error_of(error))),
+        match self.on_pool(move || Ok(models.open(&name))).await {
+            Ok(Ok(model)) => Ok(Ok(self.push(HostModel { model, pace })?)),
+            Ok(Err(error)) => Ok(Err(error_of_open(&error))),
+            Err(error) => Ok(Err(error_of(&error))),
         }
     }
 
@@ -191,7 +185,7 @@ impl models::HostModel for CallState {
         self.tensor_runs = self.tensor_runs.saturating_add(1);
         match self.run_model(model, pace, given, outputs).await {
             Ok(tensors) => self.push_tensors(tensors),
-            Err(error) => Ok(Err(error_of(error))),
+            Err(error) => Ok(Err(error_of(&error))),
         }
     }
 
@@ -207,12 +201,12 @@ impl CallState {
         &mut self,
         model: Arc<dyn Model>,
         pace: Arc<Pace>,
-        inputs: Vec<(String, TensorData)>,
+        inputs: Vec<(String, Tensor)>,
         outputs: Vec<String>,
-    ) -> Result<Vec<TensorData>, ModelError> {
+    ) -> Result<Vec<Tensor>, RunError> {
         let bytes = inputs
             .iter()
-            .map(|(_, tensor)| tensor.data.len() as u64)
+            .map(|(_, tensor)| tensor.data().len() as u64)
             .sum();
         let here = pace.is_short(bytes) && may_block();
         let work = move || {
@@ -231,8 +225,8 @@ impl CallState {
     /// Runs engine work on this thread; its other tasks move to another one meanwhile.
     async fn in_place<T>(
         &mut self,
-        work: impl FnOnce() -> Result<T, ModelError> + Send,
-    ) -> Result<T, ModelError> {
+        work: impl FnOnce() -> Result<T, RunError> + Send,
+    ) -> Result<T, RunError> {
         let _place = engine_place(&self.shared).await?;
         let started = Instant::now();
         // A crashed engine drops what it had, and no guest sees any of it.
@@ -247,8 +241,8 @@ impl CallState {
     /// Runs blocking engine work in the bounded pool; cancel-safe (the work itself goes on).
     async fn on_pool<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
-    ) -> Result<T, ModelError> {
+        work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+    ) -> Result<T, RunError> {
         let place = engine_place(&self.shared).await?;
         let started = Instant::now();
         let finished = tokio::task::spawn_blocking(move || {
@@ -267,9 +261,9 @@ impl CallState {
 
     fn push_tensor(
         &mut self,
-        tensor: TensorData,
+        tensor: Tensor,
     ) -> wasmtime::Result<Result<Resource<HostTensor>, types::Error>> {
-        let held = self.tensor_bytes.saturating_add(tensor.data.len() as u64);
+        let held = self.tensor_bytes.saturating_add(tensor.data().len() as u64);
         let held_max = self.shared.limits.tensor_bytes_max;
         if held > held_max {
             return Ok(Err(types::Error::OutOfBudget(format!(
@@ -282,7 +276,7 @@ impl CallState {
 
     fn push_tensors(
         &mut self,
-        tensors: Vec<TensorData>,
+        tensors: Vec<Tensor>,
     ) -> wasmtime::Result<Result<Vec<Resource<HostTensor>>, types::Error>> {
         let mut handles = Vec::with_capacity(tensors.len());
         for tensor in tensors {
@@ -300,30 +294,21 @@ impl CallState {
     }
 }
 
-async fn engine_place(shared: &Shared) -> Result<OwnedSemaphorePermit, ModelError> {
+async fn engine_place(shared: &Shared) -> Result<OwnedSemaphorePermit, RunError> {
     Arc::clone(&shared.model_runs)
         .acquire_owned()
         .await
-        .map_err(|_| ModelError::Engine("the engine is closed".to_owned()))
+        .map_err(|_| RunError::Engine("it is closed".to_owned()))
 }
 
-fn stopped() -> ModelError {
-    ModelError::Engine("the engine stopped unexpectedly".to_owned())
+fn stopped() -> RunError {
+    RunError::Engine("it stopped unexpectedly".to_owned())
 }
 
 /// Whether this thread may block without holding up others: not in a runtime of one thread.
 fn may_block() -> bool {
     Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
-}
-
-/// Bytes of a tensor of this shape; none when that overflows.
-fn byte_length(element: Element, shape: &[u32]) -> Option<u64> {
-    shape
-        .iter()
-        .try_fold(element.byte_size(), |bytes, &extent| {
-            bytes.checked_mul(u64::from(extent))
-        })
 }
 
 fn port_of(port: &Port) -> models::Port {
@@ -334,13 +319,21 @@ fn port_of(port: &Port) -> models::Port {
     }
 }
 
-fn error_of(error: ModelError) -> types::Error {
+fn error_of(error: &RunError) -> types::Error {
+    let text = error.to_string();
+    match error.kind() {
+        Kind::InvalidArgument => types::Error::InvalidArgument(text),
+        Kind::Unsupported => types::Error::Unsupported(text),
+        Kind::OutOfBudget => types::Error::OutOfBudget(text),
+        Kind::Engine => types::Error::Engine(text),
+    }
+}
+
+fn error_of_open(error: &OpenError) -> types::Error {
+    let text = error.to_string();
     match error {
-        ModelError::Unknown(_) => types::Error::Engine(error.to_string()),
-        ModelError::Invalid(text) => types::Error::InvalidArgument(text),
-        ModelError::Unsupported(text) => types::Error::Unsupported(text),
-        ModelError::OutOfBudget(text) => types::Error::OutOfBudget(text),
-        ModelError::Engine(text) => types::Error::Engine(text),
+        OpenError::OutOfBudget(_) => types::Error::OutOfBudget(text),
+        OpenError::Unknown(_) | OpenError::Engine(_) => types::Error::Engine(text),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use rialto_host::{Abilities, Element, Model, ModelError, Models, Port, TensorData};
+use rialto_compute::{Abilities, Element, Model, Port, RunError, Tensor};
+use rialto_host::{Models, OpenError};
 
 use super::*;
 
@@ -12,6 +13,7 @@ const SPIN: u8 = 0xdd;
 const SPIN_MS: u64 = 10;
 
 /// A model that adds one to every byte, or computes for a while, or waits until it is let go, or panics.
+#[derive(Debug)]
 struct Fake {
     abilities: Abilities,
     outputs: Vec<Port>,
@@ -21,7 +23,7 @@ struct Fake {
 struct One(Arc<Fake>);
 
 impl Models for One {
-    fn open(&self, _name: &str) -> Result<Arc<dyn Model>, ModelError> {
+    fn open(&self, _name: &str) -> Result<Arc<dyn Model>, OpenError> {
         Ok(Arc::clone(&self.0) as Arc<dyn Model>)
     }
 }
@@ -41,34 +43,35 @@ impl Model for Fake {
 
     fn run(
         &self,
-        inputs: Vec<(String, TensorData)>,
+        inputs: Vec<(String, Tensor)>,
         outputs: &[String],
-    ) -> Result<Vec<TensorData>, ModelError> {
+    ) -> Result<Vec<Tensor>, RunError> {
         assert_eq!(outputs, ["y"]);
         let (name, tensor) = &inputs[0];
-        assert_eq!((name.as_str(), tensor.element), ("x", Element::U8));
+        assert_eq!((name.as_str(), tensor.element()), ("x", Element::U8));
         if let Some(hang) = &self.hang {
             // Ends with an error when the test lets go of the sender.
             let _ = hang.lock().unwrap().recv();
         }
-        assert_ne!(tensor.data.first(), Some(&0xee), "a panic of the engine's");
-        if tensor.data.first() == Some(&SPIN) {
+        assert_ne!(
+            tensor.data().first(),
+            Some(&0xee),
+            "a panic of the engine's"
+        );
+        if tensor.data().first() == Some(&SPIN) {
             let end = Instant::now() + Duration::from_millis(SPIN_MS);
             while Instant::now() < end {
                 std::hint::spin_loop();
             }
         }
-        if tensor.data.is_empty() {
-            return Err(ModelError::Invalid("nothing to do".to_owned()));
+        if tensor.data().is_empty() {
+            return Err(RunError::MissingInput {
+                name: "x".to_owned(),
+            });
         }
-        Ok(vec![TensorData {
-            data: tensor
-                .data
-                .iter()
-                .map(|byte| byte.wrapping_add(1))
-                .collect(),
-            ..tensor.clone()
-        }])
+        let more = tensor.data().iter().map(|byte| byte.wrapping_add(1));
+        let more = Tensor::new(Element::U8, tensor.shape().to_vec(), more.collect());
+        Ok(vec![more.unwrap()])
     }
 }
 
@@ -138,9 +141,9 @@ async fn refusals_of_the_host_and_the_engine_reach_the_guest() {
         "the manifest grants no model `m`"
     );
     let service = load(&fixture, models(false).0, &["m"], patient());
-    assert_eq!(refusal(infer(&service, &[]).await), "nothing to do");
+    assert_eq!(refusal(infer(&service, &[]).await), "input `x` is missing");
     let panicked = refusal(infer(&service, &[0xee]).await);
-    assert_eq!(panicked, "the engine stopped unexpectedly");
+    assert_eq!(panicked, "the engine failed: it stopped unexpectedly");
     assert!(infer(&service, &[1]).await.is_ok());
 }
 
@@ -163,7 +166,7 @@ async fn short_runs_on_the_guests_thread_are_no_less_confined() {
     }
     for _ in 0..3 {
         let panicked = refusal(infer(&service, &[0xee]).await);
-        assert_eq!(panicked, "the engine stopped unexpectedly");
+        assert_eq!(panicked, "the engine failed: it stopped unexpectedly");
     }
     assert!(infer(&service, &[1]).await.is_ok());
 }
