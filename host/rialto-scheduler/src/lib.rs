@@ -1,1 +1,22 @@
-//! Decides whose work a device does next.
+//! Decides whose work a device does next, and with whose together.
+//!
+//! Tenants share a device by weight: each gets device time in proportion, whatever the others ask for,
+//! and what one leaves unused goes to the rest. A tenant may also have a quota of device time, which
+//! it does not exceed even on an idle device. Work of several tenants that fits together (the same
+//! model, inputs of the same shapes) is done as one batch, and each is charged its part. Every queue is
+//! bounded, and what does not fit is refused at once with the time after which to come again.
+//!
+//! [`Scheduler`] decides about time, [`Memory`] about bytes. Both are pure: they know no thread and no
+//! clock. The caller says what time it is, does the work, and says how long it took.
+//!
+//! Non-goals: doing the work, stopping it half-way (a device does not), which device.
+
+mod memory;
+mod quota;
+mod scheduler;
+mod tenant;
+
+pub use memory::{Held, Memory, MemoryError};
+pub use quota::Quota;
+pub use scheduler::{Batch, BatchId, Config, Job, JobId, Refused, Scheduler, Waiting};
+pub use tenant::{Share, Tenant, Use};
