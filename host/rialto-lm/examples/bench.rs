@@ -47,6 +47,7 @@ fn load(path: &Path) -> Result<Model, Box<dyn Error>> {
     Ok(Model::load(
         &Bytes::from(std::fs::read(path)?),
         &Limits::default(),
+        &Budget::new(16 << 30),
     )?)
 }
 

@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Arc::new(Model::load(
         &Bytes::from(std::fs::read(path)?),
         &Limits::default(),
+        &Budget::new(16 << 30),
     )?);
     let mut runner = Runner::new(Arc::clone(&model), 2)?;
     let mut session = Session::new(Arc::clone(&model), Budget::new(1 << 30), 2048);

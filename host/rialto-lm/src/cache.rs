@@ -11,7 +11,7 @@ use std::sync::{
 /// How many tokens a page holds.
 pub(crate) const PAGE_TOKENS: usize = 32;
 
-/// Memory for keys and values, shared by all sessions that are given it.
+/// Memory, shared by all models or sessions that are given it.
 #[derive(Debug, Clone)]
 pub struct Budget {
     used: Arc<AtomicU64>,
@@ -40,7 +40,8 @@ impl Budget {
         self.max
     }
 
-    fn take(&self, bytes: u64) -> Option<Share> {
+    /// Takes a part, before it is allocated; none if the rest is smaller.
+    pub(crate) fn take(&self, bytes: u64) -> Option<Share> {
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.max);
         let taken = self
             .used
@@ -54,7 +55,7 @@ impl Budget {
 
 /// A part of a budget, given back when dropped.
 #[derive(Debug)]
-struct Share {
+pub(crate) struct Share {
     budget: Budget,
     bytes: u64,
 }

@@ -4,6 +4,7 @@ use half::f16;
 
 use crate::{
     blocks::{self, GROUP, Group, Layout},
+    cache::{Budget, Share},
     gguf::Tensor,
     kernels::{self, Isa, LANES, Line, Rows, TILE, Tile},
 };
@@ -17,13 +18,16 @@ pub(crate) struct Matrix {
     codes: Vec<Line>,
     scales: Vec<[u16; LANES]>,
     mins: Vec<[u16; LANES]>,
+    _share: Share,
 }
 
 impl Matrix {
-    /// Arranges a tensor. Rows past the last are 0. The columns must be whole groups of 32.
-    pub(crate) fn new(tensor: &Tensor) -> Self {
+    /// Arranges a tensor, or not if it does not fit the budget. Rows past the last are 0. The columns
+    /// must be whole groups of 32.
+    pub(crate) fn new(tensor: &Tensor, budget: &Budget) -> Option<Self> {
         let layout = Layout::of(tensor.element);
         let blocks = tensor.columns / GROUP;
+        let share = budget.take(bytes(layout, tensor.rows.div_ceil(LANES), blocks))?;
         let row_bytes = tensor.bytes.len() / tensor.rows.max(1);
         let sixteens = tensor.rows.div_ceil(LANES);
         let lines = if layout.eight { 8 } else { 4 };
@@ -37,6 +41,7 @@ impl Matrix {
                 Some(_) => Vec::new(),
                 None => vec![[0; LANES]; sixteens * blocks],
             },
+            _share: share,
         };
         let mut groups = Vec::with_capacity(blocks);
         for (row, bytes) in tensor.bytes.chunks_exact(row_bytes.max(1)).enumerate() {
@@ -45,7 +50,7 @@ impl Matrix {
                 matrix.place(row / LANES * blocks + block, row % LANES, group);
             }
         }
-        matrix
+        Some(matrix)
     }
 
     fn place(&mut self, place: usize, lane: usize, group: &Group) {
@@ -132,6 +137,16 @@ impl Matrix {
         }
         out
     }
+}
+
+/// Bytes of a matrix in memory, before there is one.
+fn bytes(layout: Layout, sixteens: usize, blocks: usize) -> u64 {
+    let lines = if layout.eight { 8 } else { 4 };
+    let numbers = if layout.offset.is_some() { 1 } else { 2 };
+    let place = lines * size_of::<Line>() + numbers * size_of::<[u16; LANES]>();
+    [sixteens, blocks, place].iter().fold(1, |all: u64, one| {
+        all.saturating_mul(u64::try_from(*one).unwrap_or(u64::MAX))
+    })
 }
 
 fn set(numbers: &mut [[u16; LANES]], place: usize, lane: usize, number: f32) {

@@ -10,8 +10,10 @@ mod rope;
 mod settings;
 
 use bytes::Bytes;
+use rialto_compute::language::About;
 
 use crate::{
+    cache::{Budget, Share},
     gguf::{File, GgufError, Limits},
     kernels::Isa,
     matrix::Matrix,
@@ -58,6 +60,14 @@ pub enum LoadError {
         /// Columns and rows by the settings.
         expected: (usize, usize),
     },
+    /// The weights or the vocabulary do not fit the budget.
+    #[error("{needed} more bytes do not fit the {bytes_max} for models")]
+    OutOfMemory {
+        /// What was missing.
+        needed: u64,
+        /// The budget.
+        bytes_max: u64,
+    },
     /// The file asks for something that is not computed here.
     #[error("not supported: {0}")]
     Unsupported(String),
@@ -74,6 +84,9 @@ pub struct Model {
     pub(crate) output: Option<Matrix>,
     pub(crate) rope: Rope,
     tokenizer: Tokenizer,
+    about: About,
+    /// Memory for everything but the matrices, which count for themselves.
+    _share: Share,
 }
 
 /// One layer's weights.
@@ -92,20 +105,32 @@ pub(crate) struct Layer {
 
 impl Model {
     /// Parses a file and arranges its weights for this processor. Takes about as much memory again
-    /// as the file has; the file itself is no longer needed afterwards.
+    /// as the file has, all of it from `budget` before it is allocated; the file itself is no longer
+    /// needed afterwards.
     ///
     /// # Errors
     /// [`LoadError`] for every file that cannot be run here.
-    pub fn load(bytes: &Bytes, limits: &Limits) -> Result<Self, LoadError> {
-        Self::load_for(bytes, limits, Isa::detect())
+    pub fn load(bytes: &Bytes, limits: &Limits, budget: &Budget) -> Result<Self, LoadError> {
+        Self::load_for(bytes, limits, budget, Isa::detect())
     }
 
     /// As [`Self::load`], with a certain instruction set.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn load_for(bytes: &Bytes, limits: &Limits, isa: Isa) -> Result<Self, LoadError> {
-        load::model(&File::parse(bytes, limits)?, isa)
+    pub fn load_for(
+        bytes: &Bytes,
+        limits: &Limits,
+        budget: &Budget,
+        isa: Isa,
+    ) -> Result<Self, LoadError> {
+        load::model(&File::parse(bytes, limits)?, isa, budget)
+    }
+
+    /// What the model is.
+    #[must_use]
+    pub const fn about(&self) -> &About {
+        &self.about
     }
 
     /// The settings.

@@ -154,9 +154,10 @@ impl Runner {
             pool: &self.pool,
             cancel: &cancel.0,
         };
+        let rows_max = self.rows_max();
         let mut logits = Vec::with_capacity(inputs.len());
         loop {
-            let some: Vec<Row> = rows.by_ref().take(ROWS_MAX).collect();
+            let some: Vec<Row> = rows.by_ref().take(rows_max).collect();
             if some.is_empty() {
                 return Ok(logits);
             }
@@ -165,6 +166,16 @@ impl Runner {
                 Stopped::Panicked => RunError::Internal,
             })?);
         }
+    }
+
+    /// How many tokens one pass takes, so that its numbers stay within bounds however wide the model is.
+    fn rows_max(&self) -> usize {
+        let s = &self.model.settings;
+        let heads = s.heads.max(s.key_heads).saturating_mul(s.head_width);
+        let widths = [s.width, s.feed_width, heads].into_iter();
+        let numbers = widths.fold(0, |all: usize, width| all.saturating_add(width));
+        // About four vectors of each width are held at a time.
+        (ROWS_BYTES_MAX / numbers.saturating_mul(16).max(1)).clamp(1, ROWS_MAX)
     }
 
     fn check(&self, input: &Input<'_>) -> Result<(), RunError> {
@@ -186,5 +197,7 @@ impl Runner {
     }
 }
 
-/// Tokens in one pass: bounds the memory for activations.
-const ROWS_MAX: usize = 256;
+/// Tokens in one pass.
+pub(crate) const ROWS_MAX: usize = 256;
+/// Bytes of the numbers of one pass, about.
+const ROWS_BYTES_MAX: usize = 64 << 20;

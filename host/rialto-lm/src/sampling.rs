@@ -5,39 +5,7 @@
 
 use std::cmp::Ordering;
 
-/// How tokens are chosen. The filters apply in the order of the fields.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sampling {
-    /// Makes tokens among the last [`Self::penalty_tokens`] less likely: positive logits are divided
-    /// by this, negative ones multiplied. 1 changes nothing.
-    pub repetition_penalty: f32,
-    /// How far back repetitions count.
-    pub penalty_tokens: usize,
-    /// Divides the logits. 0 takes the most likely token.
-    pub temperature: f32,
-    /// Only so many of the most likely tokens; 0 for all.
-    pub top_k: usize,
-    /// Only the most likely tokens that have this much probability together; 1 for all.
-    pub top_p: f32,
-    /// Only tokens at least this times as likely as the most likely one; 0 for all.
-    pub min_p: f32,
-    /// Where the random numbers start.
-    pub seed: u64,
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Self {
-            repetition_penalty: 1.0,
-            penalty_tokens: 64,
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            seed: 0,
-        }
-    }
-}
+use rialto_compute::language::Sampling;
 
 /// Why no token was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +61,13 @@ impl Sampler {
         })
     }
 
+    /// Continues with the random number that belongs to the token at `position`: then a choice follows
+    /// from the seed and the session alone, however many sampled before.
+    pub fn at(&mut self, position: usize) {
+        let position = u64::try_from(position).unwrap_or(u64::MAX);
+        self.state = (self.sampling.seed).wrapping_add(position.wrapping_mul(GAMMA));
+    }
+
     /// Chooses a token. `past` is what the session has seen; `allowed`, where given, are the only
     /// tokens that may be chosen, in any order.
     ///
@@ -105,28 +80,28 @@ impl Sampler {
         allowed: Option<&[u32]>,
     ) -> Result<u32, SampleError> {
         let mut candidates = self.candidates(logits, past, allowed)?;
+        let best = candidates.iter().copied().min_by(by_rank);
+        let best = best.ok_or(SampleError::NoNumber)?;
         if self.sampling.temperature == 0.0 {
-            let best = candidates.iter().copied().min_by(by_rank);
-            return best.map(|best| best.token).ok_or(SampleError::NoNumber);
+            return Ok(best.token);
         }
         self.keep_most_likely(&mut candidates);
-        let most = candidates.first().map_or(0.0, |first| first.logit);
         let temperature = f64::from(self.sampling.temperature);
-        let weigh = |c: &Candidate| ((f64::from(c.logit) - f64::from(most)) / temperature).exp();
-        let mut weights: Vec<f64> = candidates.iter().map(weigh).collect();
-        self.cut(&mut weights);
-        let mut left = self.random() * weights.iter().sum::<f64>();
-        let mut chosen = candidates.first();
-        for (candidate, weight) in candidates.iter().zip(&weights) {
-            chosen = Some(candidate);
+        let weigh =
+            |c: &Candidate| ((f64::from(c.logit) - f64::from(best.logit)) / temperature).exp();
+        let weighed = candidates.iter().map(|c| (*c, weigh(c)));
+        let weighed = self.cut(weighed.collect());
+        let sum = weighed.iter().map(|(_, weight)| weight).sum::<f64>();
+        let mut left = self.random() * sum;
+        let mut chosen = best;
+        for (candidate, weight) in &weighed {
+            chosen = *candidate;
             left -= weight;
             if left < 0.0 {
                 break;
             }
         }
-        chosen
-            .map(|chosen| chosen.token)
-            .ok_or(SampleError::NoNumber)
+        Ok(chosen.token)
     }
 
     /// Allowed tokens whose logits are numbers, repetitions penalised.
@@ -179,43 +154,91 @@ impl Sampler {
         Ok(candidates)
     }
 
-    /// Sorts, most likely first, and drops all but the first `top_k`.
+    /// Drops all but the first `top_k`; what is left is in the tokens' order.
     fn keep_most_likely(&self, candidates: &mut Vec<Candidate>) {
         let keep = self.sampling.top_k;
         if keep > 0 && keep < candidates.len() {
             candidates.select_nth_unstable_by(keep, by_rank);
             candidates.truncate(keep);
+            candidates.sort_unstable_by_key(|candidate| candidate.token);
         }
-        candidates.sort_unstable_by(by_rank);
     }
 
-    /// Drops weights, which are sorted, past `top_p` and below `min_p`. One always stays.
-    fn cut(&self, weights: &mut Vec<f64>) {
-        let wanted = weights.iter().sum::<f64>() * f64::from(self.sampling.top_p);
-        let mut sum = 0.0;
-        let enough = weights.iter().position(|weight| {
-            sum += weight;
-            sum >= wanted
-        });
-        if self.sampling.top_p < 1.0
-            && let Some(last) = enough
-        {
-            weights.truncate(last + 1);
+    /// Drops what is past `top_p` or below `min_p`. One always stays.
+    fn cut(&self, mut all: Vec<(Candidate, f64)>) -> Vec<(Candidate, f64)> {
+        let Sampling { top_p, min_p, .. } = self.sampling;
+        let wanted = all.iter().map(|(_, weight)| weight).sum::<f64>() * f64::from(top_p);
+        // The most likely token weighs 1.
+        if min_p > 0.0 {
+            all.retain(|(_, weight)| *weight >= f64::from(min_p));
         }
-        let least = weights.first().copied().unwrap_or(0.0) * f64::from(self.sampling.min_p);
-        let likely = weights.partition_point(|weight| *weight >= least);
-        weights.truncate(likely.max(1));
+        if top_p >= 1.0 {
+            return all;
+        }
+        // A few tokens nearly always have enough; the whole vocabulary is not sorted for them.
+        let mut first = FIRST;
+        loop {
+            if first < all.len() {
+                all.select_nth_unstable_by(first, |(a, _), (b, _)| by_rank(a, b));
+            }
+            let end = first.min(all.len());
+            let likely = all.get_mut(..end).unwrap_or_default();
+            likely.sort_unstable_by(|(a, _), (b, _)| by_rank(a, b));
+            let mut sum = 0.0;
+            let enough = likely.iter().position(|(_, weight)| {
+                sum += weight;
+                sum >= wanted
+            });
+            if let Some(last) = enough {
+                all.truncate(last.saturating_add(1));
+                return all;
+            }
+            if end == all.len() {
+                return all;
+            }
+            first = first.saturating_mul(8);
+        }
     }
 
     /// The next random number, from 0 up to 1: SplitMix64, its upper 53 bits.
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     fn random(&mut self) -> f64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.state = self.state.wrapping_add(GAMMA);
         let mut bits = self.state;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// SplitMix64's step.
+const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+/// How many of the most likely tokens are looked at first.
+const FIRST: usize = 64;
+
+/// The most likely tokens and the natural logarithms of their probabilities, most likely first. Logits that
+/// are no numbers do not count.
+pub(crate) fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let all = (0..).zip(logits).filter(|(_, logit)| logit.is_finite());
+    let mut all: Vec<Candidate> = all
+        .map(|(token, logit)| Candidate {
+            token,
+            logit: *logit,
+        })
+        .collect();
+    let Some(most) = all.iter().copied().min_by(by_rank) else {
+        return Vec::new();
+    };
+    let distance = |c: &Candidate| f64::from(c.logit) - f64::from(most.logit);
+    let sum = all.iter().map(|c| distance(c).exp()).sum::<f64>().ln();
+    if count < all.len() {
+        all.select_nth_unstable_by(count, by_rank);
+        all.truncate(count);
+    }
+    all.sort_unstable_by(by_rank);
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is what is shown")]
+    let shown = |c: &Candidate| (c.token, (distance(c) - sum) as f32);
+    all.iter().map(shown).collect()
 }
 
 /// The more likely first; of equals, the lower token.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Budget, PAGE_TOKENS, Page},
+    cache::{Budget, PAGE_TOKENS, Page, Share},
     model::Model,
     runner::RunError,
 };
@@ -17,6 +17,8 @@ pub struct Session {
     tokens: Vec<u32>,
     tokens_max: usize,
     logits: Option<Arc<Vec<f32>>>,
+    /// Memory for logits of its own, from the first token on.
+    share: Option<Share>,
 }
 
 impl Session {
@@ -31,6 +33,7 @@ impl Session {
             pages: Vec::new(),
             tokens: Vec::new(),
             logits: None,
+            share: None,
         }
     }
 
@@ -38,7 +41,8 @@ impl Session {
     #[must_use]
     pub fn bytes(model: &Model, tokens: usize) -> u64 {
         let pages = u64::try_from(tokens.div_ceil(PAGE_TOKENS)).unwrap_or(u64::MAX);
-        pages.saturating_mul(model.cache_shape().page_bytes())
+        let pages = pages.saturating_mul(model.cache_shape().page_bytes());
+        pages.saturating_add(logits_bytes(model))
     }
 
     /// The tokens so far.
@@ -71,6 +75,7 @@ impl Session {
             tokens: self.tokens.clone(),
             tokens_max: self.tokens_max,
             logits: self.logits.clone(),
+            share: None,
         }
     }
 
@@ -98,6 +103,10 @@ impl Session {
             page_bytes: shape.page_bytes(),
             bytes_max: self.budget.max(),
         };
+        if self.share.is_none() {
+            let share = self.budget.take(logits_bytes(&self.model));
+            self.share = Some(share.ok_or_else(full)?);
+        }
         // Only the page in progress holds tokens already; later ones are new.
         let partial = !self.tokens.len().is_multiple_of(PAGE_TOKENS);
         let shared = self
@@ -117,10 +126,18 @@ impl Session {
     /// Gives back pages that hold no token.
     pub(crate) fn free_unused(&mut self) {
         self.pages.truncate(self.tokens.len().div_ceil(PAGE_TOKENS));
+        if self.tokens.is_empty() {
+            self.share = None;
+        }
     }
 
     pub(crate) fn accept(&mut self, tokens: &[u32], logits: Vec<f32>) {
         self.tokens.extend_from_slice(tokens);
         self.logits = Some(Arc::new(logits));
     }
+}
+
+fn logits_bytes(model: &Model) -> u64 {
+    let numbers = u64::try_from(model.settings.vocabulary).unwrap_or(u64::MAX);
+    numbers.saturating_mul(4)
 }

@@ -66,6 +66,19 @@ struct Special {
 }
 
 impl Tokenizer {
+    /// About how many bytes [`Self::read`] takes, from what the file says of itself.
+    #[must_use]
+    pub(crate) fn memory(file: &File) -> u64 {
+        let array = |key, item: u64, times: u64| {
+            let array = file.array(key);
+            let items = array.map_or(0, |array| u64::try_from(array.len()).unwrap_or(u64::MAX));
+            let bytes = array.map_or(0, |array| array.bytes());
+            items.saturating_mul(item).saturating_add(bytes * times)
+        };
+        // Each token's text is held as a token and as a word.
+        array(TOKENS, TOKEN_BYTES, 2).saturating_add(array(MERGES, MERGE_BYTES, 0))
+    }
+
     /// Reads a file's vocabulary.
     ///
     /// # Errors
@@ -274,4 +287,8 @@ const END: [&str; 2] = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token
 const CONTROL: u64 = 3;
 const DEFINED: u64 = 4;
 const TOKENS_MAX: usize = 1 << 20;
+/// Of a token: its place in the list, in the table of words with that table's room, and two allocations.
+const TOKEN_BYTES: u64 = 160;
+/// Of a pair: its place in a table, and that table's room.
+const MERGE_BYTES: u64 = 48;
 const SPECIAL_BYTES_MAX: usize = 256;

@@ -14,6 +14,8 @@ def block(kind):
         data[where:where + 2] = np.frombuffer(np.uint16(value).tobytes(), dtype=np.uint8)
     return data
 
+print("//! Blocks of every quantised kind and the values that the reference implementation reads from them.\n")
+print("use super::{Element, check};\n")
 print("/// Written by `tests/blocks_oracle.py`.\n#[test]\nfn every_format_agrees_with_gguf_py() {")
 for kind in (T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.Q4_K, T.Q5_K, T.Q6_K):
     values = quants.dequantize(block(kind)[None, :], kind).astype(np.float64).ravel()

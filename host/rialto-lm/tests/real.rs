@@ -1,7 +1,7 @@
 //! A real model against llama.cpp and against a plain f32 computation.
 //!
-//! `RIALTO_LM_MODEL` names a directory with the model's file and `expected.txt`, which
-//! `tests/oracle.py` writes. Without it the tests fail and say so.
+//! The model comes from the store that `cargo xtask test` fills; `expected.txt` was written by
+//! `oracle.py` in the folder beside this file.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,19 +13,23 @@ use std::{path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use rialto_lm::{Budget, Cancel, Input, Isa, Model, Runner, Session, gguf::Limits};
 
-fn directory() -> PathBuf {
-    let name = "RIALTO_LM_MODEL must name the directory of the test model, see tests/real.rs";
-    PathBuf::from(std::env::var_os("RIALTO_LM_MODEL").expect(name))
+fn file() -> Bytes {
+    let dir = std::env::var_os("RIALTO_ARTIFACTS").expect(
+        "RIALTO_ARTIFACTS names the folder of fetched models; `cargo xtask test` fills and sets it",
+    );
+    let path = PathBuf::from(dir).join(SMOLLM2);
+    Bytes::from(std::fs::read(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; `cargo xtask test` fetches it", path.display())
+    }))
 }
 
 fn model(isa: Isa) -> Arc<Model> {
-    let file = std::fs::read(directory().join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
-    Arc::new(Model::load_for(&Bytes::from(file), &Limits::default(), isa).unwrap())
+    let budget = Budget::new(1 << 30);
+    Arc::new(Model::load_for(&file(), &Limits::default(), &budget, isa).unwrap())
 }
 
 fn cases(kind: &str) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(directory().join("expected.txt")).unwrap();
-    let fields = text
+    let fields = include_str!("real/expected.txt")
         .lines()
         .map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>());
     let cases: Vec<_> = fields
@@ -227,5 +231,6 @@ fn a_fork_goes_its_own_way_and_a_truncated_session_forgets() {
     assert_eq!(second.logits(), alone.logits());
 }
 
+const SMOLLM2: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 /// Logarithms of probabilities: what quantised activations and half-precision keys may shift.
 const CLOSE: f32 = 0.5;

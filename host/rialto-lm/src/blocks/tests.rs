@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use super::*;
 
+#[path = "expected.rs"]
+mod expected;
+
 /// Blocks whose bytes are a fixed sequence, with scales that are ordinary numbers.
 fn block(element: Element) -> Vec<u8> {
     let mut state = 1_u32;
@@ -51,8 +54,6 @@ fn check(element: Element, expected: [f64; 4]) {
         );
     }
 }
-
-include!("expected.rs");
 
 #[test]
 fn floats_are_read_as_they_are() {

@@ -121,6 +121,12 @@ impl Array {
         self.items == 0
     }
 
+    /// Bytes in the file, with the lengths of strings.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
+    }
+
     /// The items of an array of strings; nothing for another array.
     pub fn strings(&self) -> impl Iterator<Item = Bytes> + use<> {
         let items = if self.kind == Kind::String {

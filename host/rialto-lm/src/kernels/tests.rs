@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     blocks,
+    cache::Budget,
     gguf::{Element, Tensor},
     matrix::{Matrix, Quantised},
 };
@@ -56,7 +57,7 @@ fn products_are_those_of_the_dequantised_numbers_and_equal_on_all_sets() {
     ] {
         let tensor = tensor(element, rows, columns);
         let weights = blocks::dequantise(&tensor);
-        let matrix = Matrix::new(&tensor);
+        let matrix = Matrix::new(&tensor, &Budget::new(1 << 30)).unwrap();
         let x = noise(5, tokens * columns);
         let mut first: Option<Vec<f32>> = None;
         for isa in Isa::all() {
@@ -90,7 +91,7 @@ fn products_are_those_of_the_dequantised_numbers_and_equal_on_all_sets() {
 fn a_row_comes_back_as_it_was() {
     for element in [Element::Q4_0, Element::Q4_1, Element::Q5_1, Element::Q8_0] {
         let tensor = tensor(element, 19, 64);
-        let matrix = Matrix::new(&tensor);
+        let matrix = Matrix::new(&tensor, &Budget::new(1 << 30)).unwrap();
         let weights = blocks::dequantise(&tensor);
         for row in 0..19 {
             let mut found = vec![0.0; 64];
@@ -151,7 +152,8 @@ fn numbers_that_are_none_or_huge_do_not_stop_anything() {
             Quantised::new(isa, &[bad; 32], 32);
             let mut soft = [bad; 40];
             softmax(isa, &mut soft);
-            let matrix = Matrix::new(&tensor(Element::Q8_0, 16, 32));
+            let matrix =
+                Matrix::new(&tensor(Element::Q8_0, 16, 32), &Budget::new(1 << 30)).unwrap();
             let tokens = Quantised::new(isa, &x, 32);
             assert_eq!(matrix.multiply(isa, 0..1, &tokens).len(), 1);
         }

@@ -134,3 +134,40 @@ fn settings_out_of_range_are_named() {
         named("repetition_penalty")
     );
 }
+
+#[test]
+fn a_position_stands_for_its_random_number() {
+    let warm = Sampling {
+        temperature: 1.0,
+        ..WARM
+    };
+    let mut running = sampler(warm);
+    let mut jumping = sampler(warm);
+    for position in 0..200 {
+        jumping.at(position);
+        assert_eq!(
+            jumping.sample(&LOGITS, &[], None),
+            running.sample(&LOGITS, &[], None)
+        );
+    }
+}
+
+#[test]
+fn many_equally_likely_tokens_are_cut_at_the_right_place() {
+    // 1,000 of 2,000 tokens make half of the probability, far more than are looked at first.
+    let tokens = drawn(Sampling { top_p: 0.5, ..WARM }, &[0.5; 2000], &[], None);
+    assert!(tokens.iter().all(|token| *token < 1000), "{tokens:?}");
+    assert!(tokens.len() > 300, "{}", tokens.len());
+}
+
+#[test]
+fn the_likeliest_tokens_have_probabilities_that_sum_to_one() {
+    let all = likeliest(&LOGITS, 100);
+    let order: Vec<u32> = all.iter().map(|(token, _)| *token).collect();
+    assert_eq!(order, [1, 3, 2, 0, 4]);
+    let sum: f32 = all.iter().map(|(_, log)| log.exp()).sum();
+    assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+    assert_eq!(likeliest(&LOGITS, 2), all[..2]);
+    assert_eq!(likeliest(&LOGITS, 0), []);
+    assert_eq!(likeliest(&[f32::NAN], 3), []);
+}

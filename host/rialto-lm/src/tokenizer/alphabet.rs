@@ -11,8 +11,13 @@ fn byte(character: char) -> Option<u8> {
     if let Ok(byte) = u8::try_from(code) {
         return printable(byte).then_some(byte);
     }
-    let index = usize::try_from(code.checked_sub(0x100)?).ok()?;
-    (0..=u8::MAX).filter(|byte| !printable(*byte)).nth(index)
+    // The 33 bytes up to the space, the 34 from delete on, and the soft hyphen.
+    match u8::try_from(code.checked_sub(0x100)?).ok()? {
+        index @ 0..33 => Some(index),
+        index @ 33..67 => Some(index + (0x7F - 33)),
+        67 => Some(0xAD),
+        68.. => None,
+    }
 }
 
 const fn printable(byte: u8) -> bool {
@@ -31,5 +36,14 @@ mod tests {
         assert_eq!(bytes("\u{143}"), Some(Box::from([0xAD])));
         assert_eq!(bytes(" "), None);
         assert_eq!(bytes("\u{144}"), None);
+    }
+
+    #[test]
+    fn every_byte_has_one_character_in_order() {
+        let others: Vec<u8> = (0x100..0x144)
+            .map(|code| byte(char::from_u32(code).unwrap()).unwrap())
+            .collect();
+        let expected: Vec<u8> = (0..=u8::MAX).filter(|byte| !printable(*byte)).collect();
+        assert_eq!(others, expected);
     }
 }

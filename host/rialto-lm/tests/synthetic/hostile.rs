@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use rialto_lm::{
-    Model,
+    Budget, LoadError, Model,
     gguf::{File, GgufError, Limits},
 };
 
@@ -128,11 +128,35 @@ fn tensors_that_cannot_be_are_refused_with_the_reason() {
 #[test]
 fn the_sample_loads_and_every_shorter_file_is_refused() {
     let file = sample::file();
-    let load = |bytes: &[u8]| Model::load(&Bytes::copy_from_slice(bytes), &Limits::default());
+    let load = |bytes: &[u8]| {
+        Model::load(
+            &Bytes::copy_from_slice(bytes),
+            &Limits::default(),
+            &Budget::new(1 << 26),
+        )
+    };
     load(&file).unwrap();
     for length in (0..file.len()).step_by(61) {
         load(&file[..length]).unwrap_err();
     }
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused_and_nothing_is_kept() {
+    let file = Bytes::from(sample::file());
+    let roomy = Budget::new(1 << 26);
+    let model = Model::load(&file, &Limits::default(), &roomy).unwrap();
+    let needed = roomy.used();
+    assert!(needed > u64::try_from(model.weights_bytes()).unwrap());
+    drop(model);
+    assert_eq!(roomy.used(), 0);
+    for bytes_max in [0, needed / 2, needed - 1] {
+        let tight = Budget::new(bytes_max);
+        let error = Model::load(&file, &Limits::default(), &tight).unwrap_err();
+        assert!(matches!(error, LoadError::OutOfMemory { .. }), "{error}");
+        assert_eq!(tight.used(), 0);
+    }
+    Model::load(&file, &Limits::default(), &Budget::new(needed)).unwrap();
 }
 
 proptest! {
@@ -154,7 +178,7 @@ proptest! {
             let at = at.index(length);
             file[at] = byte;
         }
-        if let Ok(model) = Model::load(&Bytes::from(file), &Limits::default()) {
+        if let Ok(model) = Model::load(&Bytes::from(file), &Limits::default(), &Budget::new(1 << 26)) {
             sample::try_out(model);
         }
     }

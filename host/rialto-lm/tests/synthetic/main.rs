@@ -5,6 +5,7 @@
     reason = "a test stops at what it does not expect"
 )]
 
+mod batcher;
 mod hostile;
 mod sample;
 mod sessions;

@@ -7,7 +7,14 @@ use rialto_lm::{Budget, Cancel, Input, Model, Runner, Session, gguf::Limits, tok
 
 /// The model, loaded.
 pub(crate) fn model() -> Arc<Model> {
-    Arc::new(Model::load(&Bytes::from(file()), &Limits::default()).unwrap())
+    Arc::new(
+        Model::load(
+            &Bytes::from(file()),
+            &Limits::default(),
+            &Budget::new(1 << 26),
+        )
+        .unwrap(),
+    )
 }
 
 /// Where the tensors' data begins, about.

@@ -36,21 +36,19 @@ fn bits(session: &Session) -> Vec<u32> {
 fn memory_is_as_announced_and_given_back() {
     let model = sample::model();
     let mut runner = Runner::new(Arc::clone(&model), 2).unwrap();
-    let page = Session::bytes(&model, 1);
-    assert_eq!(
-        (Session::bytes(&model, 32), Session::bytes(&model, 33)),
-        (page, 2 * page)
-    );
-    let budget = Budget::new(3 * page);
+    let page = Session::bytes(&model, 33) - Session::bytes(&model, 32);
+    let logits = Session::bytes(&model, 32) - page;
+    assert_eq!(logits, 192 * 4);
+    let budget = Budget::new(3 * page + 2 * logits);
     let mut first = Session::new(Arc::clone(&model), budget.clone(), 100);
     advance(&mut runner, &mut first, &[5; 40]).unwrap();
-    assert_eq!(budget.used(), 2 * page);
+    assert_eq!(budget.used(), 2 * page + logits);
     let mut second = first.fork();
-    assert_eq!(budget.used(), 2 * page);
+    assert_eq!(budget.used(), 2 * page + logits);
     advance(&mut runner, &mut second, &[6]).unwrap();
     assert_eq!(
         budget.used(),
-        3 * page,
+        3 * page + 2 * logits,
         "only the page in progress is copied"
     );
     let before = bits(&second);
@@ -59,19 +57,19 @@ fn memory_is_as_announced_and_given_back() {
         refused,
         Err(RunError::OutOfMemory {
             page_bytes: page,
-            bytes_max: 3 * page
+            bytes_max: 3 * page + 2 * logits
         })
     );
-    assert_eq!((second.tokens().len(), budget.used()), (41, 3 * page));
+    assert_eq!((second.tokens().len(), budget.used()), (41, budget.max()));
     assert_eq!(bits(&second), before);
     drop(first);
     assert_eq!(
         budget.used(),
-        2 * page,
+        2 * page + logits,
         "the full page is still the second session's"
     );
     second.truncate(32);
-    assert_eq!(budget.used(), page);
+    assert_eq!(budget.used(), page + logits);
     drop(second);
     assert_eq!(budget.used(), 0);
 }

@@ -1,11 +1,11 @@
-"""Writes what llama.cpp and NumPy say about a model, for tests/real.rs: `oracle.py MODEL > expected.txt`.
+"""Writes what llama.cpp and NumPy say about a model, for ../real.rs: `oracle.py MODEL > expected.txt`.
 
 One case a line, fields apart by tabs; texts in hexadecimal, lists apart by spaces.
 """
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "scripts"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from llama import Llama
 from reference import Reference
 
