@@ -6,8 +6,9 @@ use alloy_primitives::U256;
 
 /// Token base units; never a display value.
 ///
-/// The on-chain type is `uint128`. Arithmetic is checked and nothing else (M1: amounts are
-/// integers in base units, checked arithmetic only).
+/// The on-chain type is `uint128`. Arithmetic is checked (M1: amounts are integers in base units,
+/// checked arithmetic only), but for [`saturating_sub`](Self::saturating_sub), which answers another
+/// question.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(u128);
 
@@ -49,6 +50,15 @@ impl Amount {
     /// [`AmountOverflow`] below zero.
     pub fn checked_sub(self, rhs: Self) -> Result<Self, AmountOverflow> {
         self.0.checked_sub(rhs.0).map(Self).ok_or(AmountOverflow)
+    }
+
+    /// The difference, or nothing where there is none below zero: what is left, what is missing, how
+    /// much more. For figures of different times or from different parties, where more may have been
+    /// taken than there was and "nothing" is then the true answer. Where that would be a fault, as in
+    /// every sum that is kept, [`checked_sub`](Self::checked_sub) says so (M1).
+    #[must_use]
+    pub fn saturating_sub(self, rhs: Self) -> Self {
+        Self(self.0.saturating_sub(rhs.0))
     }
 
     /// The product with a plain count.
@@ -144,6 +154,9 @@ mod tests {
             Err(AmountOverflow)
         );
         assert_eq!(Amount::MAX.checked_mul(2), Err(AmountOverflow));
+        let (some, more) = (Amount::new(4), Amount::new(6));
+        assert_eq!(more.saturating_sub(some), Amount::new(2));
+        assert_eq!(some.saturating_sub(more), Amount::ZERO);
         assert_eq!(Amount::new(6).checked_mul(7), Ok(Amount::new(42)));
         assert_eq!(Amount::try_from(U256::MAX), Err(AmountOverflow));
         assert_eq!(Amount::try_from(Amount::MAX.to_u256()), Ok(Amount::MAX));

@@ -86,7 +86,7 @@ impl Depth {
     #[must_use]
     pub fn counts(&self, settled: Amount, newest: Amount) -> Amount {
         // Just below the step's amount may be younger.
-        let young = self.from.checked_sub(Amount::new(1)).unwrap_or_default();
+        let young = self.from.saturating_sub(Amount::new(1));
         let most = settled.checked_add(young).unwrap_or(Amount::MAX);
         newest.min(most)
     }

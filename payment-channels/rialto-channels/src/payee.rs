@@ -13,6 +13,7 @@ mod error;
 mod exposure;
 mod payment_key;
 mod reject;
+mod restore;
 mod resume;
 mod settle;
 mod snapshot;
@@ -344,8 +345,7 @@ impl PayeeChannel {
         Ok(self
             .state
             .balance
-            .checked_sub(withdrawal.amount)
-            .unwrap_or_default())
+            .saturating_sub(withdrawal.amount))
     }
 
     fn keep_best(&mut self, voucher: &VerifiedVoucher) {

@@ -140,10 +140,7 @@ impl PayerChannel {
     /// What a dishonest payee could claim beyond what it said it charged.
     #[must_use]
     pub fn at_risk(&self) -> Amount {
-        self.state
-            .signed_max
-            .checked_sub(self.state.charged)
-            .unwrap_or_default()
+        self.state.signed_max.saturating_sub(self.state.charged)
     }
 
     /// What the payee counts as charged beyond everything that this payer knows of: more than the
@@ -157,7 +154,7 @@ impl PayerChannel {
     pub fn unexplained(&self) -> Amount {
         let open = self.in_flight().unwrap_or(Amount::MAX);
         let known = self.explained.checked_add(open).unwrap_or(Amount::MAX);
-        self.state.charged.checked_sub(known).unwrap_or_default()
+        self.state.charged.saturating_sub(known)
     }
 
     /// Signs the voucher for a call that an offer asks `amount` for. A `deposit` that travels
@@ -288,7 +285,7 @@ impl PayerChannel {
         let explained = fits(sum.checked_add(self.state.uncertain));
         self.state.charged = count;
         self.state.uncertain = Amount::ZERO;
-        count.checked_sub(explained).unwrap_or_default()
+        count.saturating_sub(explained)
     }
 
     fn explain(&mut self, amount: Amount) {

@@ -59,8 +59,9 @@ impl Share {
         let product = arrived.to_u256().checked_mul(U256::from(self.0));
         let part = product.and_then(|product| product.checked_div(U256::from(WHOLE_BPS)));
         let part = part.and_then(|part| Amount::try_from(part).ok());
-        let publisher = part.unwrap_or_default();
-        let provider = arrived.checked_sub(publisher).unwrap_or_default();
+        // A part is never more than the whole, so nothing is lost below.
+        let publisher = part.unwrap_or_default().min(arrived);
+        let provider = arrived.saturating_sub(publisher);
         (publisher, provider)
     }
 }

@@ -45,7 +45,7 @@ impl Head {
 
 /// What moved between two states of a channel.
 pub(crate) fn flows(old: &Head, new: &Head) -> impl Iterator<Item = (Flow, Amount)> + use<> {
-    let grown = |old: Amount, new: Amount| new.checked_sub(old).unwrap_or_default();
+    let grown = |old: Amount, new: Amount| new.saturating_sub(old);
     let left = if new.refund_nonce == old.refund_nonce {
         Flow::Withdrawn
     } else {

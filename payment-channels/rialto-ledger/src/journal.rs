@@ -406,7 +406,7 @@ impl TrialBalance {
 #[must_use]
 pub fn claimable(channel: &ChannelSnapshot) -> Amount {
     let covered = channel.charged.min(channel.ceiling()).min(channel.balance);
-    covered.checked_sub(channel.claimed).unwrap_or_default()
+    covered.saturating_sub(channel.claimed)
 }
 
 const DAY_SECS: u64 = 86_400;

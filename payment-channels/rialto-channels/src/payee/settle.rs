@@ -62,10 +62,7 @@ impl PayeeChannel {
         if self.refunding || !self.in_flight.is_empty() {
             return Amount::ZERO;
         }
-        self.state
-            .balance
-            .checked_sub(self.state.charged)
-            .unwrap_or_default()
+        self.state.balance.saturating_sub(self.state.charged)
     }
 
     /// Agrees to give the payer back `asked`, or all that is left. The voucher proves that the

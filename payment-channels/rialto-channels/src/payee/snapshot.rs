@@ -44,7 +44,7 @@ impl ChannelSnapshot {
     /// Charged and not claimed yet: what the payee would lose with its state.
     #[must_use]
     pub fn unclaimed(&self) -> Amount {
-        self.charged.checked_sub(self.claimed).unwrap_or_default()
+        self.charged.saturating_sub(self.claimed)
     }
 
     pub(super) fn check(&self, domain: &SettlementDomain) -> Result<(), RestoreError> {

@@ -64,7 +64,7 @@ impl PayerChannel {
     pub fn withdrawable(&self) -> Result<Amount, PayError> {
         let open = self.in_flight()?.checked_add(self.state.uncertain)?;
         let promised = self.state.charged.checked_add(open)?;
-        let left = self.state.balance.checked_sub(promised).unwrap_or_default();
+        let left = self.state.balance.saturating_sub(promised);
         if left.is_zero() {
             return Err(PayError::NothingLeft);
         }

@@ -69,7 +69,7 @@ impl PayerChannel {
     pub fn deposit_gap(&self, amount: Amount) -> Result<Amount, PayError> {
         let ceiling = self.next_ceiling(amount)?;
         let usable = self.state.usable()?;
-        Ok(ceiling.checked_sub(usable).unwrap_or_default())
+        Ok(ceiling.saturating_sub(usable))
     }
 
     /// Plans a deposit through the collector contract. `salt` must be fresh random bytes;

@@ -75,10 +75,7 @@ impl Policy {
         let Some(usual) = channel.deposit_needed(asked, offer_min)? else {
             return Ok(None);
         };
-        let left = self
-            .deposit_day_max
-            .checked_sub(spending.deposited)
-            .unwrap_or_default();
+        let left = self.deposit_day_max.saturating_sub(spending.deposited);
         let limit = self.deposit_max.min(left);
         let least = channel
             .deposit_gap(asked)?
@@ -231,7 +228,7 @@ impl Spending {
 
     /// The call was charged; what it cost less than its price is free again.
     pub fn spent(&mut self, spend: Spend, charged: Amount) {
-        let rest = spend.price.checked_sub(charged).unwrap_or_default();
+        let rest = spend.price.saturating_sub(charged);
         self.give_back(&spend, rest);
     }
 
@@ -263,7 +260,8 @@ impl Spending {
             return;
         }
         if let Some(sum) = self.providers.get_mut(&spend.provider) {
-            *sum = sum.checked_sub(amount).unwrap_or_default();
+            // What was never taken is not given back: then the budget stays as it is.
+            *sum = sum.checked_sub(amount).unwrap_or(*sum);
         }
     }
 }

@@ -51,7 +51,7 @@ impl PayerSnapshot {
     /// Balance that no call was charged for yet, in base units.
     #[must_use]
     pub fn left(&self) -> Amount {
-        self.balance.checked_sub(self.charged).unwrap_or_default()
+        self.balance.saturating_sub(self.charged)
     }
 
     /// Whether a withdrawal under way can be finished now.

@@ -89,15 +89,7 @@ impl SharedLedger {
     /// # Errors
     /// [`SharedError`].
     pub async fn channels(&self) -> Result<Vec<ChannelSnapshot>, SharedError> {
-        reading!(self, |connection| {
-            let found = sqlx::query("SELECT state FROM rialto_channels ORDER BY id")
-                .fetch_all(&mut *connection)
-                .await?;
-            found
-                .iter()
-                .map(|row| Ok(rows::snapshot(row.try_get("state")?)?))
-                .collect::<Result<Vec<_>, Failure>>()?
-        })
+        self.channels_after(None, usize::MAX).await
     }
 
     /// Up to `count_max` channels in the order of their ids, from the one after `after` on: for

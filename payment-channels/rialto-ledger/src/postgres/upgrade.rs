@@ -5,7 +5,7 @@
 //! upgrade.
 
 use rialto_channels::Amount;
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{books, fault::Failure, rows};
 use crate::{head::Head, journal::Flow};
@@ -20,16 +20,10 @@ pub(super) async fn fill(transaction: &mut PgConnection) -> Result<(), Failure> 
 async fn channels(transaction: &mut PgConnection) -> Result<(), Failure> {
     let mut after: Vec<u8> = Vec::new();
     loop {
-        let page =
-            sqlx::query("SELECT id, state FROM rialto_channels WHERE id > $1 ORDER BY id LIMIT $2")
-                .bind(&after)
-                .bind(PAGE)
-                .fetch_all(&mut *transaction)
-                .await?;
-        let Some(last) = page.last() else {
+        let page = page(transaction, CHANNELS, &mut after).await?;
+        if page.is_empty() {
             return Ok(());
-        };
-        after = last.try_get("id")?;
+        }
         for row in &page {
             let channel = rows::snapshot(row.try_get("state")?)?;
             sqlx::query("UPDATE rialto_channels SET payer = $2 WHERE id = $1")
@@ -45,17 +39,10 @@ async fn channels(transaction: &mut PgConnection) -> Result<(), Failure> {
 async fn receipts(transaction: &mut PgConnection) -> Result<(), Failure> {
     let mut after: Vec<u8> = Vec::new();
     loop {
-        let page = sqlx::query(
-            "SELECT id, signed FROM rialto_receipts WHERE id > $1 ORDER BY id LIMIT $2",
-        )
-        .bind(&after)
-        .bind(PAGE)
-        .fetch_all(&mut *transaction)
-        .await?;
-        let Some(last) = page.last() else {
+        let page = page(transaction, RECEIPTS, &mut after).await?;
+        if page.is_empty() {
             return Ok(());
-        };
-        after = last.try_get("id")?;
+        }
         for row in &page {
             let receipt = rows::receipt(row.try_get("signed")?)?.receipt;
             let Some(channel) = receipt.channel else {
@@ -96,4 +83,22 @@ async fn settlements(transaction: &mut PgConnection) -> Result<(), Failure> {
     Ok(())
 }
 
-const PAGE: i64 = 1_000;
+/// The rows behind the place `after`, which is moved behind them.
+async fn page(
+    transaction: &mut PgConnection,
+    query: &'static str,
+    after: &mut Vec<u8>,
+) -> Result<Vec<PgRow>, Failure> {
+    let page = sqlx::query(query)
+        .bind(&*after)
+        .fetch_all(transaction)
+        .await?;
+    if let Some(last) = page.last() {
+        *after = last.try_get("id")?;
+    }
+    Ok(page)
+}
+
+const CHANNELS: &str = "SELECT id, state FROM rialto_channels WHERE id > $1 ORDER BY id LIMIT 1000";
+const RECEIPTS: &str =
+    "SELECT id, signed FROM rialto_receipts WHERE id > $1 ORDER BY id LIMIT 1000";
