@@ -3,12 +3,12 @@
 use alloy::primitives::{Address, B256};
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Log};
-use alloy::sol_types::SolEventInterface;
+use alloy::sol_types::{SolEvent, SolEventInterface};
 use rialto_channels::{Amount, ChainTime, ChannelId};
 
 use super::follow::STEP_BLOCKS_MAX;
 use super::{ChainClient, ChainError};
-use crate::contracts::IBatchSettlement::IBatchSettlementEvents as Raw;
+use crate::contracts::IBatchSettlement::{self, IBatchSettlementEvents as Raw};
 
 /// An event of the settlement contract, and where it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,13 +111,62 @@ impl ChainClient {
         Ok((events, last.saturating_add(1)))
     }
 
+    /// What was paid out to the receiver in `token` in the blocks from `first` to `last`, by
+    /// transaction, oldest first. Public endpoints refuse more than some thousand blocks.
+    ///
+    /// # Errors
+    /// See [`ChainError`]; [`ChainError::OutOfRange`] where one transaction paid out more than 128 bits.
+    pub async fn settlements(
+        &self,
+        receiver: Address,
+        token: Address,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<(B256, Amount)>, ChainError> {
+        let filter = Filter::new()
+            .event_signature(IBatchSettlement::Settled::SIGNATURE_HASH)
+            .topic1(receiver.into_word())
+            .topic2(token.into_word());
+        let mut paid: Vec<(B256, Amount)> = Vec::new();
+        for event in self.events_of(filter, first, last).await? {
+            let ChannelEvent::Settled {
+                receiver: to,
+                token: paid_in,
+                amount,
+            } = event.event
+            else {
+                return Err(self.nonsense("logs that were not asked for"));
+            };
+            if (to, paid_in) != (receiver, token) {
+                return Err(self.nonsense("logs that were not asked for"));
+            }
+            match paid.last_mut() {
+                Some((transaction, sum)) if *transaction == event.transaction => {
+                    let more = sum.checked_add(amount);
+                    *sum = more.map_err(|_| ChainError::OutOfRange("a settlement"))?;
+                }
+                Some(_) | None => paid.push((event.transaction, amount)),
+            }
+        }
+        Ok(paid)
+    }
+
     /// The events of the blocks from `first` to `last`, oldest first.
     pub(super) async fn events_within(
         &self,
         first: u64,
         last: u64,
     ) -> Result<Vec<Event>, ChainError> {
-        let filter = Filter::new()
+        self.events_of(Filter::new(), first, last).await
+    }
+
+    async fn events_of(
+        &self,
+        filter: Filter,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<Event>, ChainError> {
+        let filter = filter
             .address(self.contracts().settlement)
             .from_block(first)
             .to_block(last);

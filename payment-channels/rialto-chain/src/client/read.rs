@@ -146,14 +146,21 @@ impl ChainClient {
         receiver: Address,
         token: Address,
     ) -> Result<(Amount, Amount), ChainError> {
-        let call = IBatchSettlement::receiversCall { receiver, token };
-        let totals = self
-            .read(self.contracts().settlement, call, BlockId::latest())
-            .await?;
-        Ok((
-            Amount::new(totals.totalClaimed),
-            Amount::new(totals.totalSettled),
-        ))
+        self.totals_at(receiver, token, BlockId::latest()).await
+    }
+
+    /// What was settled to the receiver in `token` up to block `number`, since the beginning.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub async fn settled_at(
+        &self,
+        receiver: Address,
+        token: Address,
+        number: u64,
+    ) -> Result<Amount, ChainError> {
+        let totals = self.totals_at(receiver, token, BlockId::number(number));
+        totals.await.map(|(_, settled)| settled)
     }
 
     /// What was claimed for the receiver in `token` and not paid out yet.
@@ -161,13 +168,24 @@ impl ChainClient {
     /// # Errors
     /// See [`ChainError`].
     pub async fn unsettled(&self, receiver: Address, token: Address) -> Result<Amount, ChainError> {
-        let call = IBatchSettlement::receiversCall { receiver, token };
-        let totals = self
-            .read(self.contracts().settlement, call, BlockId::latest())
-            .await?;
-        Amount::new(totals.totalClaimed)
-            .checked_sub(Amount::new(totals.totalSettled))
+        let (claimed, settled) = self.receiver_totals(receiver, token).await?;
+        claimed
+            .checked_sub(settled)
             .map_err(|_| self.nonsense("settled more than was claimed"))
+    }
+
+    async fn totals_at(
+        &self,
+        receiver: Address,
+        token: Address,
+        at: BlockId,
+    ) -> Result<(Amount, Amount), ChainError> {
+        let call = IBatchSettlement::receiversCall { receiver, token };
+        let totals = self.read(self.contracts().settlement, call, at).await?;
+        Ok((
+            Amount::new(totals.totalClaimed),
+            Amount::new(totals.totalSettled),
+        ))
     }
 
     /// What the account holds of the token, in base units.

@@ -32,4 +32,5 @@ mod life;
 mod payouts;
 mod people;
 mod reorgs;
+mod settlements;
 mod transfers;
