@@ -29,6 +29,13 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// What runs the model here.
     fn abilities(&self) -> &Abilities;
 
+    /// What the model's file says about itself: producer, operator sets, sizes, and its own properties
+    /// behind `property.`, where exporters put licences. A stranger's words, at most 64 entries of at
+    /// most 128 and 4,096 bytes.
+    fn metadata(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// Runs the graph once and returns the named outputs, in the order of `outputs`. Blocks the
     /// calling thread, and computes on it; runs on several threads are independent.
     ///
@@ -39,6 +46,24 @@ pub trait Model: fmt::Debug + Send + Sync {
         inputs: Vec<(String, Tensor)>,
         outputs: &[String],
     ) -> Result<Vec<Tensor>, RunError>;
+
+    /// Whether runs on inputs of these names and shapes may be [joined](Model::run_joined): as far as
+    /// is known, each then gives the bits that it gives alone.
+    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> bool {
+        let _ = inputs;
+        false
+    }
+
+    /// Does several runs, all with inputs of the same names and shapes, and returns the result of
+    /// each: what [`Model::run`] would, in less time if the model joins them.
+    fn run_joined(
+        &self,
+        runs: Vec<Vec<(String, Tensor)>>,
+        outputs: &[String],
+    ) -> Vec<Result<Vec<Tensor>, RunError>> {
+        let alone = |inputs| self.run(inputs, outputs);
+        runs.into_iter().map(alone).collect()
+    }
 }
 
 /// One named input or output of a model.

@@ -4,7 +4,6 @@
 //! pages found by the kernel where it can, epochs for time limits and no fuel, component-model
 //! concurrency off.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -17,6 +16,7 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationCon
 use crate::budget::Budget;
 use crate::buffers::Buffers;
 use crate::cache::Cache;
+use crate::device::{Device, DeviceConfig, DeviceLoad};
 use crate::error::{HostError, LoadError};
 use crate::model::Models;
 use crate::service::Service;
@@ -49,8 +49,8 @@ pub struct Config {
     pub calls_max: u32,
     /// Calls that wait for a place; more are refused at once.
     pub queue_max: u32,
-    /// Model runs at the same time.
-    pub model_runs_max: NonZeroUsize,
+    /// How services share the device.
+    pub device: DeviceConfig,
     /// Host memory for prepared arguments of all calls, in bytes.
     pub arguments_bytes_total: u64,
     /// Host memory for values going in and out of all running guests, in bytes.
@@ -73,7 +73,7 @@ impl Config {
             cache_bytes_max: 2 << 30,
             calls_max: 64,
             queue_max: 1_024,
-            model_runs_max: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            device: DeviceConfig::default(),
             arguments_bytes_total: 512 << 20,
             values_bytes_total: 1 << 30,
             component_bytes_max: 64 << 20,
@@ -111,7 +111,7 @@ pub(crate) struct Inner {
     pub(crate) calls: Semaphore,
     /// Calls waiting for a place.
     pub(crate) waiting: AtomicU32,
-    pub(crate) model_runs: Arc<Semaphore>,
+    pub(crate) device: Device,
     pub(crate) arguments: Budget,
     pub(crate) values: Budget,
     pub(crate) buffers: Buffers,
@@ -132,7 +132,7 @@ impl Host {
             cache,
             calls: Semaphore::new(usize::try_from(config.calls_max).unwrap_or(usize::MAX >> 4)),
             waiting: AtomicU32::new(0),
-            model_runs: Arc::new(Semaphore::new(config.model_runs_max.get())),
+            device: Device::new(&config.device),
             arguments: Budget::new(config.arguments_bytes_total),
             values: Budget::new(config.values_bytes_total),
             buffers: Buffers::default(),
@@ -141,6 +141,12 @@ impl Host {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// What the device is doing, and what each service used of it.
+    #[must_use]
+    pub fn device_load(&self) -> DeviceLoad {
+        self.inner.device.load()
     }
 
     /// Compiles a component (or takes it from the cache), links what `spec` grants and nothing else,

@@ -37,6 +37,7 @@ mod buffers;
 mod cache;
 mod capabilities;
 mod clock;
+mod device;
 mod engine;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -51,9 +52,11 @@ mod service;
 mod spec;
 mod state;
 
+pub use device::{DeviceConfig, DeviceLoad};
 pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
 pub use interface::{Interface, Method, Param};
 pub use model::{Models, NoModels, OpenError};
+pub use rialto_scheduler::{Quota, Share, Use as DeviceUse};
 pub use service::{Arguments, CallContext, Outcome, Part, Prepared, Service, Usage};
 pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};

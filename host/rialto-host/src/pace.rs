@@ -25,8 +25,13 @@ const CLASSES: usize = 32;
 impl Pace {
     /// Whether runs on inputs of `bytes` are known to be short.
     pub(crate) fn is_short(&self, bytes: u64) -> bool {
+        self.of(bytes).is_some_and(|pace| pace <= SHORT)
+    }
+
+    /// How long runs on inputs of `bytes` take, if any were seen.
+    pub(crate) fn of(&self, bytes: u64) -> Option<Duration> {
         let nanos = self.class(bytes).load(Ordering::Relaxed);
-        nanos != 0 && u128::from(nanos) <= SHORT.as_nanos()
+        (nanos != 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// Learns from a run. A longer one counts at once, shorter ones slowly.

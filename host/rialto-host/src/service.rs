@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rialto_scheduler::Tenant;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -150,6 +151,7 @@ impl Service {
         let instance = linker.instantiate_pre(&component).map_err(link_error)?;
         let interface = interface::walk(engine, &component, bytes)?;
         let shared = Arc::new(Shared {
+            tenant: Tenant::new(&spec.name),
             service: spec.name,
             models_granted: spec
                 .models
@@ -158,7 +160,7 @@ impl Service {
                 .collect(),
             models,
             limits,
-            model_runs: Arc::clone(&host.model_runs),
+            device: host.device.clone(),
         });
         Ok(Self {
             loaded: Arc::new(Loaded {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use rialto_scheduler::Tenant;
 use wasmtime::StoreContextMut;
 use wasmtime::UpdateDeadline;
 use wasmtime::component::ResourceTable;
@@ -14,6 +14,7 @@ use wasmtime_wasi::WasiCtx;
 
 use crate::capabilities::log::Lines;
 use crate::clock::CpuClock;
+use crate::device::Device;
 use crate::limits::{Breach, Limiter};
 use crate::model::Models;
 use crate::pace::Pace;
@@ -29,8 +30,10 @@ pub(crate) struct Shared {
     pub(crate) models: Arc<dyn Models>,
     /// The limits of each call.
     pub(crate) limits: Limits,
-    /// Bounds the model runs in progress on the whole host.
-    pub(crate) model_runs: Arc<Semaphore>,
+    /// Whose work this service's is, on the device.
+    pub(crate) tenant: Tenant,
+    /// What all services of the host compute on.
+    pub(crate) device: Device,
 }
 
 /// The data of a call's store.
@@ -48,8 +51,8 @@ pub(crate) struct CallState {
     pub(crate) host_bytes: u64,
     pub(crate) tensor_bytes: u64,
     pub(crate) tensor_runs: u64,
-    /// Wall time of model runs.
-    pub(crate) host_time: Duration,
+    /// This call's part of the device's time.
+    pub(crate) device_time: Duration,
 }
 
 impl CallState {
@@ -69,7 +72,7 @@ impl CallState {
             host_bytes: 0,
             tensor_bytes: 0,
             tensor_runs: 0,
-            host_time: Duration::ZERO,
+            device_time: Duration::ZERO,
             shared,
         }
     }

@@ -12,9 +12,11 @@
 //! run computes on the thread that calls it; the host decides how many run at once.
 
 mod cpu;
+mod joining;
 mod tract;
 
 pub use cpu::CpuDevice;
+pub use joining::allow_joining;
 pub use rialto_compute::{
     Abilities, Element, Engine, Kind, LoadError, Model, Port, RunError, Tensor, TensorError, ops,
 };

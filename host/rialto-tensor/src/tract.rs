@@ -32,7 +32,7 @@ use std::sync::{
 
 use bytes::Bytes;
 
-use crate::{Engine, LoadError, Model};
+use crate::{Engine, LoadError, Model, joining::allow_joining};
 use model::TractModel;
 
 /// What the engine accepts. Sizes are in bytes.
@@ -110,7 +110,7 @@ impl Engine for TractEngine {
             bytes_max: self.config.weights_bytes_max,
         })?;
         let model = TractModel::load(bytes, name, Arc::clone(&self.config), share)?;
-        Ok(Arc::new(model))
+        Ok(allow_joining(Arc::new(model)))
     }
 }
 

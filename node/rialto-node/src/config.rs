@@ -3,6 +3,7 @@
 //! A file is optional; every key has a default that runs the whole mesh on one machine. Unknown
 //! keys are errors, every problem is reported at once, and [`Config::effective`] prints the result.
 
+mod device;
 mod facilitator;
 mod ledger;
 mod risk;
@@ -14,9 +15,11 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use rialto_channels::Amount;
+use rialto_host::DeviceConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::api::DepositMethods;
+use device::RawDevice;
 use facilitator::RawFacilitator;
 use ledger::RawLedger;
 use risk::{RawClaims, RawRisk};
@@ -46,6 +49,8 @@ pub struct Config {
     pub risk: Risk,
     /// What guests may use.
     pub sandbox: Sandbox,
+    /// How services share what they compute on.
+    pub device: DeviceConfig,
     /// For whom this host is a facilitator.
     pub facilitator: Facilitator,
     /// Where the record of money is kept.
@@ -118,6 +123,7 @@ impl Config {
             claims: Claims::default(),
             risk: Risk::default(),
             sandbox: Sandbox::default(),
+            device: DeviceConfig::default(),
             facilitator: Facilitator::default(),
             ledger: LedgerChoice::default(),
         }
@@ -186,6 +192,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        problems.extend(device::problems(&self.device));
         problems.extend(self.ledger.problems());
         problems.extend(self.claims.problems());
         problems.extend(self.risk.problems(self.payments.confirmations));
@@ -215,6 +222,7 @@ impl Config {
         }
         self.payments.overlay(raw.payments, &mut problems);
         self.sandbox.overlay(&raw.sandbox);
+        device::overlay(&mut self.device, raw.device, &mut problems);
         self.facilitator.overlay(raw.facilitator, &mut problems);
         self.ledger.overlay(raw.ledger, &mut problems);
         self.claims.overlay(raw.claims, &mut problems);
@@ -359,6 +367,7 @@ struct RawConfig {
     claims: RawClaims,
     risk: RawRisk,
     sandbox: RawSandbox,
+    device: RawDevice,
     facilitator: RawFacilitator,
     ledger: RawLedger,
 }
@@ -448,6 +457,7 @@ impl From<&Config> for RawConfig {
                 memory_bytes_max: Some(config.sandbox.memory_bytes_max),
                 time_ms_max: Some(config.sandbox.time_ms_max),
             },
+            device: RawDevice::from(&config.device),
             facilitator: RawFacilitator::from(&config.facilitator),
             ledger: RawLedger::from(&config.ledger),
         }

@@ -149,6 +149,7 @@ fn host_config(config: &Config) -> rialto_host::Config {
     rialto_host::Config {
         calls_max: config.sandbox.calls_max,
         queue_max: u32::try_from(CALLS_WAITING_MAX).unwrap_or(u32::MAX),
+        device: config.device.clone(),
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
     }
 }

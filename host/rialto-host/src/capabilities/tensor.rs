@@ -1,30 +1,31 @@
-//! `rialto:tensor`: tensors as handles, models by granted name, runs on a bounded pool of threads.
+//! `rialto:tensor`: tensors as handles, models by granted name, runs in the device's queue.
 //!
-//! Opening and running block inside the engine; both happen off the guest's thread, so a call past its
-//! deadline ends at once. The abandoned run finishes on its thread and holds its place in the pool until
-//! then: the pool, not the guest, bounds such work. Runs that are known to be short are the exception:
-//! they stay on the guest's thread, within the same bound on runs at a time.
+//! Opening and running block inside the engine; the host's [device](crate::device) decides when, and on
+//! which thread.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rialto_compute::{Element, Kind, Model, Port, RunError, Tensor};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::bindings::tensor::rialto::tensor::{models, tensors, types};
+use crate::device::{DeviceError, Done, Lease, Run};
 use crate::limits::Breach;
 use crate::model::OpenError;
 use crate::pace::Pace;
-use crate::state::{CallState, Shared};
+use crate::state::CallState;
 
 /// A tensor as the guest's handle sees it.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct HostTensor(Tensor);
+pub struct HostTensor {
+    tensor: Tensor,
+    /// Its part of the device's memory.
+    _lease: Lease,
+}
 
 /// A model as the guest's handle sees it.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -60,17 +61,17 @@ impl tensors::HostTensor for CallState {
 
     fn element(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<types::Dtype> {
         self.charge_host_call(0)?;
-        Ok(dtype_of(self.table.get(&this)?.0.element()))
+        Ok(dtype_of(self.table.get(&this)?.tensor.element()))
     }
 
     fn shape(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<Vec<u32>> {
         self.charge_host_call(0)?;
-        Ok(self.table.get(&this)?.0.shape().to_vec())
+        Ok(self.table.get(&this)?.tensor.shape().to_vec())
     }
 
     fn byte_length(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<u64> {
         self.charge_host_call(0)?;
-        Ok(self.table.get(&this)?.0.data().len() as u64)
+        Ok(self.table.get(&this)?.tensor.data().len() as u64)
     }
 
     fn read(
@@ -80,7 +81,7 @@ impl tensors::HostTensor for CallState {
         length: u64,
     ) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         self.charge_host_call(length)?;
-        let data = self.table.get(&this)?.0.data();
+        let data = self.table.get(&this)?.tensor.data();
         let range = usize::try_from(offset).ok().zip(
             offset
                 .checked_add(length)
@@ -99,7 +100,7 @@ impl tensors::HostTensor for CallState {
         let tensor = self.table.delete(this)?;
         self.tensor_bytes = self
             .tensor_bytes
-            .saturating_sub(tensor.0.data().len() as u64);
+            .saturating_sub(tensor.tensor.data().len() as u64);
         Ok(())
     }
 }
@@ -119,10 +120,14 @@ impl models::HostModel for CallState {
             return Ok(Ok(self.push(HostModel { model, pace })?));
         }
         let models = Arc::clone(&self.shared.models);
-        match self.on_pool(move || Ok(models.open(&name))).await {
+        let tenant = self.shared.tenant.clone();
+        let device = self.shared.device.clone();
+        let opening = device.alone(&tenant, OPENING, move || models.open(&name));
+        let opened = self.on_device(opening.await);
+        match opened {
             Ok(Ok(model)) => Ok(Ok(self.push(HostModel { model, pace })?)),
             Ok(Err(error)) => Ok(Err(error_of_open(&error))),
-            Err(error) => Ok(Err(error_of(&error))),
+            Err(error) => Ok(Err(error)),
         }
     }
 
@@ -180,12 +185,17 @@ impl models::HostModel for CallState {
         }
         let mut given = Vec::with_capacity(inputs.len());
         for (name, tensor) in inputs {
-            given.push((name, self.table.get(&tensor)?.0.clone()));
+            given.push((name, self.table.get(&tensor)?.tensor.clone()));
         }
         self.tensor_runs = self.tensor_runs.saturating_add(1);
-        match self.run_model(model, pace, given, outputs).await {
+        let run = Run {
+            model,
+            inputs: given,
+            outputs,
+        };
+        match self.run_model(run, &pace).await {
             Ok(tensors) => self.push_tensors(tensors),
-            Err(error) => Ok(Err(error_of(&error))),
+            Err(error) => Ok(Err(error)),
         }
     }
 
@@ -196,63 +206,39 @@ impl models::HostModel for CallState {
 }
 
 impl CallState {
-    /// Runs a model: here if its runs are known to be short, else in the pool.
-    async fn run_model(
-        &mut self,
-        model: Arc<dyn Model>,
-        pace: Arc<Pace>,
-        inputs: Vec<(String, Tensor)>,
-        outputs: Vec<String>,
-    ) -> Result<Vec<Tensor>, RunError> {
-        let bytes = inputs
-            .iter()
-            .map(|(_, tensor)| tensor.data().len() as u64)
-            .sum();
+    /// Runs a model: here if its runs are known to be short and nobody waits, else in the queue.
+    async fn run_model(&mut self, run: Run, pace: &Pace) -> Result<Vec<Tensor>, types::Error> {
+        let tensors = run.inputs.iter();
+        let bytes = tensors.map(|(_, tensor)| tensor.data().len() as u64).sum();
+        let estimate = pace.of(bytes).unwrap_or(UNKNOWN);
+        let (tenant, device) = (self.shared.tenant.clone(), self.shared.device.clone());
         let here = pace.is_short(bytes) && may_block();
-        let work = move || {
-            let started = Instant::now();
-            let result = model.run(inputs, &outputs);
-            pace.learn(bytes, started.elapsed());
-            result
+        let begun = here.then(|| device.begin(&tenant, estimate)).flatten();
+        let done = match begun {
+            Some(begun) => begun.work(|| {
+                self.clock
+                    .excluding(|| tokio::task::block_in_place(|| run.now()))
+            }),
+            None => device.run(&tenant, estimate, run).await,
         };
-        if here {
-            self.in_place(work).await
-        } else {
-            self.on_pool(work).await
+        if let Ok(done) = &done {
+            pace.learn(bytes, done.took);
         }
+        self.on_device(done)?.map_err(|error| error_of(&error))
     }
 
-    /// Runs engine work on this thread; its other tasks move to another one meanwhile.
-    async fn in_place<T>(
-        &mut self,
-        work: impl FnOnce() -> Result<T, RunError> + Send,
-    ) -> Result<T, RunError> {
-        let _place = engine_place(&self.shared).await?;
-        let started = Instant::now();
-        // A crashed engine drops what it had, and no guest sees any of it.
-        let work = AssertUnwindSafe(work);
-        let finished = self
-            .clock
-            .excluding(|| tokio::task::block_in_place(|| catch_unwind(work)));
-        self.host_time = self.host_time.saturating_add(started.elapsed());
-        finished.map_err(|_| stopped())?
-    }
-
-    /// Runs blocking engine work in the bounded pool; cancel-safe (the work itself goes on).
-    async fn on_pool<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
-    ) -> Result<T, RunError> {
-        let place = engine_place(&self.shared).await?;
-        let started = Instant::now();
-        let finished = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(place);
-            result
-        })
-        .await;
-        self.host_time = self.host_time.saturating_add(started.elapsed());
-        finished.map_err(|_| stopped())?
+    /// Meters work that the device did, or says why it did not.
+    fn on_device<T>(&mut self, done: Result<Done<T>, DeviceError>) -> Result<T, types::Error> {
+        match done {
+            Ok(done) => {
+                self.device_time = self.device_time.saturating_add(done.took);
+                Ok(done.result)
+            }
+            Err(DeviceError::Refused(refused)) => {
+                Err(types::Error::OutOfBudget(refused.to_string()))
+            }
+            Err(stopped @ DeviceError::Stopped) => Err(types::Error::Engine(stopped.to_string())),
+        }
     }
 
     fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>, Breach> {
@@ -270,8 +256,16 @@ impl CallState {
                 "a call may hold {held_max} bytes of tensors"
             ))));
         }
+        let bytes = tensor.data().len() as u64;
+        let lease = match self.shared.device.hold(&self.shared.tenant, bytes) {
+            Ok(lease) => lease,
+            Err(error) => return Ok(Err(types::Error::OutOfBudget(error.to_string()))),
+        };
         self.tensor_bytes = held;
-        Ok(Ok(self.push(HostTensor(tensor))?))
+        Ok(Ok(self.push(HostTensor {
+            tensor,
+            _lease: lease,
+        })?))
     }
 
     fn push_tensors(
@@ -294,16 +288,9 @@ impl CallState {
     }
 }
 
-async fn engine_place(shared: &Shared) -> Result<OwnedSemaphorePermit, RunError> {
-    Arc::clone(&shared.model_runs)
-        .acquire_owned()
-        .await
-        .map_err(|_| RunError::Engine("it is closed".to_owned()))
-}
-
-fn stopped() -> RunError {
-    RunError::Engine("it stopped unexpectedly".to_owned())
-}
+/// How long opening a model is thought to take, and a run of which nothing is known.
+const OPENING: Duration = Duration::from_millis(100);
+const UNKNOWN: Duration = Duration::from_millis(20);
 
 /// Whether this thread may block without holding up others: not in a runtime of one thread.
 fn may_block() -> bool {

@@ -82,7 +82,7 @@ impl Service {
         let state = store.data();
         let usage = Usage {
             guest_time: clock.used(),
-            host_time: state.host_time,
+            host_time: state.device_time,
             memory_peak: state.limiter.memory_peak(),
             host_calls: state.host_calls,
             input_bytes: prepared.input_bytes,
