@@ -50,6 +50,14 @@ pub enum LoadError {
         /// What it needs.
         reason: String,
     },
+    /// The engine itself is not in order. The operator acts, not the model's author.
+    #[error("model `{model}` cannot be loaded: {reason}")]
+    Engine {
+        /// The model.
+        model: String,
+        /// What is wrong with the engine.
+        reason: String,
+    },
 }
 
 /// Whose fault a failed run is.

@@ -48,8 +48,11 @@ struct Joining {
     /// Whether joining changed a bit.
     refused: AtomicBool,
     /// Joined runs since the last check, by the shapes of one run's inputs and the number joined.
-    shapes: Mutex<HashMap<(Vec<Vec<u32>>, usize), u32>>,
+    shapes: Mutex<HashMap<Joined, u32>>,
 }
+
+/// The shapes of one run's inputs, and how many runs are joined.
+type Joined = (Vec<Vec<u32>>, usize);
 
 /// A run's inputs by name.
 type Inputs = Vec<(String, Tensor)>;
@@ -173,7 +176,7 @@ impl Joining {
         }
     }
 
-    fn shapes(&self) -> MutexGuard<'_, HashMap<(Vec<Vec<u32>>, usize), u32>> {
+    fn shapes(&self) -> MutexGuard<'_, HashMap<Joined, u32>> {
         // No step under this lock leaves the map half-changed.
         self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
     }

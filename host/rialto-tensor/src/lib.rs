@@ -11,10 +11,18 @@
 //! Non-goals: fetching and verifying files, deciding who may open which model, metering, threads. A
 //! run computes on the thread that calls it; the host decides how many run at once.
 
+mod cache;
 mod cpu;
+pub mod engines;
+mod file;
+mod fingerprint;
 mod joining;
+pub mod onnxruntime;
+mod operands;
 mod tract;
+pub mod worker;
 
+pub use cache::{Key, ModelCache, OpenError};
 pub use cpu::CpuDevice;
 pub use joining::allow_joining;
 pub use rialto_compute::{

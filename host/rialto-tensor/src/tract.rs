@@ -11,7 +11,6 @@ mod attributes;
 mod cache;
 mod confine;
 mod convert;
-mod fingerprint;
 mod fold;
 mod graph;
 mod measure;
@@ -23,7 +22,7 @@ mod hostile;
 #[cfg(test)]
 mod real;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use std::sync::{
     Arc,
@@ -36,7 +35,7 @@ use crate::{Engine, LoadError, Model, joining::allow_joining};
 use model::TractModel;
 
 /// What the engine accepts. Sizes are in bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The largest model file.
     pub file_bytes_max: u64,
@@ -143,7 +142,7 @@ impl Drop for Share {
 }
 
 /// The engine and its version, as abilities and fingerprints name it.
-const ENGINE: &str = "tract 0.23.9";
+pub(crate) const ENGINE: &str = "tract 0.23.9";
 /// The only device that this engine has.
 const DEVICE: &str = "cpu";
 

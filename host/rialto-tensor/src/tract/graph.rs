@@ -17,7 +17,7 @@ use tract_onnx::{
 };
 
 use super::{Config, attributes, convert, fold::fold};
-use crate::Port;
+use crate::{Port, file};
 
 /// A model before its shapes are fixed.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(super) struct Graph {
     pub(super) model: InferenceModel,
     pub(super) inputs: Vec<Port>,
     pub(super) outputs: Vec<Port>,
+    pub(super) metadata: Vec<(String, String)>,
 }
 
 /// Why a graph is not accepted, in general or for given shapes.
@@ -37,11 +38,11 @@ pub(super) enum Refusal {
 }
 
 /// Decodes, checks and builds a graph.
-pub(super) fn parse(file: &[u8], config: &Config) -> Result<Graph, Refusal> {
+pub(super) fn parse(bytes: &[u8], config: &Config) -> Result<Graph, Refusal> {
     let onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true);
-    let mut proto = onnx.proto_model_for_read(&mut &*file).map_err(malformed)?;
+    let mut proto = onnx.proto_model_for_read(&mut &*bytes).map_err(malformed)?;
     let ModelProto {
         graph: Some(graph), ..
     } = &mut proto
@@ -63,13 +64,15 @@ pub(super) fn parse(file: &[u8], config: &Config) -> Result<Graph, Refusal> {
     if let Some(name) = parsed.unresolved_inputs.first() {
         return Err(Refusal::Malformed(format!("nothing computes `{name}`")));
     }
+    let metadata = file::metadata(&proto, bytes.len());
     let model = parsed.model.into_compact().map_err(malformed)?;
-    let bytes = u64::try_from(file.len()).unwrap_or(u64::MAX);
-    let model = fold(model, bytes.saturating_mul(FOLDED_MAX), config)?;
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let model = fold(model, size.saturating_mul(FOLDED_MAX), config)?;
     Ok(Graph {
         model,
         inputs,
         outputs,
+        metadata,
     })
 }
 
@@ -113,7 +116,7 @@ fn check_node(node: &NodeProto) -> Result<(), Refusal> {
         let reason = format!("node `{}` ({}) is control flow", node.name, node.op_type);
         return Err(Refusal::Unsupported(reason));
     }
-    if RANDOM.contains(&node.op_type.as_str()) {
+    if file::RANDOM.contains(&node.op_type.as_str()) {
         let reason = format!(
             "node `{}` ({}) draws random numbers",
             node.name, node.op_type
@@ -276,15 +279,6 @@ fn forget_names_of_axes(value: &mut ValueInfoProto) {
     }
 }
 
-/// Operators whose results differ from run to run, which abilities promise does not happen.
-const RANDOM: [&str; 6] = [
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-];
 /// The most axes of an input or output.
 const AXES_MAX: usize = 8;
 /// How much of tract's explanation is kept; it may quote the whole node.

@@ -9,11 +9,11 @@ use super::{
     Config, DEVICE, ENGINE, Share,
     cache::Cache,
     confine::{self, Panicked},
-    convert, fingerprint,
+    convert,
     graph::{self, Graph, Refusal},
     plan::Plan,
 };
-use crate::{Abilities, LoadError, Model, Port, RunError, Tensor};
+use crate::{Abilities, LoadError, Model, Port, RunError, Tensor, fingerprint, operands};
 
 /// A model of the embedded engine.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl TractModel {
             engine: ENGINE.to_owned(),
             device: DEVICE.to_owned(),
             deterministic: true,
-            fingerprint: fingerprint::of(&file),
+            fingerprint: fingerprint::of(&[ENGINE, DEVICE], &file),
         };
         let plans = Cache::new(config.plans_max);
         let model = Self {
@@ -96,45 +96,6 @@ impl TractModel {
             Refusal::Unsupported(reason) => RunError::Unsupported(reason),
         }
     }
-
-    /// The operands in the graph's order, each checked against its input.
-    fn operands(&self, given: Vec<(String, Tensor)>) -> Result<Vec<Tensor>, RunError> {
-        let mut operands: Vec<Option<Tensor>> = vec![None; self.graph.inputs.len()];
-        for (name, tensor) in given {
-            let Some(index) = self.graph.inputs.iter().position(|port| port.name == name) else {
-                return Err(RunError::UnknownInput {
-                    name,
-                    known: names(&self.graph.inputs),
-                });
-            };
-            check_operand(&self.graph.inputs[index], &tensor)?;
-            if operands[index].replace(tensor).is_some() {
-                return Err(RunError::RepeatedInput { name });
-            }
-        }
-        let named = self.graph.inputs.iter().zip(operands);
-        named
-            .map(|(port, operand)| {
-                operand.ok_or_else(|| RunError::MissingInput {
-                    name: port.name.clone(),
-                })
-            })
-            .collect()
-    }
-
-    fn wanted(&self, names_wanted: &[String]) -> Result<Vec<usize>, RunError> {
-        let index = |name: &String| {
-            self.graph
-                .outputs
-                .iter()
-                .position(|port| port.name == *name)
-                .ok_or_else(|| RunError::UnknownOutput {
-                    name: name.clone(),
-                    known: names(&self.graph.outputs),
-                })
-        };
-        names_wanted.iter().map(index).collect()
-    }
 }
 
 impl Model for TractModel {
@@ -150,13 +111,17 @@ impl Model for TractModel {
         &self.abilities
     }
 
+    fn metadata(&self) -> Vec<(String, String)> {
+        self.graph.metadata.clone()
+    }
+
     fn run(
         &self,
         inputs: Vec<(String, Tensor)>,
         outputs: &[String],
     ) -> Result<Vec<Tensor>, RunError> {
-        let wanted = self.wanted(outputs)?;
-        let operands = self.operands(inputs)?;
+        let wanted = operands::wanted(&self.graph.outputs, outputs)?;
+        let operands = operands::in_order(&self.graph.inputs, inputs)?;
         let shapes = operands
             .iter()
             .map(|tensor| convert::extents(tensor.shape()))
@@ -177,45 +142,6 @@ impl Model for TractModel {
             convert::from_tract(result, self.graph.outputs[index].element)
         };
         wanted.into_iter().map(pick).collect()
-    }
-}
-
-fn check_operand(port: &Port, tensor: &Tensor) -> Result<(), RunError> {
-    if tensor.element() != port.element {
-        let (expected, found) = (port.element, tensor.element());
-        return Err(RunError::Element {
-            name: port.name.clone(),
-            expected,
-            found,
-        });
-    }
-    let fits = port.shape.len() == tensor.shape().len()
-        && port
-            .shape
-            .iter()
-            .zip(tensor.shape())
-            .all(|(expected, found)| expected.is_none_or(|expected| expected == *found));
-    if fits {
-        return Ok(());
-    }
-    let extent = |extent: &Option<u32>| extent.map_or("?".to_owned(), |extent| extent.to_string());
-    let expected: Vec<String> = port.shape.iter().map(extent).collect();
-    Err(RunError::Shape {
-        name: port.name.clone(),
-        expected: format!("[{}]", expected.join(", ")),
-        found: tensor.shape().to_vec(),
-    })
-}
-
-fn names(ports: &[Port]) -> String {
-    let names: Vec<String> = ports
-        .iter()
-        .map(|port| format!("`{}`", port.name))
-        .collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
     }
 }
 

@@ -3,23 +3,23 @@
 
 /// A protobuf message under construction.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Message(pub(super) Vec<u8>);
+pub(crate) struct Message(pub(super) Vec<u8>);
 
 impl Message {
-    pub(super) fn varint(mut self, field: u64, value: u64) -> Self {
+    pub(crate) fn varint(mut self, field: u64, value: u64) -> Self {
         self.raw_varint(field << 3);
         self.raw_varint(value);
         self
     }
 
-    pub(super) fn bytes(mut self, field: u64, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, field: u64, bytes: &[u8]) -> Self {
         self.raw_varint(field << 3 | 2);
         self.raw_varint(u64::try_from(bytes.len()).unwrap());
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(super) fn message(self, field: u64, message: &Self) -> Self {
+    pub(crate) fn message(self, field: u64, message: &Self) -> Self {
         self.bytes(field, &message.0)
     }
 
@@ -32,18 +32,18 @@ impl Message {
     }
 }
 
-pub(super) const F32: u64 = 1;
-pub(super) const I64: u64 = 7;
+pub(crate) const F32: u64 = 1;
+pub(crate) const I64: u64 = 7;
 
 /// An extent of a declared axis.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Axis<'a> {
+pub(crate) enum Axis<'a> {
     Fixed(i64),
     Named(&'a str),
 }
 
 /// A `ValueInfoProto`.
-pub(super) fn value(name: &str, element: u64, axes: &[Axis<'_>]) -> Message {
+pub(crate) fn value(name: &str, element: u64, axes: &[Axis<'_>]) -> Message {
     let shape = axes.iter().fold(Message::default(), |shape, axis| {
         let dim = match axis {
             Axis::Fixed(extent) => Message::default().varint(1, extent.cast_unsigned()),
@@ -59,7 +59,7 @@ pub(super) fn value(name: &str, element: u64, axes: &[Axis<'_>]) -> Message {
 }
 
 /// A `NodeProto`.
-pub(super) fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Message]) -> Message {
+pub(crate) fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Message]) -> Message {
     let node = inputs.iter().fold(Message::default(), |node, name| {
         node.bytes(1, name.as_bytes())
     });
@@ -73,7 +73,7 @@ pub(super) fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Messag
 }
 
 /// An `AttributeProto` of one number, or of several.
-pub(super) fn ints(name: &str, values: &[i64]) -> Message {
+pub(crate) fn ints(name: &str, values: &[i64]) -> Message {
     const INT: u64 = 2;
     const INTS: u64 = 7;
     let attribute = Message::default().bytes(1, name.as_bytes());
@@ -89,7 +89,7 @@ pub(super) fn ints(name: &str, values: &[i64]) -> Message {
 }
 
 /// A `TensorProto` of raw data.
-pub(super) fn tensor(name: &str, element: u64, dims: &[i64], data: &[u8]) -> Message {
+pub(crate) fn tensor(name: &str, element: u64, dims: &[i64], data: &[u8]) -> Message {
     let tensor = dims.iter().fold(Message::default(), |tensor, dim| {
         tensor.varint(1, dim.cast_unsigned())
     });
@@ -99,7 +99,7 @@ pub(super) fn tensor(name: &str, element: u64, dims: &[i64], data: &[u8]) -> Mes
         .bytes(9, data)
 }
 
-pub(super) fn i64s(name: &str, values: &[i64]) -> Message {
+pub(crate) fn i64s(name: &str, values: &[i64]) -> Message {
     let data: Vec<u8> = values
         .iter()
         .flat_map(|value| value.to_le_bytes())
@@ -109,15 +109,15 @@ pub(super) fn i64s(name: &str, values: &[i64]) -> Message {
 
 /// The parts of a `ModelProto`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sample {
-    pub(super) nodes: Vec<Message>,
-    pub(super) initializers: Vec<Message>,
-    pub(super) inputs: Vec<Message>,
-    pub(super) outputs: Vec<Message>,
+pub(crate) struct Sample {
+    pub(crate) nodes: Vec<Message>,
+    pub(crate) initializers: Vec<Message>,
+    pub(crate) inputs: Vec<Message>,
+    pub(crate) outputs: Vec<Message>,
 }
 
 impl Sample {
-    pub(super) fn file(&self) -> Vec<u8> {
+    pub(crate) fn file(&self) -> Vec<u8> {
         let parts = [
             (1, &self.nodes),
             (5, &self.initializers),
@@ -140,7 +140,7 @@ impl Sample {
     }
 
     /// One node from `x` of any length to `y`, with constants.
-    pub(super) fn one(op: &str, inputs: &[&str], constants: &[Message]) -> Self {
+    pub(crate) fn one(op: &str, inputs: &[&str], constants: &[Message]) -> Self {
         Self {
             nodes: vec![node(op, inputs, "y", &[])],
             initializers: constants.to_vec(),
@@ -151,7 +151,7 @@ impl Sample {
 }
 
 /// `y = softmax(a @ w + b)` and `z = a @ w`, for `a` of shape [n, 3] and `w` of shape [3, 2].
-pub(super) fn layer() -> Sample {
+pub(crate) fn layer() -> Sample {
     let w: Vec<u8> = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0_f32]
         .iter()
         .flat_map(|v| v.to_le_bytes())

@@ -246,7 +246,11 @@ fn code(element: Element) -> u8 {
 }
 
 /// Writes one frame.
-pub(super) fn write(to: &mut impl Write, header: &impl Serialize, runs: &[&[u8]]) -> io::Result<()> {
+pub(super) fn write(
+    to: &mut impl Write,
+    header: &impl Serialize,
+    runs: &[&[u8]],
+) -> io::Result<()> {
     let header = postcard::to_allocvec(header).map_err(malformed)?;
     let length = u32::try_from(header.len()).map_err(malformed)?;
     if length > HEADER_BYTES_MAX {
@@ -314,14 +318,9 @@ pub(super) fn read_tensors(
 /// Reads exactly so many bytes.
 pub(super) fn read_bytes(from: &mut impl Read, bytes: u64) -> io::Result<Bytes> {
     let length = usize::try_from(bytes).map_err(malformed)?;
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(length).map_err(malformed)?;
-    let found = from.take(bytes).read_to_end(&mut buffer)?;
-    if found == length {
-        Ok(buffer.into())
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
-    }
+    let mut buffer = vec![0; length];
+    from.read_exact(&mut buffer)?;
+    Ok(buffer.into())
 }
 
 fn malformed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -343,7 +342,10 @@ mod tests {
 
     fn run(tensors: &[Tensor]) -> Vec<u8> {
         let forms: Vec<Form> = tensors.iter().map(Form::of).collect();
-        let runs: Vec<&[u8]> = tensors.iter().map(|tensor| tensor.data().as_ref()).collect();
+        let runs: Vec<&[u8]> = tensors
+            .iter()
+            .map(|tensor| tensor.data().as_ref())
+            .collect();
         let mut frame = Vec::new();
         write(&mut frame, &Reply::Outputs(forms), &runs).unwrap();
         frame

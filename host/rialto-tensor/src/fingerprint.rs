@@ -1,23 +1,15 @@
 //! A name for everything that decides a result's bits.
 //!
-//! tract chooses its kernels by the processor's features when the process starts, and computes on one
-//! thread: with the same engine, model and features, equal inputs give equal bits.
+//! Engines choose their kernels by the processor's features when a process starts: with the same
+//! engine, model, threads and features, equal inputs give equal bits.
 
-use super::{DEVICE, ENGINE};
-
-/// Names the engine, the model in `file`, and this processor's instruction set.
-pub(super) fn of(file: &[u8]) -> String {
+/// Names what `parts` say, the model in `file`, and this processor's instruction set.
+pub(crate) fn of(parts: &[&str], file: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("rialto 2026 model fingerprint v1");
-    let model = blake3::hash(file);
-    let parts = [
-        ENGINE,
-        DEVICE,
-        std::env::consts::ARCH,
-        &features(),
-        model.to_hex().as_str(),
-    ]
-    .map(str::to_owned);
-    for part in parts {
+    let model = blake3::hash(file).to_hex();
+    let features = features();
+    let common = [std::env::consts::ARCH, &features, model.as_str()];
+    for part in parts.iter().chain(&common) {
         hasher.update(part.as_bytes());
         hasher.update(&[0]);
     }
@@ -69,9 +61,9 @@ fn join(known: &[(&str, bool)]) -> String {
 mod tests {
     #[test]
     fn another_model_has_another_fingerprint() {
-        let one = super::of(b"one");
+        let one = super::of(&["engine", "cpu"], b"one");
         assert_eq!(one.len(), 64);
-        assert_eq!(one, super::of(b"one"));
-        assert_ne!(one, super::of(b"two"));
+        assert_eq!(one, super::of(&["engine", "cpu"], b"one"));
+        assert_ne!(one, super::of(&["engine", "cpu"], b"two"));
     }
 }
