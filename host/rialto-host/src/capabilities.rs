@@ -4,6 +4,7 @@
 //! the author learns every missing line at once; [`link`] then defines exactly the granted interfaces.
 
 pub(crate) mod context;
+pub(crate) mod generation;
 pub(crate) mod log;
 pub(crate) mod tensor;
 pub(crate) mod wasi;
@@ -26,11 +27,19 @@ pub(crate) mod bindings {
             imports: {
                 "rialto:tensor/models.[static]model.open": async | trappable,
                 "rialto:tensor/models.[method]model.run": async | trappable,
+                "rialto:tensor/generation.[method]language-model.tokenise": async | trappable,
+                "rialto:tensor/generation.[method]language-model.template": async | trappable,
+                "rialto:tensor/generation.[method]session.prefill": async | trappable,
+                "rialto:tensor/generation.[method]session.generate": async | trappable,
+                "rialto:tensor/generation.[method]session.likeliest": async | trappable,
                 default: trappable,
             },
             with: {
                 "rialto:tensor/tensors.tensor": crate::capabilities::tensor::HostTensor,
                 "rialto:tensor/models.model": crate::capabilities::tensor::HostModel,
+                "rialto:tensor/generation.language-model":
+                    crate::capabilities::generation::HostLanguageModel,
+                "rialto:tensor/generation.session": crate::capabilities::generation::HostSession,
             },
         });
     }
@@ -49,6 +58,7 @@ pub(crate) mod bindings {
 pub(crate) fn link(linker: &mut Linker<CallState>, grants: &Grants) -> wasmtime::Result<()> {
     if grants.tensor {
         tensor::link(linker)?;
+        generation::link(linker)?;
     }
     if grants.context {
         context::link(linker)?;

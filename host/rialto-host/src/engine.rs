@@ -88,6 +88,7 @@ impl Config {
                 host_bytes_max: 2 << 30,
                 transfer_bytes_max: 64 << 20,
                 tensor_bytes_max: 512 << 20,
+                session_bytes_max: 1 << 30,
                 log_lines_max: 1_024,
                 ..Limits::default()
             },

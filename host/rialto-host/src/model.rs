@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use rialto_compute::Model;
+use rialto_compute::language::LanguageModel;
 
 /// Finds models by the names that manifests grant.
 pub trait Models: Send + Sync + 'static {
@@ -20,6 +21,12 @@ pub trait Models: Send + Sync + 'static {
     /// A model that can be had at once, without blocking; none sends the host to [`Models::open`] on
     /// another thread, which costs more than a small model's run.
     fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
+        let _ = name;
+        None
+    }
+
+    /// A language model; none if the name stands for a model of another kind. Does not block.
+    fn language(&self, name: &str) -> Option<Arc<dyn LanguageModel>> {
         let _ = name;
         None
     }

@@ -119,6 +119,10 @@ pub struct Usage {
     pub output_bytes: u64,
     /// Model runs.
     pub tensor_runs: u64,
+    /// Tokens that language models read.
+    pub tokens_read: u64,
+    /// Tokens that language models wrote.
+    pub tokens_written: u64,
 }
 
 impl Service {

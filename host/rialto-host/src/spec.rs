@@ -112,6 +112,8 @@ pub struct Limits {
     pub transfer_bytes_max: u64,
     /// Bytes of live tensors owned by the call.
     pub tensor_bytes_max: u64,
+    /// Keys and values of language models' sessions, in bytes.
+    pub session_bytes_max: u64,
     /// Lines of log, standard output included; more are dropped and counted.
     pub log_lines_max: u32,
 }
@@ -130,6 +132,7 @@ impl Default for Limits {
             host_bytes_max: 256 << 20,
             transfer_bytes_max: 16 << 20,
             tensor_bytes_max: 64 << 20,
+            session_bytes_max: 256 << 20,
             log_lines_max: 64,
         }
     }
@@ -151,6 +154,7 @@ impl Limits {
             host_bytes_max: self.host_bytes_max.min(caps.host_bytes_max),
             transfer_bytes_max: self.transfer_bytes_max.min(caps.transfer_bytes_max),
             tensor_bytes_max: self.tensor_bytes_max.min(caps.tensor_bytes_max),
+            session_bytes_max: self.session_bytes_max.min(caps.session_bytes_max),
             log_lines_max: self.log_lines_max.min(caps.log_lines_max),
         }
     }

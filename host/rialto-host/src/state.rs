@@ -51,6 +51,11 @@ pub(crate) struct CallState {
     pub(crate) host_bytes: u64,
     pub(crate) tensor_bytes: u64,
     pub(crate) tensor_runs: u64,
+    /// Live sessions of language models.
+    pub(crate) sessions: u32,
+    pub(crate) session_bytes: u64,
+    pub(crate) tokens_read: u64,
+    pub(crate) tokens_written: u64,
     /// This call's part of the device's time.
     pub(crate) device_time: Duration,
 }
@@ -72,6 +77,10 @@ impl CallState {
             host_bytes: 0,
             tensor_bytes: 0,
             tensor_runs: 0,
+            sessions: 0,
+            session_bytes: 0,
+            tokens_read: 0,
+            tokens_written: 0,
             device_time: Duration::ZERO,
             shared,
         }

@@ -136,8 +136,11 @@ impl Sampler {
             let from = past.len().saturating_sub(self.sampling.penalty_tokens);
             let mut recent = past.get(from..).unwrap_or_default().to_vec();
             recent.sort_unstable();
-            for candidate in &mut candidates {
-                if recent.binary_search(&candidate.token).is_ok() {
+            recent.dedup();
+            // Candidates are in the tokens' order here.
+            for token in recent {
+                let found = candidates.binary_search_by_key(&token, |candidate| candidate.token);
+                if let Some(candidate) = found.ok().and_then(|place| candidates.get_mut(place)) {
                     let logit = candidate.logit;
                     candidate.logit = if logit > 0.0 {
                         logit / penalty

@@ -206,11 +206,11 @@ impl Tokenizer {
             {
                 tokens.push(*token);
             } else {
-                pair::join(
-                    word.bytes().filter_map(|byte| self.byte(byte)),
-                    &self.merges,
-                    tokens,
-                );
+                // Longer ones are no words of any language: joining them whole would only take memory.
+                for part in word.as_bytes().chunks(WORD_BYTES_MAX) {
+                    let bytes = part.iter().filter_map(|byte| self.byte(*byte));
+                    pair::join(bytes, &self.merges, tokens);
+                }
             }
         });
     }
@@ -292,3 +292,4 @@ const TOKEN_BYTES: u64 = 160;
 /// Of a pair: its place in a table, and that table's room.
 const MERGE_BYTES: u64 = 48;
 const SPECIAL_BYTES_MAX: usize = 256;
+const WORD_BYTES_MAX: usize = 16 << 10;

@@ -1,7 +1,8 @@
 //! Write a Rialto service as a plain Rust module.
 //!
 //! [`macro@service`] makes a component of a module with public functions; [`tensor`] runs models on
-//! the host's engine; [`context`] and [`log`] talk about the call in progress.
+//! the host's engine, [`generation`] its language models; [`context`] and [`log`] talk about the call in
+//! progress.
 //!
 //! ```
 //! /// Says hello.
@@ -36,6 +37,7 @@
 
 mod bindings;
 pub mod context;
+pub mod generation;
 pub mod log;
 pub mod tensor;
 

@@ -88,6 +88,8 @@ impl Service {
             input_bytes: prepared.input_bytes,
             output_bytes: body.len() as u64,
             tensor_runs: state.tensor_runs,
+            tokens_read: state.tokens_read,
+            tokens_written: state.tokens_written,
         };
         Ok(Outcome { body, usage })
     }

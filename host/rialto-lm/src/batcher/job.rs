@@ -207,11 +207,19 @@ fn check(seat: &Seat, work: &Work) -> Result<Option<Sampler>, GenerateError> {
     if generate.tokens_max == 0 {
         return Err(GenerateError::Setting("tokens-max"));
     }
-    if generate.stop.iter().any(String::is_empty) {
+    let sized = |stop: &String| (1..=STOP_BYTES_MAX).contains(&stop.len());
+    if generate.stop.len() > STOPS_MAX || !generate.stop.iter().all(sized) {
         return Err(GenerateError::Setting("stop"));
+    }
+    if (generate.allowed.as_ref()).is_some_and(|allowed| allowed.len() > vocabulary) {
+        return Err(GenerateError::Setting("allowed"));
     }
     Sampler::new(generate.sampling).map(Some).map_err(refused)
 }
+
+/// Stop sequences are looked for after every token, on the thread that serves everybody.
+const STOPS_MAX: usize = 16;
+const STOP_BYTES_MAX: usize = 256;
 
 fn refused(error: SampleError) -> GenerateError {
     match error {
