@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 ///
 /// Looks in `$RIALTO_ASSETS`, else in `assets` of `$RIALTO_CACHE`, `$XDG_CACHE_HOME/rialto` or
 /// `~/.cache/rialto`. Stops the build with advice if the file is missing.
-pub fn read(name: &str) -> String {
+pub fn read(name: &str) -> Vec<u8> {
     for variable in ["RIALTO_ASSETS", "RIALTO_CACHE", "XDG_CACHE_HOME"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     let path = folder().join(name);
     println!("cargo::rerun-if-changed={}", path.display());
-    match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) => {
             println!(
                 "cargo::error=cannot read {}: {error}. Run `cargo xtask guests`, which fetches and \

@@ -10,7 +10,7 @@ mod assets;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../build/assets.rs");
-    let tokenizer: Value = serde_json::from_str(&assets::read("minilm/tokenizer.json"))
+    let tokenizer: Value = serde_json::from_slice(&assets::read("minilm/tokenizer.json"))
         .unwrap_or_else(|error| panic!("minilm/tokenizer.json: {error}"));
     check(&tokenizer);
     let vocabulary = tokenizer["model"]["vocab"]

@@ -45,7 +45,7 @@ fn main() {
 }
 
 fn parse(name: &str) -> Value {
-    serde_json::from_str(&assets::read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    serde_json::from_slice(&assets::read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// Features that this model does not use and the service does not implement.

