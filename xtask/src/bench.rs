@@ -15,6 +15,7 @@ pub(crate) fn run(paths: &Paths, arguments: &[String]) -> Result<()> {
         let _lock = lock::hold(paths)?;
         guests::build(paths, InstallTarget::Never)?;
         guests::build_bench(paths, InstallTarget::Never)?;
+        guests::build_test(paths, InstallTarget::Never)?;
         host::build(paths)?;
         host::fetch_models(paths)?;
         install_wasmtime(paths)?;
@@ -26,6 +27,7 @@ pub(crate) fn run(paths: &Paths, arguments: &[String]) -> Result<()> {
         .env("RIALTO_SERVICES", paths.services())
         .env("RIALTO_ARTIFACTS", paths.artifacts())
         .env("RIALTO_BENCH_GUESTS", paths.bench_guests())
+        .env("RIALTO_TEST_GUESTS", paths.test_guests())
         .env("RIALTO_BIN", paths.program("rialto"))
         .env("RIALTO_WASMTIME", paths.tools().join("bin/wasmtime"));
     progress::heading("benchmarks");

@@ -33,6 +33,7 @@ pub(crate) fn tell(paths: &Paths, command: &mut Command) -> Result<()> {
     let clients = Clients::of(paths);
     command
         .env("RIALTO_SERVICES", paths.services())
+        .env("RIALTO_TEST_GUESTS", paths.test_guests())
         .env("RIALTO_ARTIFACTS", paths.artifacts())
         .env("RIALTO_ASSETS", paths.assets())
         .env("RIALTO_NODE_MODULES", clients.node_modules())

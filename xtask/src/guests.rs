@@ -38,18 +38,12 @@ pub(crate) fn build(paths: &Paths, install: InstallTarget) -> Result<()> {
 pub(crate) fn build_bench(paths: &Paths, install: InstallTarget) -> Result<()> {
     let toolchain = Toolchain::ensure(paths, install)?;
     progress::heading("components to measure");
-    compile(paths, &toolchain, &paths.root.join("bench/guests"))?;
-    let built = paths.guest_target().join(TARGET).join("release");
+    let source = paths.root.join("bench/guests");
+    compile(paths, &toolchain, &source)?;
     for name in BENCH_GUESTS {
         let folder = paths.bench_guests().join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let artifact = format!("bench_{}.wasm", name.replace('-', "_"));
-        replace(&built.join(artifact), &folder.join("component.wasm"))?;
-        let manifest = paths
-            .root
-            .join("bench/guests")
-            .join(name)
-            .join("service.toml");
+        lay_out_named(paths, &format!("bench-{name}"), &folder)?;
+        let manifest = source.join(name).join("service.toml");
         if manifest.is_file() {
             replace(&manifest, &folder.join("service.toml"))?;
         }
@@ -57,8 +51,33 @@ pub(crate) fn build_bench(paths: &Paths, install: InstallTarget) -> Result<()> {
     Ok(())
 }
 
+/// Builds the guests that tests run and puts them in [`Paths::test_guests`].
+///
+/// # Errors
+/// There is no compiler, or a component does not build.
+pub(crate) fn build_test(paths: &Paths, install: InstallTarget) -> Result<()> {
+    let toolchain = Toolchain::ensure(paths, install)?;
+    progress::heading("guests that tests run");
+    compile(paths, &toolchain, &paths.root.join("testing/guests"))?;
+    for name in TEST_GUESTS {
+        let folder = paths.test_guests().join(name);
+        lay_out_named(paths, &format!("guest-{name}"), &folder)?;
+    }
+    Ok(())
+}
+
+/// Puts a package's component where tests and benchmarks look for it.
+fn lay_out_named(paths: &Paths, package: &str, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    let built = paths.guest_target().join(TARGET).join("release");
+    let artifact = format!("{}.wasm", package.replace('-', "_"));
+    replace(&built.join(artifact), &folder.join("component.wasm"))
+}
+
 /// The packages of `bench/guests`.
 const BENCH_GUESTS: [&str; 2] = ["hello", "hello-http"];
+/// The packages of `testing/guests`.
+const TEST_GUESTS: [&str; 1] = ["operations"];
 
 /// Builds every component of a guests' workspace.
 fn compile(paths: &Paths, toolchain: &Toolchain, workspace: &Path) -> Result<()> {

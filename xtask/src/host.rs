@@ -23,6 +23,8 @@ pub(crate) fn format(paths: &Paths, format: Format) -> Result<()> {
     for folder in [
         paths.root.clone(),
         paths.services_source(),
+        paths.root.join("bench/guests"),
+        paths.root.join("testing/guests"),
         paths.fuzz_source(),
         paths.rust_clients_source(),
     ] {

@@ -103,6 +103,11 @@ impl Paths {
         self.cache.join("bench-guests")
     }
 
+    /// Components that only tests run.
+    pub(crate) fn test_guests(&self) -> PathBuf {
+        self.cache.join("test-guests")
+    }
+
     /// Output of the commands that ran behind a progress bar.
     pub(crate) fn logs(&self) -> PathBuf {
         self.cache.join("logs")

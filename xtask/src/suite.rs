@@ -171,6 +171,7 @@ fn clippy(paths: &Paths) -> Result<Outcome> {
 fn guests(paths: &Paths) -> Result<Outcome> {
     let _lock = lock::hold(paths)?;
     guests::build(paths, InstallTarget::Never)?;
+    guests::build_test(paths, InstallTarget::Never)?;
     Ok(Outcome::Passed)
 }
 

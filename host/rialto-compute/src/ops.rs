@@ -2,8 +2,7 @@
 //!
 //! [`Op`] names an operation, [`infer()`] checks it against the [`Spec`]s of its operands before
 //! anything is allocated, [`cost()`] says what it takes. A [`Recording`] collects operations by
-//! handles and makes [`Program`]s; a [`Device`] runs them. [`CpuDevice`] is the device that is always
-//! there.
+//! handles and makes [`Program`]s; a [`Device`] runs them.
 //!
 //! Non-goals: gradients, model files, scheduling, the guest's interface.
 
@@ -17,10 +16,11 @@ mod infer;
 mod names;
 mod op;
 mod program;
+mod resident;
 pub mod spec;
 
 pub use cost::{Cost, cost};
-pub use device::{Cancel, Device, DeviceAbilities};
+pub use device::{Cancel, Device, DeviceAbilities, DeviceKind};
 pub use error::{EvalError, InferError, ProgramError};
 pub use fused::{ElementOp, Fused, FusedStep, Source};
 pub use infer::infer;
@@ -29,5 +29,6 @@ pub use op::{
     Matmul, Norm, Number, Op, Pad, PadMode, Pool, PoolKind, Quantise, Random, Range, Reduce,
     ReduceKind, Rope, TopK, Unary, Window,
 };
-pub use program::{Limits, Program, Recording, Step, Value, Work};
+pub use program::{Limits, Moved, Program, Recording, Step, Value, Work};
+pub use resident::Resident;
 pub use spec::{RANK_MAX, Spec};

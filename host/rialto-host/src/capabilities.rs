@@ -4,8 +4,10 @@
 //! the author learns every missing line at once; [`link`] then defines exactly the granted interfaces.
 
 pub(crate) mod context;
+pub(crate) mod devices;
 pub(crate) mod generation;
 pub(crate) mod log;
+pub(crate) mod operations;
 pub(crate) mod tensor;
 pub(crate) mod wasi;
 
@@ -25,6 +27,10 @@ pub(crate) mod bindings {
             path: "../../wit/tensor",
             world: "imports",
             imports: {
+                "rialto:tensor/tensors.[static]tensor.from-bytes": async | trappable,
+                "rialto:tensor/tensors.[method]tensor.read": async | trappable,
+                "rialto:tensor/operations": async | trappable,
+                "rialto:tensor/devices.choose": async | trappable,
                 "rialto:tensor/models.[static]model.open": async | trappable,
                 "rialto:tensor/models.[method]model.run": async | trappable,
                 "rialto:tensor/generation.[method]language-model.tokenise": async | trappable,

@@ -10,12 +10,14 @@ use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::Duration;
 
+use rialto_compute::ops;
 use tokio::sync::Semaphore;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::budget::Budget;
 use crate::buffers::Buffers;
 use crate::cache::Cache;
+use crate::computer::Computer;
 use crate::device::{Device, DeviceConfig, DeviceLoad};
 use crate::error::{HostError, LoadError};
 use crate::model::Models;
@@ -51,6 +53,8 @@ pub struct Config {
     pub queue_max: u32,
     /// How services share the device.
     pub device: DeviceConfig,
+    /// What tensor operations run on, the default first; without any, operations are refused.
+    pub computers: Vec<Arc<dyn ops::Device>>,
     /// Host memory for prepared arguments of all calls, in bytes.
     pub arguments_bytes_total: u64,
     /// Host memory for values going in and out of all running guests, in bytes.
@@ -74,6 +78,7 @@ impl Config {
             calls_max: 64,
             queue_max: 1_024,
             device: DeviceConfig::default(),
+            computers: Vec::new(),
             arguments_bytes_total: 512 << 20,
             values_bytes_total: 1 << 30,
             component_bytes_max: 64 << 20,
@@ -88,6 +93,7 @@ impl Config {
                 host_bytes_max: 2 << 30,
                 transfer_bytes_max: 64 << 20,
                 tensor_bytes_max: 512 << 20,
+                multiply_adds_max: 10_000_000_000_000,
                 session_bytes_max: 1 << 30,
                 log_lines_max: 1_024,
                 ..Limits::default()
@@ -113,6 +119,7 @@ pub(crate) struct Inner {
     /// Calls waiting for a place.
     pub(crate) waiting: AtomicU32,
     pub(crate) device: Device,
+    pub(crate) computers: Arc<[Computer]>,
     pub(crate) arguments: Budget,
     pub(crate) values: Budget,
     pub(crate) buffers: Buffers,
@@ -134,6 +141,7 @@ impl Host {
             calls: Semaphore::new(usize::try_from(config.calls_max).unwrap_or(usize::MAX >> 4)),
             waiting: AtomicU32::new(0),
             device: Device::new(&config.device),
+            computers: config.computers.iter().map(Computer::new).collect(),
             arguments: Budget::new(config.arguments_bytes_total),
             values: Budget::new(config.values_bytes_total),
             buffers: Buffers::default(),

@@ -117,8 +117,14 @@ pub struct Usage {
     pub input_bytes: u64,
     /// Bytes of the JSON result.
     pub output_bytes: u64,
-    /// Model runs.
+    /// Runs of models, and of recorded tensor operations.
     pub tensor_runs: u64,
+    /// Time of models and operations on their device; waiting for it not counted.
+    pub device_time: Duration,
+    /// Multiplications with addition of tensor operations.
+    pub multiply_adds: u64,
+    /// Bytes of tensors moved between guest and device.
+    pub moved_bytes: u64,
     /// Tokens that language models read.
     pub tokens_read: u64,
     /// Tokens that language models wrote.
@@ -165,6 +171,7 @@ impl Service {
             models,
             limits,
             device: host.device.clone(),
+            computers: Arc::clone(&host.computers),
         });
         Ok(Self {
             loaded: Arc::new(Loaded {

@@ -110,8 +110,10 @@ pub struct Limits {
     pub host_bytes_max: u64,
     /// Bytes that the guest may hand over in one host call.
     pub transfer_bytes_max: u64,
-    /// Bytes of live tensors owned by the call.
+    /// Bytes of live tensors owned by the call; and again, of what its operations hold while they run.
     pub tensor_bytes_max: u64,
+    /// Multiplications with addition of the call's tensor operations.
+    pub multiply_adds_max: u64,
     /// Keys and values of language models' sessions, in bytes.
     pub session_bytes_max: u64,
     /// Lines of log, standard output included; more are dropped and counted.
@@ -132,6 +134,7 @@ impl Default for Limits {
             host_bytes_max: 256 << 20,
             transfer_bytes_max: 16 << 20,
             tensor_bytes_max: 64 << 20,
+            multiply_adds_max: 300_000_000_000,
             session_bytes_max: 256 << 20,
             log_lines_max: 64,
         }
@@ -154,6 +157,7 @@ impl Limits {
             host_bytes_max: self.host_bytes_max.min(caps.host_bytes_max),
             transfer_bytes_max: self.transfer_bytes_max.min(caps.transfer_bytes_max),
             tensor_bytes_max: self.tensor_bytes_max.min(caps.tensor_bytes_max),
+            multiply_adds_max: self.multiply_adds_max.min(caps.multiply_adds_max),
             session_bytes_max: self.session_bytes_max.min(caps.session_bytes_max),
             log_lines_max: self.log_lines_max.min(caps.log_lines_max),
         }

@@ -14,10 +14,12 @@ use wasmtime_wasi::WasiCtx;
 
 use crate::capabilities::log::Lines;
 use crate::clock::CpuClock;
+use crate::computer::Computer;
 use crate::device::Device;
 use crate::limits::{Breach, Limiter};
 use crate::model::Models;
 use crate::pace::Pace;
+use crate::recorder::Recorder;
 use crate::spec::Limits;
 
 /// What all calls of one service share.
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) tenant: Tenant,
     /// What all services of the host compute on.
     pub(crate) device: Device,
+    /// What tensor operations may run on.
+    pub(crate) computers: Arc<[Computer]>,
 }
 
 /// The data of a call's store.
@@ -51,6 +55,13 @@ pub(crate) struct CallState {
     pub(crate) host_bytes: u64,
     pub(crate) tensor_bytes: u64,
     pub(crate) tensor_runs: u64,
+    /// Made by the first operation.
+    pub(crate) recorder: Option<Recorder>,
+    /// Which of the host's computers this call's operations run on.
+    pub(crate) computer: usize,
+    pub(crate) multiply_adds: u64,
+    /// Bytes of tensors made of the guest's bytes, or read.
+    pub(crate) moved_bytes: u64,
     /// Live sessions of language models.
     pub(crate) sessions: u32,
     pub(crate) session_bytes: u64,
@@ -77,6 +88,10 @@ impl CallState {
             host_bytes: 0,
             tensor_bytes: 0,
             tensor_runs: 0,
+            recorder: None,
+            computer: 0,
+            multiply_adds: 0,
+            moved_bytes: 0,
             sessions: 0,
             session_bytes: 0,
             tokens_read: 0,

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use crate::{
     Element, Tensor,
-    ops::{Cancel, Device, DeviceAbilities, EvalError, Program, Spec},
+    ops::{Cancel, Device, DeviceAbilities, DeviceKind, EvalError, Program, Resident, Spec},
 };
 use budget::{Budget, Buffer};
 
@@ -47,27 +47,29 @@ pub struct CpuDevice {
 }
 
 impl CpuDevice {
-    /// A device of so many threads a run (at least one), whose runs together hold at most so many
-    /// bytes.
+    /// A device of so many threads a run (at least one), whose runs and their results together hold at
+    /// most so many bytes.
     #[must_use]
     pub fn new(threads: usize, memory_bytes_max: u64) -> Self {
         Self {
             abilities: DeviceAbilities {
+                kind: DeviceKind::Cpu,
                 elements: Element::ALL.to_vec(),
                 deterministic: true,
+                fingerprint: gemm::fingerprint(),
                 threads: threads.max(1),
             },
             budget: Budget::new(memory_bytes_max),
         }
     }
 
-    /// Bytes that runs hold now.
+    /// Bytes that runs and their results hold now.
     #[must_use]
     pub fn memory_bytes_used(&self) -> u64 {
         self.budget.used()
     }
 
-    /// The most bytes that runs held at a time.
+    /// The most bytes that runs and their results held at a time.
     #[must_use]
     pub fn memory_bytes_peak(&self) -> u64 {
         self.budget.peak()
@@ -87,12 +89,20 @@ impl Device for CpuDevice {
         self.budget.limit()
     }
 
+    fn upload(&self, tensor: Tensor) -> Result<Resident, EvalError> {
+        Ok(Resident::host(tensor)?)
+    }
+
+    fn download(&self, resident: &Resident) -> Result<Tensor, EvalError> {
+        run::host(resident).cloned()
+    }
+
     fn run(
         &self,
         program: &Program,
-        inputs: &[Tensor],
+        inputs: &[Resident],
         cancel: &Cancel,
-    ) -> Result<Vec<Tensor>, EvalError> {
+    ) -> Result<Vec<Resident>, EvalError> {
         run::run(
             &self.budget,
             self.abilities.threads,

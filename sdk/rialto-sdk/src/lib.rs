@@ -1,8 +1,8 @@
 //! Write a Rialto service as a plain Rust module.
 //!
-//! [`macro@service`] makes a component of a module with public functions; [`tensor`] runs models on
-//! the host's engine, [`generation`] its language models; [`context`] and [`log`] talk about the call in
-//! progress.
+//! [`macro@service`] makes a component of a module with public functions; [`tensor`] runs operations
+//! and models on the host's engine, [`generation`] its language models; [`context`] and [`log`] talk
+//! about the call in progress.
 //!
 //! ```
 //! /// Says hello.

@@ -1,4 +1,5 @@
-//! Tensors and models on the host's engine. Needs the grant `tensor`, and each model by its name.
+//! Tensors, operations and models on the host's engine. Needs the grant `tensor`, and each model by its
+//! name.
 //!
 //! ```no_run
 //! use rialto_sdk::tensor::{Model, Tensor};
@@ -11,8 +12,33 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Operations are methods of [`Tensor`]: they are recorded, and run on the host's [device] when a result
+//! is read. What lies between never crosses the sandbox, and what is dropped before it is needed by
+//! itself is fused away.
+//!
+//! ```no_run
+//! use rialto_sdk::tensor::{Reduction, Tensor};
+//!
+//! # fn main() -> Result<(), rialto_sdk::tensor::Error> {
+//! let a = Tensor::from_f32(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+//! let lengths = a.mul(&a)?.reduce(Reduction::Sum, &[-1], true)?.sqrt()?;
+//! let unit = a.div(&lengths)?.to_f32()?;
+//! # let _ = unit;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod device;
+mod operations;
+mod options;
 
 use std::fmt;
+
+pub use options::{
+    Activation, Attention, Combine, Conv, Matmul, Norm, Number, Padding, Pooling, Range, Reduction,
+    Rope, Source, Window,
+};
 
 pub use crate::bindings::compute::rialto::tensor::models::{Abilities, Port};
 pub use crate::bindings::compute::rialto::tensor::types::Dtype;

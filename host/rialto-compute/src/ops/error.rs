@@ -93,6 +93,9 @@ pub enum EvalError {
         /// What was given.
         found: String,
     },
+    /// A tensor has a shape that no operation takes.
+    #[error(transparent)]
+    Infer(#[from] InferError),
     /// A value in an index tensor points outside.
     #[error("{op}: index {index} is outside of {extent} elements on axis {axis}")]
     Index {

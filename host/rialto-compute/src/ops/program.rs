@@ -3,14 +3,16 @@
 //! A [`Recording`] only infers and remembers; nothing runs. [`Recording::program`] takes what the
 //! wanted outputs need, fuses element-wise chains and fixes the order, the memory and the cost. A
 //! recording may go on after that; values that were computed can be [settled](Recording::settle) so
-//! that later programs start from them.
+//! that later programs start from them, and what nobody needs any more
+//! [forgotten](Recording::retain).
 
 mod fuse;
+mod live;
 mod recording;
 
-use super::{cost::Cost, error::EvalError, fused::Fused, op::Op, spec::Spec};
-use crate::Tensor;
+use super::{cost::Cost, error::EvalError, fused::Fused, op::Op, resident::Resident, spec::Spec};
 
+pub use live::Moved;
 pub use recording::{Limits, Recording};
 
 /// A handle to a tensor that is, or will be, computed. Only valid in its own recording.
@@ -30,7 +32,7 @@ impl Value {
 pub struct Program {
     specs: Vec<Spec>,
     inputs: Vec<Value>,
-    constants: Vec<(Value, Tensor)>,
+    constants: Vec<(Value, Resident)>,
     steps: Vec<Step>,
     outputs: Vec<Value>,
     cost: Cost,
@@ -78,8 +80,25 @@ impl Program {
     }
 
     /// Tensors that are part of the program.
-    pub fn constants(&self) -> impl Iterator<Item = (&Value, &Tensor)> {
-        self.constants.iter().map(|(value, tensor)| (value, tensor))
+    pub fn constants(&self) -> impl Iterator<Item = (&Value, &Resident)> {
+        self.constants
+            .iter()
+            .map(|(value, resident)| (value, resident))
+    }
+
+    /// The same program with its constants elsewhere: for devices that keep their own.
+    ///
+    /// # Errors
+    /// The first of `to`'s.
+    pub fn map_constants<E>(
+        &self,
+        mut to: impl FnMut(&Resident) -> Result<Resident, E>,
+    ) -> Result<Self, E> {
+        let mut program = self.clone();
+        for (_, resident) in &mut program.constants {
+            *resident = to(resident)?;
+        }
+        Ok(program)
     }
 
     /// The steps, in order.
@@ -119,21 +138,20 @@ impl Program {
     }
 
     /// Checks tensors against the inputs.
-    pub fn check(&self, inputs: &[Tensor]) -> Result<(), EvalError> {
+    ///
+    /// # Errors
+    /// [`EvalError::Input`] naming the first that does not fit.
+    pub fn check(&self, inputs: &[Resident]) -> Result<(), EvalError> {
         for (index, value) in self.inputs.iter().enumerate() {
-            let expected = self
-                .spec(*value)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let found = inputs.get(index).map_or_else(
-                || "nothing".to_owned(),
-                |tensor| format!("{}{:?}", tensor.element(), tensor.shape()),
-            );
+            let (expected, found) = (self.spec(*value), inputs.get(index).map(Resident::spec));
             if expected != found {
+                let text = |spec: Option<&Spec>| {
+                    spec.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+                };
                 return Err(EvalError::Input {
                     index,
-                    expected,
-                    found,
+                    expected: text(expected),
+                    found: text(found),
                 });
             }
         }

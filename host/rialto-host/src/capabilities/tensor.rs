@@ -7,24 +7,52 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rialto_compute::ops::Spec;
 use rialto_compute::{Element, Kind, Model, Port, RunError, Tensor};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use wasmtime::component::{HasSelf, Linker, Resource};
 
-use super::bindings::tensor::rialto::tensor::{models, tensors, types};
+use super::bindings::tensor::rialto::tensor::{
+    devices, models, operations, tensors, types,
+};
 use crate::device::{DeviceError, Done, Lease, Run};
 use crate::limits::Breach;
 use crate::model::OpenError;
 use crate::pace::Pace;
+use crate::recorder::Slot;
 use crate::state::CallState;
 
 /// A tensor as the guest's handle sees it.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct HostTensor {
-    tensor: Tensor,
+    pub(super) place: Place,
+    bytes: u64,
     /// Its part of the device's memory.
     _lease: Lease,
+}
+
+/// Where a handle's tensor is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In main memory; no operation has seen it.
+    Data(Tensor),
+    /// In the call's recording, computed or not.
+    Recorded(Slot),
+}
+
+impl HostTensor {
+    pub(super) fn new(place: Place, bytes: u64, lease: Lease) -> Self {
+        Self {
+            place,
+            bytes,
+            _lease: lease,
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 /// A model as the guest's handle sees it.
@@ -38,7 +66,9 @@ pub struct HostModel {
 pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     types::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     tensors::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    models::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+    models::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    operations::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    devices::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
 }
 
 impl types::Host for CallState {}
@@ -46,48 +76,62 @@ impl tensors::Host for CallState {}
 impl models::Host for CallState {}
 
 impl tensors::HostTensor for CallState {
-    fn from_bytes(
+    async fn from_bytes(
         &mut self,
         element: types::Dtype,
         shape: Vec<u32>,
         data: Vec<u8>,
     ) -> wasmtime::Result<Result<Resource<HostTensor>, types::Error>> {
         self.charge_host_call(data.len() as u64)?;
+        self.moved_bytes = self.moved_bytes.saturating_add(data.len() as u64);
         match Tensor::new(element_of(element), shape, Bytes::from(data)) {
-            Ok(tensor) => self.push_tensor(tensor),
+            Ok(tensor) => self.push_tensor(tensor).await,
             Err(error) => Ok(Err(types::Error::InvalidArgument(error.to_string()))),
         }
     }
 
     fn element(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<types::Dtype> {
         self.charge_host_call(0)?;
-        Ok(dtype_of(self.table.get(&this)?.tensor.element()))
+        Ok(match &self.table.get(&this)?.place {
+            Place::Data(tensor) => dtype_of(tensor.element()),
+            Place::Recorded(slot) => dtype_of(self.recorded(*slot)?.element()),
+        })
     }
 
     fn shape(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<Vec<u32>> {
         self.charge_host_call(0)?;
-        Ok(self.table.get(&this)?.tensor.shape().to_vec())
+        Ok(match &self.table.get(&this)?.place {
+            Place::Data(tensor) => tensor.shape().to_vec(),
+            Place::Recorded(slot) => self.recorded(*slot)?.shape().to_vec(),
+        })
     }
 
     fn byte_length(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<u64> {
         self.charge_host_call(0)?;
-        Ok(self.table.get(&this)?.tensor.data().len() as u64)
+        Ok(self.table.get(&this)?.bytes)
     }
 
-    fn read(
+    async fn read(
         &mut self,
         this: Resource<HostTensor>,
         offset: u64,
         length: u64,
     ) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         self.charge_host_call(length)?;
-        let data = self.table.get(&this)?.tensor.data();
+        let tensor = match self.fetch(&this).await? {
+            Ok(tensor) => tensor,
+            Err(error) => return Ok(Err(error)),
+        };
+        let data = tensor.data();
         let range = usize::try_from(offset).ok().zip(
             offset
                 .checked_add(length)
                 .and_then(|end| usize::try_from(end).ok()),
         );
         let part = range.and_then(|(start, end)| data.get(start..end));
+        if let Some(part) = part {
+            self.moved_bytes = self.moved_bytes.saturating_add(part.len() as u64);
+        }
         Ok(part.map(<[u8]>::to_vec).ok_or_else(|| {
             types::Error::InvalidArgument(format!(
                 "bytes {offset} to {offset} + {length} lie outside the tensor's {}",
@@ -98,9 +142,7 @@ impl tensors::HostTensor for CallState {
 
     fn drop(&mut self, this: Resource<HostTensor>) -> wasmtime::Result<()> {
         let tensor = self.table.delete(this)?;
-        self.tensor_bytes = self
-            .tensor_bytes
-            .saturating_sub(tensor.tensor.data().len() as u64);
+        self.forget(&tensor);
         Ok(())
     }
 }
@@ -184,8 +226,17 @@ impl models::HostModel for CallState {
             ))));
         }
         let mut given = Vec::with_capacity(inputs.len());
-        for (name, tensor) in inputs {
-            given.push((name, self.table.get(&tensor)?.tensor.clone()));
+        let (names, tensors): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
+        // What was recorded for all inputs runs in one go.
+        let slots = self.slots(&tensors)?;
+        if let Err(error) = self.run_recorded(&slots).await {
+            return Ok(Err(error));
+        }
+        for (name, tensor) in names.into_iter().zip(&tensors) {
+            match self.fetch(tensor).await? {
+                Ok(tensor) => given.push((name, tensor)),
+                Err(error) => return Ok(Err(error)),
+            }
         }
         self.tensor_runs = self.tensor_runs.saturating_add(1);
         let run = Run {
@@ -194,7 +245,7 @@ impl models::HostModel for CallState {
             outputs,
         };
         match self.run_model(run, &pace).await {
-            Ok(tensors) => self.push_tensors(tensors),
+            Ok(tensors) => self.push_tensors(tensors).await,
             Err(error) => Ok(Err(error)),
         }
     }
@@ -228,7 +279,7 @@ impl CallState {
     }
 
     /// Meters work that the device did, or says why it did not.
-    fn on_device<T>(&mut self, done: Result<Done<T>, DeviceError>) -> Result<T, types::Error> {
+    pub(super) fn on_device<T>(&mut self, done: Result<Done<T>, DeviceError>) -> Result<T, types::Error> {
         match done {
             Ok(done) => {
                 self.device_time = self.device_time.saturating_add(done.took);
@@ -241,40 +292,31 @@ impl CallState {
         }
     }
 
-    fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>, Breach> {
+    pub(super) fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>, Breach> {
         self.table.push(entry).map_err(|_| Breach::Handles)
     }
 
-    fn push_tensor(
+    async fn push_tensor(
         &mut self,
         tensor: Tensor,
     ) -> wasmtime::Result<Result<Resource<HostTensor>, types::Error>> {
-        let held = self.tensor_bytes.saturating_add(tensor.data().len() as u64);
-        let held_max = self.shared.limits.tensor_bytes_max;
-        if held > held_max {
-            return Ok(Err(types::Error::OutOfBudget(format!(
-                "a call may hold {held_max} bytes of tensors"
-            ))));
-        }
         let bytes = tensor.data().len() as u64;
-        let lease = match self.shared.device.hold(&self.shared.tenant, bytes) {
-            Ok(lease) => lease,
-            Err(error) => return Ok(Err(types::Error::OutOfBudget(error.to_string()))),
-        };
-        self.tensor_bytes = held;
-        Ok(Ok(self.push(HostTensor {
-            tensor,
-            _lease: lease,
-        })?))
+        match self.reserve(bytes).await {
+            Ok(lease) => {
+                let place = Place::Data(tensor);
+                Ok(Ok(self.push(HostTensor::new(place, bytes, lease))?))
+            }
+            Err(error) => Ok(Err(error)),
+        }
     }
 
-    fn push_tensors(
+    async fn push_tensors(
         &mut self,
         tensors: Vec<Tensor>,
     ) -> wasmtime::Result<Result<Vec<Resource<HostTensor>>, types::Error>> {
         let mut handles = Vec::with_capacity(tensors.len());
         for tensor in tensors {
-            match self.push_tensor(tensor)? {
+            match self.push_tensor(tensor).await? {
                 Ok(handle) => handles.push(handle),
                 Err(error) => {
                     for handle in handles {
@@ -286,14 +328,21 @@ impl CallState {
         }
         Ok(Ok(handles))
     }
+
+    fn recorded(&self, slot: Slot) -> wasmtime::Result<&Spec> {
+        let recorder = self.recorder.as_ref();
+        recorder
+            .and_then(|recorder| recorder.spec(slot))
+            .ok_or_else(|| wasmtime::Error::msg("a handle outlived its recording"))
+    }
 }
 
 /// How long opening a model is thought to take, and a run of which nothing is known.
 const OPENING: Duration = Duration::from_millis(100);
-const UNKNOWN: Duration = Duration::from_millis(20);
+pub(super) const UNKNOWN: Duration = Duration::from_millis(20);
 
 /// Whether this thread may block without holding up others: not in a runtime of one thread.
-fn may_block() -> bool {
+pub(super) fn may_block() -> bool {
     Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
@@ -324,7 +373,7 @@ fn error_of_open(error: &OpenError) -> types::Error {
     }
 }
 
-fn element_of(dtype: types::Dtype) -> Element {
+pub(super) const fn element_of(dtype: types::Dtype) -> Element {
     match dtype {
         types::Dtype::F32 => Element::F32,
         types::Dtype::F16 => Element::F16,
@@ -337,7 +386,7 @@ fn element_of(dtype: types::Dtype) -> Element {
     }
 }
 
-fn dtype_of(element: Element) -> types::Dtype {
+pub(super) const fn dtype_of(element: Element) -> types::Dtype {
     match element {
         Element::F32 => types::Dtype::F32,
         Element::F16 => types::Dtype::F16,

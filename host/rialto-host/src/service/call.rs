@@ -88,6 +88,9 @@ impl Service {
             input_bytes: prepared.input_bytes,
             output_bytes: body.len() as u64,
             tensor_runs: state.tensor_runs,
+            device_time: state.device_time,
+            multiply_adds: state.multiply_adds,
+            moved_bytes: state.moved_bytes,
             tokens_read: state.tokens_read,
             tokens_written: state.tokens_written,
         };

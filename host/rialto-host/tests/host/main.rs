@@ -8,6 +8,7 @@ mod cache;
 mod hostile;
 mod loading;
 mod models;
+mod operations;
 mod types;
 
 use std::sync::Arc;

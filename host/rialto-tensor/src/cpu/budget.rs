@@ -30,7 +30,13 @@ pub(crate) struct Buffer {
     /// The bytes.
     pub data: Vec<u8>,
     /// Their share of the budget.
-    pub hold: Hold,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 impl Budget {
@@ -83,7 +89,7 @@ impl Budget {
     pub(crate) fn buffer(self: &Arc<Self>, bytes: usize) -> Result<Buffer, EvalError> {
         let hold = self.take(bytes)?;
         let data = vec![0; bytes];
-        Ok(Buffer { data, hold })
+        Ok(Buffer { data, _hold: hold })
     }
 }
 

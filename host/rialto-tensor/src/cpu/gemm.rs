@@ -18,6 +18,28 @@ pub(crate) struct Strides {
     pub column: usize,
 }
 
+/// Names this device's version and the instruction set by which `gemm` chooses its kernels: equal
+/// names give equal bits.
+pub(crate) fn fingerprint() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let known = [
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let known: [(&str, bool); 0] = [];
+    let mut text = format!(
+        "rialto cpu {} on {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH
+    );
+    for (name, _) in known.iter().filter(|(_, here)| *here) {
+        text.push('+');
+        text.push_str(name);
+    }
+    text
+}
+
 /// `out = left * right` with `out` of `m` rows and `n` columns and `k` products an element.
 ///
 /// # Errors

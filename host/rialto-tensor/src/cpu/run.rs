@@ -4,22 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{
-    Context, View,
-    budget::{Budget, Hold},
-    elementwise, kernels,
-    views::view,
-};
+use super::{Context, View, budget::Budget, elementwise, kernels, views::view};
 use crate::{
     Tensor,
-    ops::{Cancel, EvalError, Program, Step, Value, Work, spec::Spec},
+    ops::{Cancel, EvalError, Program, Resident, Step, Value, Work, spec::Spec},
 };
 
-/// A value that exists: views share the hold on the memory that they show.
+/// A value that exists. The bytes own their share of the budget; views share both.
 #[derive(Debug, Clone)]
 struct Held {
     data: Bytes,
-    hold: Option<Arc<Hold>>,
+    /// How many bytes the memory has of which this is a view, or all.
+    whole: usize,
 }
 
 /// Runs a program.
@@ -27,9 +23,9 @@ pub(crate) fn run(
     budget: &Arc<Budget>,
     threads: usize,
     program: &Program,
-    inputs: &[Tensor],
+    inputs: &[Resident],
     cancel: &Cancel,
-) -> Result<Vec<Tensor>, EvalError> {
+) -> Result<Vec<Resident>, EvalError> {
     program.check(inputs)?;
     let needed = program.peak_bytes();
     if needed > budget.limit() {
@@ -41,9 +37,10 @@ pub(crate) fn run(
     }
     let mut values = Values(vec![None; program.values()]);
     let given = program.inputs().iter().zip(inputs);
-    for (value, tensor) in given.chain(program.constants()) {
-        let data = tensor.data().clone();
-        values.set(*value, Held { data, hold: None });
+    for (value, resident) in given.chain(program.constants()) {
+        let data = host(resident)?.data().clone();
+        let whole = data.len();
+        values.set(*value, Held { data, whole });
     }
     for step in program.steps() {
         if cancel.is_cancelled() {
@@ -66,10 +63,32 @@ pub(crate) fn run(
     };
     let outputs = program.outputs().iter().map(|value| {
         let (spec, held) = values.get(&context, program, *value)?;
-        Tensor::new(spec.element(), spec.shape().to_vec(), held.data.clone())
-            .map_err(|error| context.bug(&error.to_string()))
+        let data = held.kept(&context)?;
+        let tensor = Tensor::new(spec.element(), spec.shape().to_vec(), data)
+            .map_err(|error| context.bug(&error.to_string()))?;
+        Ok(Resident::host(tensor)?)
     });
     outputs.collect()
+}
+
+/// The tensor: all that this device is given is in main memory.
+pub(crate) fn host(resident: &Resident) -> Result<&Tensor, EvalError> {
+    resident.tensor().ok_or_else(|| EvalError::Device {
+        op: "input",
+        reason: "the tensor is on another device".to_owned(),
+    })
+}
+
+impl Held {
+    /// What outlives the run: a small part of much memory is copied, so that it does not keep the rest.
+    fn kept(&self, context: &Context<'_>) -> Result<Bytes, EvalError> {
+        if self.whole <= WHOLE_MAX || self.data.len() >= self.whole / 4 {
+            return Ok(self.data.clone());
+        }
+        let mut copy = context.buffer(self.data.len())?;
+        copy.data.copy_from_slice(&self.data);
+        Ok(Bytes::from_owner(copy))
+    }
 }
 
 fn compute(
@@ -91,8 +110,10 @@ fn compute(
     if let (Work::Op(op), [(spec, held)], [result]) = (&step.work, &operands[..], &specs[..])
         && let Some(data) = view(op, spec, &held.data, result)
     {
-        let hold = held.hold.clone();
-        let made = Held { data, hold };
+        let made = Held {
+            data,
+            whole: held.whole,
+        };
         if let Some(value) = step.results.first() {
             values.set(*value, made);
         }
@@ -111,8 +132,8 @@ fn compute(
     };
     for (value, buffer) in step.results.iter().zip(buffers) {
         let made = Held {
-            data: Bytes::from(buffer.data),
-            hold: Some(Arc::new(buffer.hold)),
+            whole: buffer.data.len(),
+            data: Bytes::from_owner(buffer),
         };
         values.set(*value, made);
     }
@@ -147,3 +168,6 @@ impl Values {
             .ok_or_else(|| context.bug("a value is used before it is made"))
     }
 }
+
+/// Memory that any part of it may keep.
+const WHOLE_MAX: usize = 64 << 10;

@@ -60,7 +60,7 @@ pub(super) fn plan(recording: &Recording, outputs: &[Value]) -> Plan {
 }
 
 /// The node that makes a value, if one does.
-fn maker(recording: &Recording, value: Value) -> Option<usize> {
+pub(super) fn maker(recording: &Recording, value: Value) -> Option<usize> {
     match recording.origins.get(value.index())? {
         Origin::Node(node) => Some(*node),
         Origin::Input | Origin::Constant(_) => None,
@@ -68,7 +68,7 @@ fn maker(recording: &Recording, value: Value) -> Option<usize> {
 }
 
 /// The nodes that the outputs need.
-fn needed(recording: &Recording, outputs: &[Value]) -> BTreeSet<usize> {
+pub(super) fn needed(recording: &Recording, outputs: &[Value]) -> BTreeSet<usize> {
     let mut needed = BTreeSet::new();
     let mut open: Vec<Value> = outputs.to_vec();
     while let Some(value) = open.pop() {

@@ -8,6 +8,7 @@ use crate::{
         error::ProgramError,
         infer::infer,
         op::Op,
+        resident::Resident,
         spec::{Spec, extent},
     },
 };
@@ -44,14 +45,14 @@ pub struct Recording {
     /// What makes each value.
     pub(super) origins: Vec<Origin>,
     pub(super) nodes: Vec<Node>,
-    inputs: Vec<Value>,
+    pub(super) inputs: Vec<Value>,
 }
 
 /// What makes a value.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     Input,
-    Constant(Tensor),
+    Constant(Resident),
     Node(usize),
 }
 
@@ -95,8 +96,15 @@ impl Recording {
     /// # Errors
     /// [`ProgramError::Limit`] if it is larger than tensors may be.
     pub fn constant(&mut self, tensor: Tensor) -> Result<Value, ProgramError> {
-        let spec = Spec::of(&tensor)?;
-        self.value(spec, Origin::Constant(tensor))
+        self.resident(Resident::host(tensor)?)
+    }
+
+    /// A tensor that is the same in every run, wherever it is.
+    ///
+    /// # Errors
+    /// [`ProgramError::Limit`] if it is larger than tensors may be.
+    pub fn resident(&mut self, resident: Resident) -> Result<Value, ProgramError> {
+        self.value(resident.spec().clone(), Origin::Constant(resident))
     }
 
     /// Records an operation; most have one result.
@@ -148,11 +156,11 @@ impl Recording {
     ///
     /// # Errors
     /// [`ProgramError::Spec`] if the tensor has another spec.
-    pub fn settle(&mut self, value: Value, tensor: Tensor) -> Result<(), ProgramError> {
+    pub fn settle(&mut self, value: Value, resident: Resident) -> Result<(), ProgramError> {
         let unknown = ProgramError::UnknownValue(value.0);
         let expected = self.spec(value).ok_or_else(|| unknown.clone())?;
-        let found = Spec::of(&tensor)?;
-        if found != *expected {
+        let found = resident.spec();
+        if found != expected {
             return Err(ProgramError::Spec {
                 value: value.0,
                 expected: expected.to_string(),
@@ -160,7 +168,7 @@ impl Recording {
             });
         }
         let origin = self.origins.get_mut(value.index()).ok_or(unknown)?;
-        *origin = Origin::Constant(tensor);
+        *origin = Origin::Constant(resident);
         self.inputs.retain(|input| *input != value);
         Ok(())
     }
@@ -179,7 +187,7 @@ impl Recording {
             plan.used
                 .iter()
                 .filter_map(|value| match self.origins.get(value.index())? {
-                    Origin::Constant(tensor) => Some((*value, tensor.clone())),
+                    Origin::Constant(resident) => Some((*value, resident.clone())),
                     Origin::Input | Origin::Node(_) => None,
                 });
         let program = Program {

@@ -81,7 +81,9 @@ fn bits_do_not_depend_on_threads() {
     let program = recording.program(&outputs).unwrap();
     let run = |threads| {
         let device = CpuDevice::new(threads, 1 << 30);
-        device.run(&program, &inputs, &Cancel::new()).unwrap()
+        device
+            .run_on_host(&program, &inputs, &Cancel::new())
+            .unwrap()
     };
     let want = run(1);
     for threads in [1, 2, 3, 7] {

@@ -5,7 +5,7 @@ use crate::{
     Element,
     ops::{
         Binary, Cancel, Compare, Device, EvalError, Matmul, Number, Program, ProgramError, Range,
-        Reduce, ReduceKind, Unary, Value, Work,
+        Reduce, ReduceKind, Resident, Unary, Value, Work,
     },
 };
 use proptest::prelude::*;
@@ -27,8 +27,12 @@ fn ramp(shape: &[u32]) -> Tensor {
     Tensor::from_f32(shape.to_vec(), &values).unwrap()
 }
 
+fn resident(tensor: Tensor) -> Resident {
+    Resident::host(tensor).unwrap()
+}
+
 fn run(program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> {
-    CpuDevice::new(1, 1 << 24).run(program, inputs, &Cancel::new())
+    CpuDevice::new(1, 1 << 24).run_on_host(program, inputs, &Cancel::new())
 }
 
 #[test]
@@ -73,10 +77,10 @@ fn settled_values_are_not_computed_again() {
         .unwrap()
         .remove(0);
     assert!(matches!(
-        recording.settle(y, ramp(&[4])),
+        recording.settle(y, resident(ramp(&[4]))),
         Err(ProgramError::Spec { .. })
     ));
-    recording.settle(y, first).unwrap();
+    recording.settle(y, resident(first)).unwrap();
     let program = recording.program(&[z]).unwrap();
     assert_eq!(program.steps().len(), 1);
     assert_eq!(run(&program, &[ramp(&[3])]).unwrap().len(), 1);
@@ -151,7 +155,7 @@ fn a_device_keeps_to_its_memory_and_stops_when_asked() {
     let device = CpuDevice::new(1, 799);
     let input = [ramp(&[100])];
     assert!(matches!(
-        device.run(&program, &input, &Cancel::new()),
+        device.run_on_host(&program, &input, &Cancel::new()),
         Err(EvalError::Memory {
             needed: 800,
             used: 0,
@@ -161,12 +165,12 @@ fn a_device_keeps_to_its_memory_and_stops_when_asked() {
     // A row of scratch is counted too.
     let device = CpuDevice::new(1, 900);
     assert!(matches!(
-        device.run(&program, &input, &Cancel::new()),
+        device.run_on_host(&program, &input, &Cancel::new()),
         Err(EvalError::Memory { .. })
     ));
     assert_eq!(device.memory_bytes_used(), 0);
     let device = CpuDevice::new(1, 1200);
-    assert!(device.run(&program, &input, &Cancel::new()).is_ok());
+    assert!(device.run_on_host(&program, &input, &Cancel::new()).is_ok());
     assert_eq!(
         (device.memory_bytes_used(), device.memory_bytes_peak()),
         (0, 1200)
@@ -174,17 +178,17 @@ fn a_device_keeps_to_its_memory_and_stops_when_asked() {
     let cancel = Cancel::new();
     cancel.cancel();
     assert_eq!(
-        device.run(&program, &input, &cancel),
+        device.run_on_host(&program, &input, &cancel),
         Err(EvalError::Cancelled)
     );
     let error = device
-        .run(&program, &[ramp(&[99])], &Cancel::new())
+        .run_on_host(&program, &[ramp(&[99])], &Cancel::new())
         .unwrap_err();
     assert_eq!(error.to_string(), "input 0 takes f32[100], found f32[99]");
-    assert!(device.run(&program, &[], &Cancel::new()).is_err());
+    assert!(device.run_on_host(&program, &[], &Cancel::new()).is_err());
     assert!(
         device
-            .run(&program, &[ramp(&[100]), ramp(&[1])], &Cancel::new())
+            .run_on_host(&program, &[ramp(&[100]), ramp(&[1])], &Cancel::new())
             .is_err()
     );
 }
@@ -206,10 +210,29 @@ fn views_copy_nothing() {
     let device = CpuDevice::new(1, 1 << 20);
     let input = ramp(&[8, 16]);
     let found = device
-        .run(&program, std::slice::from_ref(&input), &Cancel::new())
+        .run_on_host(&program, std::slice::from_ref(&input), &Cancel::new())
         .unwrap();
     assert_eq!(device.memory_bytes_peak(), 0);
     assert_eq!(found[0].data().as_ptr(), input.data()[128..].as_ptr());
+}
+
+#[test]
+fn a_small_part_does_not_keep_the_whole() {
+    let mut recording = Recording::new(Limits::default());
+    let large = Op::Full(spec(&[1 << 16]), Number::Float(1.0));
+    let large = recording.one(large, &[]).unwrap();
+    let range = Range {
+        start: 7,
+        end: Some(9),
+        step: 1,
+    };
+    let part = recording.one(Op::Slice(vec![range]), &[large]).unwrap();
+    let device = CpuDevice::new(1, 1 << 20);
+    let program = recording.program(&[part]).unwrap();
+    let found = device.run(&program, &[], &Cancel::new()).unwrap();
+    assert_eq!(device.memory_bytes_used(), 8);
+    drop(found);
+    assert_eq!(device.memory_bytes_used(), 0);
 }
 
 /// A random recording of element-wise operations, reductions and constants.
@@ -272,8 +295,9 @@ proptest! {
         prop_assert!(program.steps().len() <= plain.steps().len());
         prop_assert!(program.cost().bytes <= plain.cost().bytes);
         let device = CpuDevice::new(1, 1 << 24);
-        let one = device.run(&program, &inputs, &Cancel::new()).unwrap();
+        let one = device.run_on_host(&program, &inputs, &Cancel::new()).unwrap();
         prop_assert_eq!(one[0].data(), all[values.len() - 1].data());
+        drop(one);
         prop_assert_eq!(device.memory_bytes_used(), 0);
     }
 }
