@@ -7,7 +7,7 @@ use std::path::Path;
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
 use rialto_channels::receipt::{Audited, Contradiction, conflict, verify_chain};
-use rialto_channels::receipt::{Receipt, SignedReceipt};
+use rialto_channels::receipt::{DeviceUsage, Receipt, SignedReceipt};
 use rialto_channels::{ChannelId, recover};
 use rialto_gateway::client::{stored_receipt, stored_receipts};
 use rialto_gateway::record::ReceiptRecord;
@@ -210,12 +210,32 @@ fn show_receipt(receipt: &Receipt, host: Address, source: &str) {
             "memory",
             format!("{} bytes", receipt.usage.memory_peak_bytes),
         ),
+        ("device", device(&receipt.usage.device)),
         ("follows", receipt.previous.to_string()),
         ("digest", receipt.digest().to_string()),
     ] {
         table.add_row([name, &value]);
     }
     show::line(table.to_string());
+}
+
+fn device(usage: &DeviceUsage) -> String {
+    let parts = [
+        (usage.time_us, "us"),
+        (usage.multiply_adds, "multiply-adds"),
+        (usage.moved_bytes, "bytes moved"),
+        (usage.tokens_read, "tokens read"),
+        (usage.tokens_written, "tokens written"),
+    ];
+    let used = parts.iter().filter(|(count, _)| *count > 0);
+    let used: Vec<String> = used
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if used.is_empty() {
+        "not used".to_owned()
+    } else {
+        used.join("\n")
+    }
 }
 
 fn list(prefix: Option<&str>, options: &WalletOptions) -> Result<()> {

@@ -84,6 +84,11 @@ fn price(method: &Value) -> String {
         ("per_guest_ms", " per guest ms"),
         ("per_host_ms", " per host ms"),
         ("per_tensor_run", " per model run"),
+        ("per_device_ms", " per device ms"),
+        ("per_giga_multiply_adds", " per billion multiply-adds"),
+        ("per_moved_mib", " per MiB moved to or from the device"),
+        ("per_token_read", " per token read"),
+        ("per_token_written", " per token written"),
     ];
     let priced = parts.iter().map(|(field, what)| (part(field), what));
     let priced = priced.filter(|(units, _)| !units.is_zero());

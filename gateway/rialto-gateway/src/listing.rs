@@ -103,8 +103,18 @@ pub struct PriceRecord {
     pub per_guest_ms: String,
     /// For each millisecond inside host functions that was begun.
     pub per_host_ms: String,
-    /// For each run of a model.
+    /// For each run of a model or of recorded tensor operations.
     pub per_tensor_run: String,
+    /// For each millisecond on a device that was begun, beside `per_host_ms`.
+    pub per_device_ms: String,
+    /// For each thousand million multiplications with addition that were begun.
+    pub per_giga_multiply_adds: String,
+    /// For each MiB of tensors moved between guest and device that was begun.
+    pub per_moved_mib: String,
+    /// For each token that a language model reads.
+    pub per_token_read: String,
+    /// For each token that a language model writes.
+    pub per_token_written: String,
     /// The most that a call costs whatever it uses, if the author states it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<String>,
@@ -123,6 +133,11 @@ impl PriceRecord {
             per_guest_ms: price.per_guest_ms.to_string(),
             per_host_ms: price.per_host_ms.to_string(),
             per_tensor_run: price.per_tensor_run.to_string(),
+            per_device_ms: price.per_device_ms.to_string(),
+            per_giga_multiply_adds: price.per_giga_multiply_adds.to_string(),
+            per_moved_mib: price.per_moved_mib.to_string(),
+            per_token_read: price.per_token_read.to_string(),
+            per_token_written: price.per_token_written.to_string(),
             max: price.max.map(|max| max.to_string()),
             summary: summary(price),
         }
@@ -140,6 +155,14 @@ fn summary(price: &MethodPrice) -> String {
         (price.per_guest_ms, "a ms in the guest"),
         (price.per_host_ms, "a ms in the host"),
         (price.per_tensor_run, "a model run"),
+        (price.per_device_ms, "a ms on the device"),
+        (
+            price.per_giga_multiply_adds,
+            "a thousand million multiply-adds",
+        ),
+        (price.per_moved_mib, "a MiB moved to or from the device"),
+        (price.per_token_read, "a token read"),
+        (price.per_token_written, "a token written"),
     ];
     let parts = parts.iter().filter(|(units, _)| !units.is_zero());
     let parts = parts.map(|(units, what)| format!("{units} {what}"));

@@ -169,6 +169,11 @@ fn payment_info(method: &MethodRecord, network: Network, token: &str) -> Value {
         &price.per_guest_ms,
         &price.per_host_ms,
         &price.per_tensor_run,
+        &price.per_device_ms,
+        &price.per_giga_multiply_adds,
+        &price.per_moved_mib,
+        &price.per_token_read,
+        &price.per_token_written,
     ];
     let dynamic = parts.iter().any(|part| *part != "0");
     json!({
@@ -185,6 +190,11 @@ fn payment_info(method: &MethodRecord, network: Network, token: &str) -> Value {
             "per_guest_ms": price.per_guest_ms,
             "per_host_ms": price.per_host_ms,
             "per_tensor_run": price.per_tensor_run,
+            "per_device_ms": price.per_device_ms,
+            "per_giga_multiply_adds": price.per_giga_multiply_adds,
+            "per_moved_mib": price.per_moved_mib,
+            "per_token_read": price.per_token_read,
+            "per_token_written": price.per_token_written,
             "max": price.max,
             "summary": price.summary,
         },

@@ -3,7 +3,7 @@
 //! its signature can be checked by anyone who has the JSON.
 
 use alloy_primitives::{Address, B256, keccak256};
-use rialto_channels::receipt::{Receipt, SignedReceipt, Usage};
+use rialto_channels::receipt::{DeviceUsage, Receipt, SignedReceipt, Usage};
 use rialto_channels::{Amount, ChannelId, ParseAmountError, Signature, SignatureError};
 use rialto_node::ChannelView;
 use serde::{Deserialize, Serialize};
@@ -94,8 +94,34 @@ pub struct UsageRecord {
     pub input_bytes: u64,
     /// Bytes of the answer.
     pub output_bytes: u64,
-    /// Runs of a model.
+    /// Runs of a model, and of recorded tensor operations.
     pub tensor_runs: u64,
+    /// What it used of a device; absent if nothing.
+    #[serde(default, skip_serializing_if = "DeviceRecord::is_none")]
+    pub device: DeviceRecord,
+}
+
+/// What a call used of the host's devices, as JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// Microseconds of models and operations on their device.
+    pub time_us: u64,
+    /// Multiplications with addition of tensor operations.
+    pub multiply_adds: u64,
+    /// Bytes of tensors moved between guest and device.
+    pub moved_bytes: u64,
+    /// Tokens that language models read.
+    pub tokens_read: u64,
+    /// Tokens that language models wrote.
+    pub tokens_written: u64,
+}
+
+impl DeviceRecord {
+    /// True if no device was used.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl From<&SignedReceipt> for ReceiptRecord {
@@ -176,6 +202,13 @@ impl From<Usage> for UsageRecord {
             input_bytes: usage.input_bytes,
             output_bytes: usage.output_bytes,
             tensor_runs: usage.tensor_runs,
+            device: DeviceRecord {
+                time_us: usage.device.time_us,
+                multiply_adds: usage.device.multiply_adds,
+                moved_bytes: usage.device.moved_bytes,
+                tokens_read: usage.device.tokens_read,
+                tokens_written: usage.device.tokens_written,
+            },
         }
     }
 }
@@ -190,6 +223,13 @@ impl From<UsageRecord> for Usage {
             input_bytes: record.input_bytes,
             output_bytes: record.output_bytes,
             tensor_runs: record.tensor_runs,
+            device: DeviceUsage {
+                time_us: record.device.time_us,
+                multiply_adds: record.device.multiply_adds,
+                moved_bytes: record.device.moved_bytes,
+                tokens_read: record.device.tokens_read,
+                tokens_written: record.device.tokens_written,
+            },
         }
     }
 }
@@ -301,8 +341,17 @@ mod tests {
 
     #[test]
     fn a_receipt_survives_the_header_and_still_verifies() {
+        let mut with_device = receipt();
+        with_device.usage.device.multiply_adds = 1 << 60;
+        survives(receipt());
+        survives(with_device);
+        let json = serde_json::to_value(UsageRecord::from(receipt().usage)).unwrap();
+        assert_eq!(json.get("device"), None, "as release 0.1 wrote it");
+    }
+
+    fn survives(receipt: Receipt) {
         let host = SigningKey::from_bytes(&[7; 32]).unwrap();
-        let signed = receipt().sign(&host);
+        let signed = receipt.sign(&host);
         let header = header::encode(&ReceiptRecord::from(&signed)).unwrap();
         let record: ReceiptRecord = header::decode(header.as_bytes()).unwrap();
         assert_eq!(record.digest, signed.receipt.digest());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use rialto_channels::payee::{ChannelSnapshot, Charge};
-use rialto_channels::receipt::{Receipt, Usage};
+use rialto_channels::receipt::{DeviceUsage, Receipt, Usage};
 use rialto_channels::{Amount, ChainTime, ChannelId};
 use rialto_host::Outcome;
 use sha2::{Digest, Sha256};
@@ -103,5 +103,12 @@ fn usage(usage: &rialto_host::Usage) -> Usage {
         input_bytes: usage.input_bytes,
         output_bytes: usage.output_bytes,
         tensor_runs: usage.tensor_runs,
+        device: DeviceUsage {
+            time_us: micros(usage.device_time),
+            multiply_adds: usage.multiply_adds,
+            moved_bytes: usage.moved_bytes,
+            tokens_read: usage.tokens_read,
+            tokens_written: usage.tokens_written,
+        },
     }
 }

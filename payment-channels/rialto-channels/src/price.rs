@@ -6,7 +6,10 @@
 //!
 //! Not here: where prices come from (the manifest) and exchange rates (nowhere).
 
-use crate::{Amount, AmountOverflow, receipt::Usage};
+use crate::{
+    Amount, AmountOverflow,
+    receipt::{DeviceUsage, Usage},
+};
 
 /// The price list of one method, in base units of the provider's token. All parts add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,8 +24,18 @@ pub struct MethodPrice {
     pub per_guest_ms: Amount,
     /// For each started millisecond inside host functions, model runs above all.
     pub per_host_ms: Amount,
-    /// For each run of a model.
+    /// For each run of a model or of recorded tensor operations.
     pub per_tensor_run: Amount,
+    /// For each started millisecond on a device, beside `per_host_ms`.
+    pub per_device_ms: Amount,
+    /// For each started thousand million multiplications with addition.
+    pub per_giga_multiply_adds: Amount,
+    /// For each started MiB (1,048,576 bytes) of tensors moved between guest and device.
+    pub per_moved_mib: Amount,
+    /// For each token that a language model reads.
+    pub per_token_read: Amount,
+    /// For each token that a language model writes.
+    pub per_token_written: Amount,
     /// The most that a call costs whatever the meter says; if absent, what the limits allow.
     pub max: Option<Amount>,
 }
@@ -34,8 +47,14 @@ pub struct Bounds {
     pub output_bytes_max: u64,
     /// Most milliseconds that the call may take, in guest and host together.
     pub time_ms_max: u64,
-    /// Most runs of a model.
+    /// Most runs of a model or of recorded tensor operations.
     pub tensor_runs_max: u64,
+    /// Most multiplications with addition.
+    pub multiply_adds_max: u64,
+    /// Most bytes of tensors moved between guest and device.
+    pub moved_bytes_max: u64,
+    /// Most tokens that language models read, and most that they write.
+    pub tokens_max: u64,
 }
 
 impl MethodPrice {
@@ -44,27 +63,39 @@ impl MethodPrice {
     /// # Errors
     /// [`AmountOverflow`] if the price list is absurd and states no maximum (M1).
     pub fn ceiling(&self, input_bytes: u64, bounds: &Bounds) -> Result<Amount, AmountOverflow> {
+        let worst = self.worst(input_bytes, bounds);
+        match self.max {
+            Some(max) => Ok(worst.map_or(max, |worst| worst.min(max))),
+            None => worst,
+        }
+    }
+
+    /// What a call costs by the meter that uses all of `bounds`.
+    fn worst(&self, input_bytes: u64, bounds: &Bounds) -> Result<Amount, AmountOverflow> {
         let most = Usage {
             // A guest and its host functions take turns, so only the dearer of the two counts.
             guest_time_us: bounds.time_ms_max.saturating_mul(MS_US),
             input_bytes,
             output_bytes: bounds.output_bytes_max,
             tensor_runs: bounds.tensor_runs_max,
+            device: DeviceUsage {
+                multiply_adds: bounds.multiply_adds_max,
+                moved_bytes: bounds.moved_bytes_max,
+                tokens_read: bounds.tokens_max,
+                tokens_written: bounds.tokens_max,
+                ..DeviceUsage::default()
+            },
             ..Usage::default()
         };
+        // Time on a device is time inside a host function.
+        let in_host = self.per_host_ms.checked_add(self.per_device_ms)?;
         let dearer = Self {
-            per_guest_ms: self.per_guest_ms.max(self.per_host_ms),
+            per_guest_ms: self.per_guest_ms.max(in_host),
             ..*self
         };
-        // Both times are counted in started milliseconds, so one more may be started.
-        let started = self.per_guest_ms.checked_add(self.per_host_ms);
-        let worst = dearer
-            .metered(&most)
-            .and_then(|sum| sum.checked_add(started?));
-        match self.max {
-            Some(max) => Ok(worst.map_or(max, |worst| worst.min(max))),
-            None => worst,
-        }
+        // All times are counted in started milliseconds, so one more of each may be started.
+        let started = self.per_guest_ms.checked_add(in_host)?;
+        dearer.metered(&most)?.checked_add(started)
     }
 
     /// The charge for a call that used so much: the meter's sum, or the ceiling if that is less.
@@ -90,9 +121,27 @@ impl MethodPrice {
             self.per_guest_ms,
             self.per_host_ms,
             self.per_tensor_run,
+            self.per_device_ms,
         ]
         .iter()
+        .chain(&self.unbounded_parts())
         .any(|part| !part.is_zero())
+    }
+
+    /// True if a part of the price is for something that no limit of a call bounds, so that only
+    /// [`max`](Self::max) makes a useful ceiling.
+    #[must_use]
+    pub fn needs_max(&self) -> bool {
+        !self.per_tensor_run.is_zero() || self.unbounded_parts().iter().any(|part| !part.is_zero())
+    }
+
+    const fn unbounded_parts(&self) -> [Amount; 4] {
+        [
+            self.per_giga_multiply_adds,
+            self.per_moved_mib,
+            self.per_token_read,
+            self.per_token_written,
+        ]
     }
 
     fn metered(&self, usage: &Usage) -> Result<Amount, AmountOverflow> {
@@ -102,6 +151,17 @@ impl MethodPrice {
             (self.per_guest_ms, usage.guest_time_us.div_ceil(MS_US)),
             (self.per_host_ms, usage.host_time_us.div_ceil(MS_US)),
             (self.per_tensor_run, usage.tensor_runs),
+            (self.per_device_ms, usage.device.time_us.div_ceil(MS_US)),
+            (
+                self.per_giga_multiply_adds,
+                usage.device.multiply_adds.div_ceil(GIGA),
+            ),
+            (
+                self.per_moved_mib,
+                usage.device.moved_bytes.div_ceil(MIB_BYTES),
+            ),
+            (self.per_token_read, usage.device.tokens_read),
+            (self.per_token_written, usage.device.tokens_written),
         ];
         parts
             .into_iter()
@@ -123,6 +183,8 @@ pub fn advertised(ceiling: Amount, headroom: u32) -> Result<Amount, AmountOverfl
 }
 
 const KIB_BYTES: u64 = 1024;
+const MIB_BYTES: u64 = 1 << 20;
+const GIGA: u64 = 1_000_000_000;
 const MS_US: u64 = 1000;
 
 #[cfg(test)]
@@ -135,6 +197,9 @@ mod tests {
         output_bytes_max: 10 << 10,
         time_ms_max: 50,
         tensor_runs_max: 4,
+        multiply_adds_max: 3_000_000_000,
+        moved_bytes_max: 2 << 20,
+        tokens_max: 5,
     };
 
     fn amount(units: u128) -> Amount {
@@ -230,6 +295,46 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_a_device_is_charged_by_itself() {
+        let check = |price: MethodPrice, device: DeviceUsage, expected, ceiling, bounded: bool| {
+            let usage = Usage {
+                device,
+                ..Usage::default()
+            };
+            assert_eq!(price.charge(&usage, Amount::MAX), amount(expected));
+            assert_eq!(price.ceiling(0, &BOUNDS), Ok(amount(ceiling)));
+            assert!(price.is_metered() && !price.is_free());
+            assert_eq!(price.needs_max(), !bounded);
+        };
+        let (price, used, one) = (
+            MethodPrice::default(),
+            DeviceUsage {
+                time_us: 2_001,
+                multiply_adds: 1_000_000_001,
+                moved_bytes: (1 << 20) + 1,
+                tokens_read: 4,
+                tokens_written: 3,
+            },
+            amount(1),
+        );
+        let mut part = price;
+        part.per_device_ms = one;
+        check(part, used, 3, 51, true);
+        part = price;
+        part.per_giga_multiply_adds = one;
+        check(part, used, 2, 3, false);
+        part = price;
+        part.per_moved_mib = one;
+        check(part, used, 2, 2, false);
+        part = price;
+        part.per_token_read = one;
+        check(part, used, 4, 5, false);
+        part = price;
+        part.per_token_written = one;
+        check(part, used, 3, 5, false);
+    }
+
+    #[test]
     fn a_stated_maximum_is_the_ceiling() {
         let price = MethodPrice {
             call: amount(10),
@@ -272,21 +377,29 @@ mod tests {
         /// Within the bounds the ceiling never cuts a charge that the meter alone would make.
         #[test]
         fn the_ceiling_covers_whatever_the_bounds_allow(
-            parts in prop::array::uniform6(0..1_000_000_u128),
+            parts in prop::array::uniform11(0..1_000_000_u128),
             input in 0..100_000_u64, output in 0..=BOUNDS.output_bytes_max,
             time_us in 0..=BOUNDS.time_ms_max * 1000, share in 0.0..=1.0_f64,
-            runs in 0..=BOUNDS.tensor_runs_max, max in prop::option::of(0..2_000_000_u128),
+            runs in 0..=BOUNDS.tensor_runs_max, adds in 0..=BOUNDS.multiply_adds_max,
+            moved in 0..=BOUNDS.moved_bytes_max, tokens in 0..=BOUNDS.tokens_max, max in prop::option::of(0..2_000_000_u128),
         ) {
-            let [call, per_input_kib, per_output_kib, per_guest_ms, per_host_ms, per_tensor_run] =
-                parts.map(Amount::new);
+            let [
+                call, per_input_kib, per_output_kib, per_guest_ms, per_host_ms, per_tensor_run,
+                per_device_ms, per_giga_multiply_adds, per_moved_mib, per_token_read, per_token_written,
+            ] = parts.map(Amount::new);
             let price = MethodPrice {
                 call, per_input_kib, per_output_kib, per_guest_ms, per_host_ms, per_tensor_run,
+                per_device_ms, per_giga_multiply_adds, per_moved_mib, per_token_read, per_token_written,
                 max: max.map(Amount::new),
             };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of a small number")]
             let guest_time_us = (time_us as f64 * share) as u64;
             let usage = Usage {
                 guest_time_us, host_time_us: time_us - guest_time_us.min(time_us),
+                device: DeviceUsage {
+                    time_us: time_us - guest_time_us.min(time_us), multiply_adds: adds,
+                    moved_bytes: moved, tokens_read: tokens, tokens_written: tokens,
+                },
                 input_bytes: input, output_bytes: output, tensor_runs: runs,
                 ..Usage::default()
             };

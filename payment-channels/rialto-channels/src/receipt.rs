@@ -1,8 +1,9 @@
 //! Receipts: the host's signed statement of the work done and the charge made for it, chained
 //! per channel by `previous`.
 //!
-//! Signed as EIP-712 typed data (domain `Rialto receipt`, version `1`), so wallets and contracts
-//! can check one. How a receipt travels (header, JSON) is not decided here.
+//! Signed as EIP-712 typed data (domain `Rialto receipt`), so wallets and contracts can check one:
+//! version `2` if the call used a device, else version `1`, whose type does not know devices. How a
+//! receipt travels (header, JSON) is not decided here.
 
 mod audit;
 mod conflict;
@@ -13,10 +14,11 @@ pub use audit::{Audited, ChainError, verify_chain};
 pub use conflict::{Conflict, Contradiction, NoConflict, conflict};
 
 use alloy_primitives::{Address, B256};
-use alloy_sol_types::Eip712Domain;
+use alloy_sol_types::{Eip712Domain, SolStruct};
 
 use crate::{
-    Amount, ChannelId, Signature, SignatureError, SigningKey, digest, recover, typed::rialto,
+    Amount, ChannelId, Signature, SignatureError, SigningKey, digest, recover,
+    typed::{device, rialto},
 };
 
 /// What a call used, as metered by the host.
@@ -34,8 +36,25 @@ pub struct Usage {
     pub input_bytes: u64,
     /// Size of the answer, in bytes.
     pub output_bytes: u64,
-    /// Runs of a model.
+    /// Runs of a model, and of recorded tensor operations.
     pub tensor_runs: u64,
+    /// What it used of a device; all zero if it asked for none.
+    pub device: DeviceUsage,
+}
+
+/// What a call used of the devices that compute for its host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceUsage {
+    /// Time of models and operations on their device, in microseconds; waiting for it not counted.
+    pub time_us: u64,
+    /// Multiplications with addition of tensor operations: half as many as floating-point operations.
+    pub multiply_adds: u64,
+    /// Bytes of tensors moved between guest and device.
+    pub moved_bytes: u64,
+    /// Tokens that language models read.
+    pub tokens_read: u64,
+    /// Tokens that language models wrote.
+    pub tokens_written: u64,
 }
 
 /// The statement a host signs for one charged call.
@@ -88,13 +107,48 @@ pub struct Receipt {
     pub previous: B256,
 }
 
+/// The fields of both forms of a receipt, but for what was used.
+macro_rules! typed {
+    ($receipt:ident, $type:path, $usage:expr) => {{
+        let it = $receipt;
+        $type {
+            id: it.id,
+            channelId: it.channel.map_or(B256::ZERO, |channel| channel.0),
+            payer: it.payer,
+            provider: it.provider,
+            chainId: it.chain_id,
+            token: it.token,
+            service: it.service.clone(),
+            version: it.version.clone(),
+            component: it.component,
+            models: it.models.clone(),
+            method: it.method.clone(),
+            request: it.request,
+            response: it.response,
+            usage: $usage,
+            price: it.price.get(),
+            before: it.before.get(),
+            charged: it.charged.get(),
+            after: it.after.get(),
+            issuedAt: it.issued_at,
+            engine: it.engine.clone(),
+            deterministic: it.deterministic,
+            previous: it.previous,
+        }
+    }};
+}
 impl Receipt {
     /// The EIP-712 digest that is signed, and that the next receipt names as `previous`.
     #[must_use]
     pub fn digest(&self) -> B256 {
-        static TYPE: LazyLock<B256> = LazyLock::new(digest::type_hash::<rialto::Receipt>);
-        static SEPARATOR: LazyLock<B256> = LazyLock::new(|| domain().separator());
-        digest::signing_hash(&self.to_typed(), &TYPE, &SEPARATOR)
+        static PLAIN: LazyLock<Form> = LazyLock::new(|| Form::of::<rialto::Receipt>("1"));
+        static DEVICE: LazyLock<Form> = LazyLock::new(|| Form::of::<device::Receipt>("2"));
+        if self.usage.device == DeviceUsage::default() {
+            let typed = self.to_typed();
+            return digest::signing_hash(&typed, &PLAIN.type_hash, &PLAIN.separator);
+        }
+        let typed = self.to_typed_with_device();
+        digest::signing_hash(&typed, &DEVICE.type_hash, &DEVICE.separator)
     }
 
     /// Signs with the host's key.
@@ -123,30 +177,11 @@ impl Receipt {
     }
 
     fn to_typed(&self) -> rialto::Receipt {
-        rialto::Receipt {
-            id: self.id,
-            channelId: self.channel.map_or(B256::ZERO, |channel| channel.0),
-            payer: self.payer,
-            provider: self.provider,
-            chainId: self.chain_id,
-            token: self.token,
-            service: self.service.clone(),
-            version: self.version.clone(),
-            component: self.component,
-            models: self.models.clone(),
-            method: self.method.clone(),
-            request: self.request,
-            response: self.response,
-            usage: self.usage.to_typed(),
-            price: self.price.get(),
-            before: self.before.get(),
-            charged: self.charged.get(),
-            after: self.after.get(),
-            issuedAt: self.issued_at,
-            engine: self.engine.clone(),
-            deterministic: self.deterministic,
-            previous: self.previous,
-        }
+        typed!(self, rialto::Receipt, self.usage.to_typed())
+    }
+
+    fn to_typed_with_device(&self) -> device::Receipt {
+        typed!(self, device::Receipt, self.usage.to_typed_with_device())
     }
 }
 
@@ -160,6 +195,45 @@ impl Usage {
             inputBytes: self.input_bytes,
             outputBytes: self.output_bytes,
             tensorRuns: self.tensor_runs,
+        }
+    }
+
+    fn to_typed_with_device(self) -> device::Usage {
+        device::Usage {
+            guestTimeMicros: self.guest_time_us,
+            hostTimeMicros: self.host_time_us,
+            memoryPeakBytes: self.memory_peak_bytes,
+            hostCalls: self.host_calls,
+            inputBytes: self.input_bytes,
+            outputBytes: self.output_bytes,
+            tensorRuns: self.tensor_runs,
+            deviceTimeMicros: self.device.time_us,
+            multiplyAdds: self.device.multiply_adds,
+            movedBytes: self.device.moved_bytes,
+            tokensRead: self.device.tokens_read,
+            tokensWritten: self.device.tokens_written,
+        }
+    }
+}
+
+/// What the digests of one form of a receipt have in common.
+struct Form {
+    type_hash: B256,
+    separator: B256,
+}
+
+impl Form {
+    fn of<T: SolStruct>(version: &'static str) -> Self {
+        let domain = Eip712Domain::new(
+            Some("Rialto receipt".into()),
+            Some(version.into()),
+            None,
+            None,
+            None,
+        );
+        Self {
+            type_hash: digest::type_hash::<T>(),
+            separator: domain.separator(),
         }
     }
 }
@@ -205,14 +279,4 @@ pub enum ReceiptError {
     /// `before + charged` is not `after`.
     #[error("receipt's amounts do not add up")]
     Sum,
-}
-
-fn domain() -> Eip712Domain {
-    Eip712Domain::new(
-        Some("Rialto receipt".into()),
-        Some("1".into()),
-        None,
-        None,
-        None,
-    )
 }

@@ -97,3 +97,47 @@ pub(crate) mod rialto {
         }
     }
 }
+
+/// Receipts of calls that used a device: the same, and what of it they used.
+pub(crate) mod device {
+    alloy_sol_types::sol! {
+        struct Usage {
+            uint64 guestTimeMicros;
+            uint64 hostTimeMicros;
+            uint64 memoryPeakBytes;
+            uint64 hostCalls;
+            uint64 inputBytes;
+            uint64 outputBytes;
+            uint64 tensorRuns;
+            uint64 deviceTimeMicros;
+            uint64 multiplyAdds;
+            uint64 movedBytes;
+            uint64 tokensRead;
+            uint64 tokensWritten;
+        }
+        struct Receipt {
+            bytes32 id;
+            bytes32 channelId;
+            address payer;
+            address provider;
+            uint64 chainId;
+            address token;
+            string service;
+            string version;
+            bytes32 component;
+            bytes32[] models;
+            string method;
+            bytes32 request;
+            bytes32 response;
+            Usage usage;
+            uint128 price;
+            uint128 before;
+            uint128 charged;
+            uint128 after;
+            uint64 issuedAt;
+            string engine;
+            bool deterministic;
+            bytes32 previous;
+        }
+    }
+}

@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use alloy_primitives::b256;
 use proptest::{collection::vec, prelude::*};
 use rialto_channels::{
     Address, Amount, B256, ChannelId, SignatureError, SigningKey,
     receipt::{
-        ChainError, Contradiction, NoConflict, Receipt, ReceiptError, SignedReceipt, Usage,
-        conflict, verify_chain,
+        ChainError, Contradiction, DeviceUsage, NoConflict, Receipt, ReceiptError, SignedReceipt,
+        Usage, conflict, verify_chain,
     },
 };
 
@@ -45,6 +46,16 @@ fn receipt() -> Receipt {
     }
 }
 
+fn device() -> DeviceUsage {
+    DeviceUsage {
+        time_us: 1,
+        multiply_adds: 2,
+        moved_bytes: 3,
+        tokens_read: 4,
+        tokens_written: 5,
+    }
+}
+
 #[test]
 fn a_signed_receipt_is_the_hosts() {
     let signed = receipt().sign(&host());
@@ -58,7 +69,8 @@ fn a_signed_receipt_is_the_hosts() {
 
 #[test]
 fn no_field_can_be_changed_after_signing() {
-    let signed = receipt().sign(&host());
+    let mut with_device = receipt();
+    with_device.usage.device = device();
     let changes: Vec<fn(&mut Receipt)> = vec![
         |it| it.id = B256::ZERO,
         |it| it.channel = None,
@@ -81,6 +93,11 @@ fn no_field_can_be_changed_after_signing() {
         |it| it.usage.input_bytes = 9,
         |it| it.usage.output_bytes = 9,
         |it| it.usage.tensor_runs = 9,
+        |it| it.usage.device.time_us = 9,
+        |it| it.usage.device.multiply_adds = 9,
+        |it| it.usage.device.moved_bytes = 9,
+        |it| it.usage.device.tokens_read = 9,
+        |it| it.usage.device.tokens_written = 9,
         |it| it.price = Amount::new(101),
         |it| it.before = Amount::new(701),
         |it| it.charged = Amount::new(91),
@@ -90,16 +107,27 @@ fn no_field_can_be_changed_after_signing() {
         |it| it.deterministic = false,
         |it| it.previous = B256::repeat_byte(1),
     ];
-    for (index, change) in changes.into_iter().enumerate() {
-        let mut changed = signed.clone();
-        change(&mut changed.receipt);
-        assert_ne!(
-            changed.receipt.digest(),
-            signed.receipt.digest(),
-            "change {index}"
-        );
-        assert!(changed.verify(host().address()).is_err(), "change {index}");
+    for signed in [receipt(), with_device].map(|receipt| receipt.sign(&host())) {
+        for (index, change) in changes.iter().enumerate() {
+            let mut changed = signed.clone();
+            change(&mut changed.receipt);
+            assert_ne!(
+                changed.receipt.digest(),
+                signed.receipt.digest(),
+                "change {index}"
+            );
+            assert!(changed.verify(host().address()).is_err(), "change {index}");
+        }
     }
+}
+
+#[test]
+fn digests_are_those_of_typed_data_with_and_without_a_device() {
+    // Both computed by eth-account from the types alone; the first is what release 0.1 signs.
+    let mut receipt = receipt();
+    assert_eq!(receipt.digest(), PLAIN);
+    receipt.usage.device = device();
+    assert_eq!(receipt.digest(), WITH_DEVICE);
 }
 
 #[test]
@@ -365,3 +393,6 @@ proptest! {
         prop_assert!(conflict(one, &unsigned).is_err());
     }
 }
+
+const PLAIN: B256 = b256!("c554a2487ed108ba60a8257b8be85dcec8f3d024aea7718026a182e2f68fbc3c");
+const WITH_DEVICE: B256 = b256!("e69e550e1f0e4c1166a53b2d183060d1651819effd21c2b2c50ca63358bca152");

@@ -33,13 +33,35 @@ impl From<Malformed> for redb::Error {
 pub(crate) trait Row: Serialize + DeserializeOwned {
     /// Name for messages.
     const NAME: &'static str;
-    /// First byte of the record.
+    /// First byte of the record: the newest version that is written.
     const VERSION: u8;
+
+    /// The version in which this record is written.
+    fn version(&self) -> u8 {
+        Self::VERSION
+    }
+
+    /// Reads a record of a version, without its first byte.
+    fn read(version: u8, bytes: &[u8]) -> Result<Self, Malformed> {
+        if version == Self::VERSION {
+            whole(bytes, Self::NAME)
+        } else {
+            Err(Malformed(Self::NAME))
+        }
+    }
+}
+
+/// All of these bytes as one structure.
+fn whole<T: DeserializeOwned>(bytes: &[u8], name: &'static str) -> Result<T, Malformed> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((row, [])) => Ok(row),
+        Ok(_) | Err(_) => Err(Malformed(name)),
+    }
 }
 
 /// The bytes of a record.
 pub(crate) fn encode<R: Row>(row: &R) -> Result<Vec<u8>, Malformed> {
-    postcard::to_extend(row, vec![R::VERSION]).map_err(|_| Malformed(R::NAME))
+    postcard::to_extend(row, vec![row.version()]).map_err(|_| Malformed(R::NAME))
 }
 
 /// Writes a record at the end of `buffer`, after its length; returns where it is.
@@ -47,7 +69,7 @@ pub(crate) fn append<R: Row>(buffer: &mut Vec<u8>, row: &R) -> Result<Range<usiz
     let len_at = buffer.len();
     buffer.extend([0; LEN_BYTES]);
     let start = buffer.len();
-    buffer.push(R::VERSION);
+    buffer.push(row.version());
     *buffer = postcard::to_extend(row, mem::take(buffer)).map_err(|_| Malformed(R::NAME))?;
     let end = buffer.len();
     let len = u32::try_from(end - start).map_err(|_| Malformed(R::NAME))?;
@@ -61,13 +83,7 @@ pub(crate) fn append<R: Row>(buffer: &mut Vec<u8>, row: &R) -> Result<Range<usiz
 /// The record of these bytes; nothing may follow it.
 pub(crate) fn decode<R: Row>(bytes: &[u8]) -> Result<R, Malformed> {
     let (version, rest) = bytes.split_first().ok_or(Malformed(R::NAME))?;
-    if *version != R::VERSION {
-        return Err(Malformed(R::NAME));
-    }
-    match postcard::take_from_bytes(rest) {
-        Ok((row, [])) => Ok(row),
-        Ok(_) | Err(_) => Err(Malformed(R::NAME)),
-    }
+    R::read(*version, rest)
 }
 
 /// Bytes of the length before a record that [`append`] writes.

@@ -24,6 +24,10 @@ impl Limits {
             time_ms_max: self.time_ms_max,
             // Each run is a call from the guest to the host.
             tensor_runs_max: self.host_calls_max,
+            // A manifest does not limit these: whoever prices them states a maximum.
+            multiply_adds_max: u64::MAX,
+            moved_bytes_max: u64::MAX,
+            tokens_max: u64::MAX,
         }
     }
 }
@@ -70,6 +74,11 @@ fn price(
     let per_guest_ms = part("per_guest_ms", &raw.per_guest_ms);
     let per_host_ms = part("per_host_ms", &raw.per_host_ms);
     let per_tensor_run = part("per_tensor_run", &raw.per_tensor_run);
+    let per_device_ms = part("per_device_ms", &raw.per_device_ms);
+    let per_giga_multiply_adds = part("per_giga_multiply_adds", &raw.per_giga_multiply_adds);
+    let per_moved_mib = part("per_moved_mib", &raw.per_moved_mib);
+    let per_token_read = part("per_token_read", &raw.per_token_read);
+    let per_token_written = part("per_token_written", &raw.per_token_written);
     let max = match &raw.max {
         Some(value) => Some(amount(&within("max"), value, problems)?),
         None => None,
@@ -81,6 +90,11 @@ fn price(
         per_guest_ms: per_guest_ms?,
         per_host_ms: per_host_ms?,
         per_tensor_run: per_tensor_run?,
+        per_device_ms: per_device_ms?,
+        per_giga_multiply_adds: per_giga_multiply_adds?,
+        per_moved_mib: per_moved_mib?,
+        per_token_read: per_token_read?,
+        per_token_written: per_token_written?,
         max,
     };
     check(field, &price, limits, problems);
@@ -91,10 +105,11 @@ fn price(
 fn check(field: &str, price: &MethodPrice, limits: &Limits, problems: &mut Problems) {
     let field = format!("{field}.max");
     let Some(max) = price.max else {
-        if !price.per_tensor_run.is_zero() {
+        if price.needs_max() {
             problems.add(
                 field,
-                "is missing, yet model runs are priced and nothing else bounds their number",
+                "is missing, yet runs, multiply-adds, moved bytes or tokens are priced and nothing \
+                 else bounds their number",
                 WRITE_MAX,
             );
         } else if price

@@ -119,8 +119,18 @@ pub struct RawPrice {
     pub per_guest_ms: Option<RawAmount>,
     /// Per started millisecond inside host functions, model runs above all.
     pub per_host_ms: Option<RawAmount>,
-    /// Per run of a model; needs `max`.
+    /// Per run of a model or of recorded tensor operations; needs `max`.
     pub per_tensor_run: Option<RawAmount>,
+    /// Per started millisecond on a device.
+    pub per_device_ms: Option<RawAmount>,
+    /// Per started thousand million multiplications with addition; needs `max`.
+    pub per_giga_multiply_adds: Option<RawAmount>,
+    /// Per started MiB of tensors moved between guest and device; needs `max`.
+    pub per_moved_mib: Option<RawAmount>,
+    /// Per token that a language model reads; needs `max`.
+    pub per_token_read: Option<RawAmount>,
+    /// Per token that a language model writes; needs `max`.
+    pub per_token_written: Option<RawAmount>,
     /// The most that one call may cost; without it, what the limits allow.
     pub max: Option<RawAmount>,
 }

@@ -96,7 +96,9 @@ fn texts_that_people_read_hide_nothing() {
 fn a_metered_price_list_is_understood() {
     let priced = GOOD.replace(
         "per_input_kib = 1\n",
-        "per_output_kib = 2\nper_guest_ms = \"3\"\nper_host_ms = 4\nper_tensor_run = 5\nmax = 9000\n",
+        "per_output_kib = 2\nper_guest_ms = \"3\"\nper_host_ms = 4\nper_tensor_run = 5\nper_device_ms = 6\n\
+         per_giga_multiply_adds = 7\nper_moved_mib = 8\nper_token_read = 9\nper_token_written = 10\n\
+         max = 9000\n",
     );
     let manifest = parse(&priced).unwrap();
     let price = manifest.price(&"identify".parse().unwrap()).unwrap();
@@ -106,8 +108,13 @@ fn a_metered_price_list_is_understood() {
         price.per_guest_ms,
         price.per_host_ms,
         price.per_tensor_run,
+        price.per_device_ms,
+        price.per_giga_multiply_adds,
+        price.per_moved_mib,
+        price.per_token_read,
+        price.per_token_written,
     ];
-    assert_eq!(parts.map(Amount::get), [0, 2, 3, 4, 5]);
+    assert_eq!(parts.map(Amount::get), [0, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     assert_eq!(price.max, Some(Amount::new(9000)));
     assert_eq!(
         price.ceiling(0, &manifest.limits().bounds()),
@@ -127,6 +134,11 @@ fn a_price_that_nothing_bounds_needs_a_maximum() {
     };
     check("call = 1\nper_tensor_run = 5\n", &["prices.identify.max"]);
     check("call = 1\nper_tensor_run = 5\nmax = 9\n", &[]);
+    check(
+        "call = 1\nper_token_written = 5\n",
+        &["prices.identify.max"],
+    );
+    check("call = 1\nper_device_ms = 5\n", &[]);
     check("call = 10\nmax = 9\n", &["prices.identify.max"]);
     check(
         "call = 0\nper_guest_ms = 1\nmax = 0\n",

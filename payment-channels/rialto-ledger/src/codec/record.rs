@@ -3,18 +3,36 @@
 use rialto_channels::receipt::SignedReceipt;
 use serde::{Deserialize, Serialize};
 
-use super::{Malformed, ReceiptRow, Row};
+use super::{Malformed, ReceiptRow, Row, receipt::PlainUsageRow, whole};
 
-/// Version 1 of a payment's record. A new layout of a receipt is a new version here too.
+/// A payment's record. Its version is the receipt's.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RecordRow {
+pub(crate) struct RecordRow<R = ReceiptRow> {
     pub(crate) key: [u8; 32],
-    pub(crate) receipt: ReceiptRow,
+    pub(crate) receipt: R,
 }
 
 impl Row for RecordRow {
     const NAME: &'static str = "payment's record";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = ReceiptRow::VERSION;
+
+    fn version(&self) -> u8 {
+        self.receipt.version()
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Result<Self, Malformed> {
+        match version {
+            1 => {
+                let row: RecordRow<ReceiptRow<PlainUsageRow>> = whole(bytes, Self::NAME)?;
+                Ok(Self {
+                    key: row.key,
+                    receipt: row.receipt.into(),
+                })
+            }
+            2 => whole(bytes, Self::NAME),
+            _ => Err(Malformed(Self::NAME)),
+        }
+    }
 }
 
 impl RecordRow {
