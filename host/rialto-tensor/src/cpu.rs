@@ -119,9 +119,23 @@ struct Context<'a> {
     op: &'static str,
     threads: usize,
     budget: &'a Arc<Budget>,
+    cancel: &'a Cancel,
 }
 
 impl Context<'_> {
+    /// All threads.
+    const fn crew(&self) -> threads::Crew<'_> {
+        self.crew_of(self.threads)
+    }
+
+    /// So many threads.
+    const fn crew_of(&self, threads: usize) -> threads::Crew<'_> {
+        threads::Crew {
+            threads,
+            cancel: self.cancel,
+        }
+    }
+
     fn buffer(&self, bytes: usize) -> Result<Buffer, EvalError> {
         self.budget.buffer(bytes)
     }

@@ -150,8 +150,16 @@ fn host_config(config: &Config) -> rialto_host::Config {
         calls_max: config.sandbox.calls_max,
         queue_max: u32::try_from(CALLS_WAITING_MAX).unwrap_or(u32::MAX),
         device: config.device.clone(),
+        computers: vec![Arc::new(cpu(&config.device))],
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
     }
+}
+
+/// What tensor operations run on. As many threads a run as leave none of the runs at a time without.
+fn cpu(device: &rialto_host::DeviceConfig) -> rialto_tensor::CpuDevice {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let threads = (cores / device.runs_max.get()).max(1);
+    rialto_tensor::CpuDevice::new(threads, device.memory_bytes_max)
 }
 
 async fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Money, Book), StartError> {

@@ -35,25 +35,31 @@ pub(crate) fn floats(
     let tile = head.rows.min(TILE_ROWS);
     let inner = if share > 1 { 1 } else { context.threads };
     let _hold = context.budget.take(share * (tile + 1) * head.keys * 4)?;
-    threads::split_from(share, 1, &mut out.data, unit, |first, part| {
-        let mut scores = vec![[0; 4]; tile * head.keys];
-        let mut row = vec![0.0_f32; head.keys];
-        let (cells, _) = part.as_chunks_mut::<4>();
-        for (index, out) in cells.chunks_mut((unit / 4).max(1)).enumerate() {
-            let unit = first + index;
-            let source = head.key_head(unit);
-            let size = head.keys * head.depth;
-            let tensors = Operands {
-                query: part_of(query, unit, head.rows * head.depth),
-                key: part_of(key, source, size),
-                value: part_of(value, source, head.keys * head.out_depth),
-                mask: rest.first().copied(),
-                mask_at: head.mask_at(unit),
-            };
-            head.run(inner, &tensors, &mut scores, &mut row, out)?;
-        }
-        Ok(())
-    })?;
+    threads::split_from(
+        context.crew_of(share),
+        1,
+        &mut out.data,
+        unit,
+        |first, part| {
+            let mut scores = vec![[0; 4]; tile * head.keys];
+            let mut row = vec![0.0_f32; head.keys];
+            let (cells, _) = part.as_chunks_mut::<4>();
+            for (index, out) in cells.chunks_mut((unit / 4).max(1)).enumerate() {
+                let unit = first + index;
+                let source = head.key_head(unit);
+                let size = head.keys * head.depth;
+                let tensors = Operands {
+                    query: part_of(query, unit, head.rows * head.depth),
+                    key: part_of(key, source, size),
+                    value: part_of(value, source, head.keys * head.out_depth),
+                    mask: rest.first().copied(),
+                    mask_at: head.mask_at(unit),
+                };
+                head.run(inner, &tensors, &mut scores, &mut row, out)?;
+            }
+            Ok(())
+        },
+    )?;
     Ok(out)
 }
 

@@ -10,7 +10,7 @@ use super::{
     cells::BLOCK,
     gemm::{Cell, Strides, multiply},
     matmul::epilogue,
-    threads,
+    threads::{self, Crew},
 };
 use crate::ops::{Activation, EvalError, Window, spec::Spec};
 use unroll::{Reach, unroll};
@@ -106,37 +106,44 @@ pub(crate) fn floats(
         depth * tile * 4
     };
     let _hold = context.budget.take(scratch * share)?;
-    threads::split_from(share, 1, &mut out.data, unit, |first, part| {
-        let mut columns = vec![0_u8; scratch];
-        let (cells, _) = part.as_chunks_mut::<4>();
-        for (index, out) in cells.chunks_mut((rows * pixels).max(1)).enumerate() {
-            let unit = first + index;
-            let group = unit % geometry.groups;
-            let input = input
-                .get(unit * image..(unit + 1) * image)
-                .unwrap_or_default();
-            let weight = weight
-                .get(group * rows * depth..(group + 1) * rows * depth)
-                .unwrap_or_default();
-            if direct {
-                depthwise(geometry, input, weight, out);
-            } else {
-                product(inner, geometry, tile, [input, weight], &mut columns, out)?;
-            }
-            for (channel, plane) in out.chunks_mut(pixels.max(1)).enumerate() {
-                let bias = bias
-                    .as_ref()
-                    .and_then(|bias| bias.get(group * rows + channel));
-                if bias.is_some() || geometry.activation.is_some() {
-                    let bias = bias.copied().unwrap_or(0.0);
-                    for block in plane.chunks_mut(BLOCK) {
-                        epilogue(block, |_| bias, geometry.activation);
+    threads::split_from(
+        context.crew_of(share),
+        1,
+        &mut out.data,
+        unit,
+        |first, part| {
+            let mut columns = vec![0_u8; scratch];
+            let (cells, _) = part.as_chunks_mut::<4>();
+            for (index, out) in cells.chunks_mut((rows * pixels).max(1)).enumerate() {
+                let unit = first + index;
+                let group = unit % geometry.groups;
+                let input = input
+                    .get(unit * image..(unit + 1) * image)
+                    .unwrap_or_default();
+                let weight = weight
+                    .get(group * rows * depth..(group + 1) * rows * depth)
+                    .unwrap_or_default();
+                if direct {
+                    depthwise(geometry, input, weight, out);
+                } else {
+                    let crew = context.crew_of(inner);
+                    product(crew, geometry, tile, [input, weight], &mut columns, out)?;
+                }
+                for (channel, plane) in out.chunks_mut(pixels.max(1)).enumerate() {
+                    let bias = bias
+                        .as_ref()
+                        .and_then(|bias| bias.get(group * rows + channel));
+                    if bias.is_some() || geometry.activation.is_some() {
+                        let bias = bias.copied().unwrap_or(0.0);
+                        for block in plane.chunks_mut(BLOCK) {
+                            epilogue(block, |_| bias, geometry.activation);
+                        }
                     }
                 }
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     Ok(out)
 }
 
@@ -147,7 +154,7 @@ fn tile(depth: usize, pixels: usize) -> usize {
 
 /// One group of one picture, tile by tile.
 fn product(
-    threads: usize,
+    crew: Crew<'_>,
     geometry: &Geometry,
     tile: usize,
     [input, weight]: [&[Cell]; 2],
@@ -176,7 +183,7 @@ fn product(
             },
         );
         return multiply(
-            threads,
+            crew.threads,
             [rows, pixels, depth],
             (out, out_at),
             weights,
@@ -186,7 +193,7 @@ fn product(
     for start in (0..pixels).step_by(tile.max(1)) {
         let width = tile.min(pixels - start);
         let filled = columns.get_mut(..depth * width * 4).unwrap_or_default();
-        threads::split(threads, filled, width * 4, |first, part| {
+        threads::split(crew, filled, width * 4, |first, part| {
             let (cells, _) = part.as_chunks_mut::<4>();
             for (index, row) in cells.chunks_mut(width).enumerate() {
                 unroll(geometry, input, first + index, start, row);
@@ -202,7 +209,13 @@ fn product(
             },
         );
         let out = out.get_mut(start..).unwrap_or_default();
-        multiply(threads, [rows, width, depth], (out, out_at), weights, right)?;
+        multiply(
+            crew.threads,
+            [rows, width, depth],
+            (out, out_at),
+            weights,
+            right,
+        )?;
     }
     Ok(())
 }

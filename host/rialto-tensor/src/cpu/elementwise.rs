@@ -38,7 +38,7 @@ pub(crate) fn fused(
         .collect();
     let slots = slots(chain);
     let unit = BLOCK * element.size_bytes();
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         run(chain, &loaders, &slots, first * BLOCK, part)
     })?;
     Ok(out)

@@ -55,7 +55,7 @@ pub(crate) fn gather(
     let places = places(context, indices, axis, extent)?;
     let mut out = context.buffer(result.bytes())?;
     let unit = inner * data.spec.element().size_bytes();
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         for (index, out) in part.chunks_mut(unit.max(1)).enumerate() {
             let (outer, at) = (
                 (first + index) / places.len(),

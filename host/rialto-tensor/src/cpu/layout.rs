@@ -92,7 +92,7 @@ fn strided(
     };
     let width = input.spec.element().size_bytes();
     let row = reading.row() * width;
-    threads::split(context.threads, &mut out.data, row, |first, part| {
+    threads::split(context.crew(), &mut out.data, row, |first, part| {
         match width {
             1 => reading.read(
                 input.data.as_chunks::<1>().0,

@@ -32,20 +32,26 @@ pub(crate) fn floats(
     // Several batches to a thread, or several threads to a batch: the bits are the same.
     let inner = if share > 1 { 1 } else { context.threads };
     let (part, unit) = (m * n * 4, (m * n * 4).max(1));
-    threads::split_from(share, 1, &mut out.data, unit, |first, bytes| {
-        let (cells, _) = bytes.as_chunks_mut::<4>();
-        let places = plan.batch.iter().skip(first);
-        for ((left_at, right_at), out) in places.zip(cells.chunks_mut((part / 4).max(1))) {
-            multiply(
-                inner,
-                plan.sizes,
-                (out, Strides { row: n, column: 1 }),
-                (left.get(*left_at..).unwrap_or_default(), plan.left),
-                (right.get(*right_at..).unwrap_or_default(), plan.right),
-            )?;
-        }
-        Ok(())
-    })?;
+    threads::split_from(
+        context.crew_of(share),
+        1,
+        &mut out.data,
+        unit,
+        |first, bytes| {
+            let (cells, _) = bytes.as_chunks_mut::<4>();
+            let places = plan.batch.iter().skip(first);
+            for ((left_at, right_at), out) in places.zip(cells.chunks_mut((part / 4).max(1))) {
+                multiply(
+                    inner,
+                    plan.sizes,
+                    (out, Strides { row: n, column: 1 }),
+                    (left.get(*left_at..).unwrap_or_default(), plan.left),
+                    (right.get(*right_at..).unwrap_or_default(), plan.right),
+                )?;
+            }
+            Ok(())
+        },
+    )?;
     let bias = rest.first().map(View::floats);
     rows_epilogue(context, &mut out.data, n, bias.as_deref(), op.activation)?;
     Ok(out)
@@ -62,7 +68,7 @@ fn rows_epilogue(
     if bias.is_none() && activation.is_none() {
         return Ok(());
     }
-    threads::split(context.threads, out, columns * 4, |_, part| {
+    threads::split(context.crew(), out, columns * 4, |_, part| {
         let (cells, _) = part.as_chunks_mut::<4>();
         for row in cells.chunks_mut(columns.max(1)) {
             match bias {
@@ -119,41 +125,35 @@ pub(crate) fn ints(
     let mut out = context.buffer(result.bytes())?;
     let bias = rest.first().map(View::ints).unwrap_or_default();
     let batches = &plan.batch;
-    threads::split_from(
-        context.threads,
-        4096,
-        &mut out.data,
-        n * 4,
-        |first, part| {
-            let mut sums = vec![0_i32; n];
-            let (cells, _) = part.as_chunks_mut::<4>();
-            for (index, row) in cells.chunks_mut(n.max(1)).enumerate() {
-                let (batch, at) = ((first + index) / m.max(1), (first + index) % m.max(1));
-                let (left_at, right_at) = batches.get(batch).copied().unwrap_or_default();
-                sums.fill(0);
-                for inner in 0..k {
-                    let place = left_at + at * plan.left.row + inner * plan.left.column;
-                    let factor = left.byte(place);
-                    let start = right_at + inner * plan.right.row;
-                    let column = plan.right.column;
-                    let bytes = right.data.get(start..).unwrap_or_default();
-                    for (sum, byte) in sums.iter_mut().zip(bytes.iter().step_by(column.max(1))) {
-                        *sum = sum.wrapping_add(factor.wrapping_mul(right.byte_value(*byte)));
-                    }
-                }
-                for (at, (cell, sum)) in row.iter_mut().zip(&sums).enumerate() {
-                    let sum = sum.wrapping_add(bias.get(at).map_or(0, |bias| wrap(*bias)));
-                    let sum = if op.activation.is_some() {
-                        sum.max(0)
-                    } else {
-                        sum
-                    };
-                    *cell = sum.to_le_bytes();
+    threads::split_from(context.crew(), 4096, &mut out.data, n * 4, |first, part| {
+        let mut sums = vec![0_i32; n];
+        let (cells, _) = part.as_chunks_mut::<4>();
+        for (index, row) in cells.chunks_mut(n.max(1)).enumerate() {
+            let (batch, at) = ((first + index) / m.max(1), (first + index) % m.max(1));
+            let (left_at, right_at) = batches.get(batch).copied().unwrap_or_default();
+            sums.fill(0);
+            for inner in 0..k {
+                let place = left_at + at * plan.left.row + inner * plan.left.column;
+                let factor = left.byte(place);
+                let start = right_at + inner * plan.right.row;
+                let column = plan.right.column;
+                let bytes = right.data.get(start..).unwrap_or_default();
+                for (sum, byte) in sums.iter_mut().zip(bytes.iter().step_by(column.max(1))) {
+                    *sum = sum.wrapping_add(factor.wrapping_mul(right.byte_value(*byte)));
                 }
             }
-            Ok(())
-        },
-    )?;
+            for (at, (cell, sum)) in row.iter_mut().zip(&sums).enumerate() {
+                let sum = sum.wrapping_add(bias.get(at).map_or(0, |bias| wrap(*bias)));
+                let sum = if op.activation.is_some() {
+                    sum.max(0)
+                } else {
+                    sum
+                };
+                *cell = sum.to_le_bytes();
+            }
+        }
+        Ok(())
+    })?;
     Ok(out)
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn pad(
         return Ok(out);
     };
     let row = last.len() * width;
-    threads::split(context.threads, &mut out.data, row, |first, part| {
+    threads::split(context.crew(), &mut out.data, row, |first, part| {
         for (index, line) in part.chunks_mut(row.max(1)).enumerate() {
             let (mut rest, mut start) = (first + index, Some(0));
             for map in outer.iter().rev() {

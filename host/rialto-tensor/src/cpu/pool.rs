@@ -52,7 +52,7 @@ pub(crate) fn pool<const N: usize>(
     let _hold = context.budget.take(context.threads * (from + to) * 8)?;
     let width = element.size_bytes();
     let unit = to * width;
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         let (mut floats, mut float_results) = (Vec::new(), Vec::new());
         let (mut ints, mut int_results) = (Vec::new(), Vec::new());
         if is_float(element) {

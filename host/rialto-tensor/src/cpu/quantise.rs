@@ -47,7 +47,7 @@ pub(crate) fn quantise(
     let (low, high) = int_range(to);
     let width = from.size_bytes();
     let mut out = context.buffer(result.bytes())?;
-    threads::split(context.threads, &mut out.data, layout.run, |first, part| {
+    threads::split(context.crew(), &mut out.data, layout.run, |first, part| {
         let (mut floats, mut ints) = ([0.0_f32; BLOCK], [0_i64; BLOCK]);
         for (index, out) in part.chunks_mut(layout.run.max(1)).enumerate() {
             let (scale, zero) = layout.at(first + index);
@@ -80,7 +80,7 @@ pub(crate) fn dequantise(
     let width = to.size_bytes();
     let mut out = context.buffer(result.bytes())?;
     let unit = layout.run * width;
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         let (mut floats, mut ints) = ([0.0_f32; BLOCK], [0_i64; BLOCK]);
         for (index, out) in part.chunks_mut(unit.max(1)).enumerate() {
             let (scale, zero) = layout.at(first + index);

@@ -95,7 +95,7 @@ pub(crate) fn arg(
     let _hold = context.budget.take(context.threads * extent * 12)?;
     let mut out = context.buffer(result.bytes())?;
     let minimum = PART_BYTES_MIN / extent.max(1) + 1;
-    threads::split_from(context.threads, minimum, &mut out.data, 8, |first, part| {
+    threads::split_from(context.crew(), minimum, &mut out.data, 8, |first, part| {
         let mut ranker = Ranker::new(input, op.axis, op.largest);
         let (cells, _) = part.as_chunks_mut::<8>();
         for (index, cell) in cells.iter_mut().enumerate() {

@@ -88,7 +88,7 @@ fn run(
     // The result is small beside the input: divide by what is read.
     let minimum = (PART_BYTES_MIN / n.max(1)).max(1);
     threads::split_from(
-        context.threads,
+        context.crew(),
         minimum,
         &mut out.data,
         unit,

@@ -35,7 +35,7 @@ pub(crate) fn rope(
         }
     }
     let unit = depth * element.size_bytes();
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         let mut row = vec![0.0_f32; depth];
         for (index, out) in part.chunks_mut(unit.max(1)).enumerate() {
             let start = (first + index) * unit;

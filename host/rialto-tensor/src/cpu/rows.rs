@@ -66,7 +66,7 @@ fn along<T: Copy + Send + Sync>(
     let _hold = context
         .budget
         .take(context.threads * (panel + line) * size_of::<T>())?;
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         let (mut values, mut single) = (vec![zero; panel], vec![zero; line]);
         for (index, out) in part.chunks_mut(unit.max(1)).enumerate() {
             let start = (first + index) * unit;
@@ -167,7 +167,7 @@ pub(crate) fn norm(
     let mut out = context.buffer(input.spec.bytes())?;
     let _hold = context.budget.take((context.threads + 2) * width * 4)?;
     let unit = width * element.size_bytes();
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         let mut row = vec![0.0_f32; width];
         for (index, out) in part.chunks_mut(unit.max(1)).enumerate() {
             let start = (first + index) * unit;

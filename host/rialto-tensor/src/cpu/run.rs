@@ -50,6 +50,7 @@ pub(crate) fn run(
             op: step.name(),
             threads,
             budget,
+            cancel,
         };
         compute(&context, program, step, &mut values)?;
         for value in &step.frees {
@@ -60,6 +61,7 @@ pub(crate) fn run(
         op: "output",
         threads,
         budget,
+        cancel,
     };
     let outputs = program.outputs().iter().map(|value| {
         let (spec, held) = values.get(&context, program, *value)?;

@@ -67,7 +67,7 @@ pub(crate) fn random(context: &Context<'_>, op: &Random) -> Result<Buffer, EvalE
     let element = op.spec.element();
     let mut out = context.buffer(op.spec.bytes())?;
     let unit = BLOCK * element.size_bytes();
-    threads::split(context.threads, &mut out.data, unit, |first, part| {
+    threads::split(context.crew(), &mut out.data, unit, |first, part| {
         let mut values = [0.0_f32; BLOCK];
         for (index, part) in part.chunks_mut(unit).enumerate() {
             let blocks = (first + index) * (BLOCK / 4);

@@ -217,6 +217,30 @@ fn views_copy_nothing() {
 }
 
 #[test]
+fn a_long_step_stops_on_the_way() {
+    // A product of bytes: seconds of work on any machine, if nobody asked for its end.
+    let bytes = Spec::new(Element::U8, [4096, 4096]).unwrap();
+    let mut recording = Recording::new(Limits::default());
+    let x = recording.input(bytes.clone()).unwrap();
+    let product = recording
+        .one(Op::Matmul(Matmul::default()), &[x, x])
+        .unwrap();
+    let program = recording.program(&[product]).unwrap();
+    let (device, cancel) = (CpuDevice::new(2, 1 << 30), Cancel::new());
+    let input = Tensor::new(Element::U8, vec![4096; 2], vec![1; bytes.bytes()].into()).unwrap();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| device.run_on_host(&program, &[input], &cancel));
+        // The product's memory is taken when its step begins.
+        while device.memory_bytes_used() == 0 {
+            std::thread::yield_now();
+        }
+        cancel.cancel();
+        assert_eq!(run.join().unwrap(), Err(EvalError::Cancelled));
+    });
+    assert_eq!(device.memory_bytes_used(), 0);
+}
+
+#[test]
 fn a_small_part_does_not_keep_the_whole() {
     let mut recording = Recording::new(Limits::default());
     let large = Op::Full(spec(&[1 << 16]), Number::Float(1.0));
