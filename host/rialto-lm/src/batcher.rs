@@ -49,6 +49,8 @@ struct Queue {
     /// Work handed over and not yet answered, the new one counted.
     waiting: usize,
     closing: bool,
+    /// The thread is gone: nothing given to it would ever be answered.
+    stopped: bool,
 }
 
 impl Batcher {
@@ -104,6 +106,10 @@ impl Batcher {
             Err((seat, reply, error)) => return reply.done(seat, Err(error)),
         };
         let mut queue = self.shared.lock();
+        if queue.stopped {
+            drop(queue);
+            return job.fail(GenerateError::Engine("it stopped before"));
+        }
         if queue.waiting >= self.shared.waiting_max {
             drop(queue);
             let waiting_max = self.shared.waiting_max;
@@ -246,5 +252,17 @@ impl Loop {
                 job.broke(&error);
             }
         }
+    }
+}
+
+impl Drop for Loop {
+    /// Also when this crate has a bug: those who wait learn it, and so do those who come later.
+    fn drop(&mut self) {
+        let unanswered = {
+            let mut queue = self.shared.lock();
+            queue.stopped = true;
+            std::mem::take(&mut queue.new)
+        };
+        drop(unanswered);
     }
 }
