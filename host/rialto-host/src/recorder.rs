@@ -236,7 +236,10 @@ mod tests {
         let (program, outputs) = recorder.plan(&[y, y]).unwrap().unwrap().into_parts();
         assert_eq!(program.steps().len(), 1);
         recorder.settle(&outputs, vec![tensor()]).unwrap();
-        assert_eq!((recorder.waiting_bytes(), recorder.is_pending()), (0, false));
+        assert_eq!(
+            (recorder.waiting_bytes(), recorder.is_pending()),
+            (0, false)
+        );
         assert!(recorder.settled(y).is_some() && recorder.plan(&[y]).unwrap().is_none());
         // A slot that is given again means the new value.
         let z = recorder.take_in(tensor()).unwrap();

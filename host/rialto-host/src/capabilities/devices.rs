@@ -19,18 +19,31 @@ impl wit::Host for CallState {
 
     fn current(&mut self) -> wasmtime::Result<Result<wit::Device, Error>> {
         self.charge_host_call(0)?;
-        Ok(self.computer().as_ref().map(described).map_err(Clone::clone))
+        Ok(self
+            .computer()
+            .as_ref()
+            .map(described)
+            .map_err(Clone::clone))
     }
 
     async fn choose(&mut self, name: String) -> wasmtime::Result<Result<(), Error>> {
         self.charge_host_call(name.len() as u64)?;
         let mut computers = self.shared.computers.iter();
         let Some(index) = computers.position(|computer| computer.device.name() == name) else {
-            let names: Vec<&str> = self.shared.computers.iter().map(|it| it.device.name()).collect();
+            let names: Vec<&str> = self
+                .shared
+                .computers
+                .iter()
+                .map(|it| it.device.name())
+                .collect();
             let name: String = name.chars().take(NAME_CHARS_MAX).collect();
             return Ok(Err(Error::InvalidArgument(format!(
                 "this host has no device `{name}`; it has {}",
-                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                }
             ))));
         };
         Ok(self.move_to(index).await)
