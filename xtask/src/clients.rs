@@ -44,6 +44,29 @@ pub(crate) fn tell(paths: &Paths, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The folder of the Python environment with the reference implementations.
+pub(crate) fn venv(paths: &Paths) -> PathBuf {
+    Clients::of(paths).venv()
+}
+
+/// The Python that has the reference implementations.
+pub(crate) fn python(paths: &Paths) -> PathBuf {
+    venv(paths).join("bin/python")
+}
+
+/// ONNX Runtime's library, as that Python's package brings it.
+///
+/// # Errors
+/// There is none: the clients are not installed.
+pub(crate) fn onnxruntime(paths: &Paths) -> Result<PathBuf> {
+    const SCRIPT: &str = "\
+import glob, os, onnxruntime
+print(glob.glob(os.path.dirname(onnxruntime.__file__) + '/capi/libonnxruntime.*')[0])
+";
+    let found = process::output(Command::new(python(paths)).args(["-c", SCRIPT]))?;
+    Ok(PathBuf::from(found.trim()))
+}
+
 /// The clients' places.
 #[derive(Debug)]
 struct Clients {

@@ -16,6 +16,7 @@ mod gas;
 mod guests;
 mod host;
 mod lock;
+mod models;
 mod paths;
 mod prerequisites;
 mod process;
@@ -76,6 +77,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "clients" => no_arguments(task, rest).and_then(|()| clients::install(&paths)),
         "bench" => bench::run(&paths, rest),
         "fuzz" => fuzz::run(&paths, rest),
+        "models" => models::run(&paths, rest),
         "gas" => no_arguments(task, rest).and_then(|()| gas::run(&paths)),
         "help" | "--help" | "-h" => help(),
         unknown => bail!("there is no task `{unknown}`; `cargo xtask help` lists them"),
@@ -119,6 +121,7 @@ cargo xtask TASK
   bench [..]                  run the benchmarks with the arguments left
   fuzz [TARGET..] [--seconds N]
                               look for inputs that break a decoder, N seconds a target [60]
+  models --table              run every model on every engine and write docs/models.md
   gas                         measure what the contracts cost and write docs/gas.md
   help                        this text
 

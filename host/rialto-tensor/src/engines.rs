@@ -37,6 +37,8 @@ use crate::{
 use agree::Comparison;
 use verdicts::Verdicts;
 
+pub use agree::EXTENTS;
+pub use seeded::inputs_of as seeded_inputs;
 pub use survey::{Found, State, survey};
 
 /// Which engines to use, and how.
@@ -139,7 +141,12 @@ impl Engines {
         }
         let apart = config.worker.clone().map(|program| {
             let task = Task::Tract(config.embedded.clone());
-            WorkerEngine::new(program, task, config.limits)
+            // A run of this engine has one thread.
+            let limits = Limits {
+                processes_max: cores(),
+                ..config.limits
+            };
+            WorkerEngine::new(program, task, limits)
         });
         Ok(Self {
             accelerated: accelerated(&config)?,
@@ -303,10 +310,11 @@ fn accelerated(config: &Config) -> Result<Option<Accelerated>, SetupError> {
         engine: on(config.device),
         reference: (config.device != Device::Cpu).then(|| on(Device::Cpu)),
         identity: format!(
-            "{} {} {threads} {}",
+            "{} {} {threads} {} {}",
             library.display(),
             config.device,
-            onnxruntime::version(&library).unwrap_or_default()
+            onnxruntime::version(&library).unwrap_or_default(),
+            std::fs::metadata(&library).map_or(0, |library| library.len())
         ),
     }))
 }
@@ -320,9 +328,12 @@ fn with_libraries(mut program: Program) -> Program {
 
 /// The threads of one run in ONNX Runtime.
 fn threads(config: &Config) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = config.threads.filter(|threads| *threads > 0);
     wanted.unwrap_or_else(|| if config.deterministic { 1 } else { cores() })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// How a verdict against an engine begins.

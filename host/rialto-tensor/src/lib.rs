@@ -16,6 +16,8 @@ mod cpu;
 pub mod engines;
 mod file;
 mod fingerprint;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod joining;
 pub mod onnxruntime;
 mod operands;

@@ -149,7 +149,7 @@ const fn tolerance(element: Element) -> f64 {
 }
 
 /// Sizes that some model takes: lengths of texts, sides of pictures (multiples of 32), frames of sound.
-const EXTENTS: [u32; 5] = [64, 16, 224, 512, 1];
+pub const EXTENTS: [u32; 5] = [64, 16, 224, 512, 1];
 
 #[cfg(test)]
 mod tests {

@@ -5,10 +5,25 @@ use crate::{Element, Model, Port, Tensor};
 /// Inputs for a model, with `extent` wherever the caller chooses, except for a leading axis of several,
 /// which is most likely a batch: that has extent 1. None where they would be too large.
 pub(super) fn inputs(model: &dyn Model, extent: u32) -> Option<Vec<(String, Tensor)>> {
+    inputs_of(model, |port, place| {
+        let leads = place == 0 && port.shape.len() > 1;
+        if leads { 1 } else { extent }
+    })
+}
+
+/// Inputs for a model, the same in every process, of the extents that `choose` gives to the axes (an
+/// input and the axis's place) that the model leaves open. None where they would be too large.
+pub fn inputs_of(
+    model: &dyn Model,
+    choose: impl Fn(&Port, usize) -> u32,
+) -> Option<Vec<(String, Tensor)>> {
     let mut seed = Seed(0x5eed);
     let mut left = ELEMENTS_MAX;
     let input = |port: &Port| {
-        let shape = shape(port, extent);
+        let axes = port.shape.iter().enumerate();
+        let shape: Vec<u32> = axes
+            .map(|(place, axis)| axis.unwrap_or_else(|| choose(port, place)))
+            .collect();
         let elements = shape.iter().try_fold(1_u64, |elements, extent| {
             elements.checked_mul(u64::from(*extent))
         })?;
@@ -22,13 +37,6 @@ pub(super) fn inputs(model: &dyn Model, extent: u32) -> Option<Vec<(String, Tens
         Some((port.name.clone(), tensor))
     };
     model.inputs().iter().map(input).collect()
-}
-
-fn shape(port: &Port, extent: u32) -> Vec<u32> {
-    let leads = |place: usize| place == 0 && port.shape.len() > 1;
-    let axes = port.shape.iter().enumerate();
-    axes.map(|(place, axis)| axis.unwrap_or(if leads(place) { 1 } else { extent }))
-        .collect()
 }
 
 /// A float between -1 and 1; an integer that is an index into anything and a mask of anything.
