@@ -44,6 +44,8 @@ pub(crate) enum Command {
     /// Fetch and check the models that services need.
     #[command(subcommand)]
     Artifacts(ArtifactsCommand),
+    /// Show the engines that run models: which are here, how fast, and what to install for more.
+    Engines(EnginesArgs),
 }
 
 /// Where durable things live.
@@ -380,6 +382,18 @@ pub(crate) enum ConfigCommand {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnginesArgs {
+    /// A configuration file, for its [engines].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
 }
 
 #[derive(Debug, Subcommand)]

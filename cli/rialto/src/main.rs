@@ -7,6 +7,7 @@ mod args;
 mod artifacts;
 mod call;
 mod channel;
+mod engines;
 mod exit;
 mod home;
 mod ledger;
@@ -28,8 +29,16 @@ use clap::Parser;
 use rialto_node::Config;
 use tracing_subscriber::EnvFilter;
 
+fn main() -> ExitCode {
+    // A worker limits itself, thread by thread: it must not have any yet.
+    if std::env::args_os().nth(1).is_some_and(|word| word == engines::WORKER) {
+        return rialto_node::serve_engine_worker();
+    }
+    start()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("RIALTO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
@@ -73,6 +82,7 @@ async fn run(command: Command) -> Result<()> {
             show::line(config.effective());
             Ok(())
         }
+        Command::Engines(args) => engines::run(args).await,
         Command::Artifacts(ArtifactsCommand::Fetch { services, store }) => {
             artifacts::fetch(&services, &store).await
         }

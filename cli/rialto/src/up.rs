@@ -100,6 +100,7 @@ fn config(args: &UpArgs) -> Result<Config> {
         Some(file) => Config::load(&data_dir, &file)?,
         None => Config::in_dir(&data_dir),
     };
+    config.engines.worker = crate::engines::worker();
     config.services_dir = services_dir(args.services.as_deref(), &config.services_dir)?;
     if let Some(dir) = &args.artifacts {
         config.artifacts_dir.clone_from(dir);

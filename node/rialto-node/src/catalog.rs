@@ -13,10 +13,11 @@ use rialto_channels::royalty::Royalty;
 use rialto_channels::{Amount, ChannelConfig};
 use rialto_host::{Host, LoadError};
 use rialto_registry::{Digest, Manifest, MethodName};
-use rialto_tensor::Engine;
+use rialto_tensor::ModelCache;
 
 use crate::api::{CallError, PaymentError, ServiceView};
 use crate::config::Sandbox;
+use crate::languages::Languages;
 use crate::manifest::{ManifestFileError, read_manifest, service_spec};
 use crate::models::{self, ModelLoadError, ServiceModels};
 use crate::progress::Progress;
@@ -118,7 +119,8 @@ pub(crate) struct Catalog {
 pub(crate) struct Site<'a> {
     pub(crate) host: &'a Host,
     pub(crate) store: &'a Store,
-    pub(crate) engine: &'a Arc<dyn Engine>,
+    pub(crate) models: &'a Arc<ModelCache>,
+    pub(crate) languages: &'a Languages,
     pub(crate) sandbox: &'a Sandbox,
     pub(crate) provider: Address,
     pub(crate) chain_id: u64,
@@ -198,9 +200,15 @@ async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError
     let file = folder.join("component.wasm");
     let component =
         std::fs::read(&file).map_err(|source| ServiceError::Component { file, source })?;
-    let models = ServiceModels::load(&manifest, site.store, site.engine, site.progress)
-        .await
-        .map_err(Box::new)?;
+    let models = ServiceModels::load(
+        &manifest,
+        site.store,
+        site.models,
+        site.languages,
+        site.progress,
+    )
+    .await
+    .map_err(Box::new)?;
     site.progress.say(&format!(
         "compiling {} {}",
         manifest.name(),

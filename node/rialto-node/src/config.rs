@@ -4,6 +4,7 @@
 //! keys are errors, every problem is reported at once, and [`Config::effective`] prints the result.
 
 mod device;
+mod engines;
 mod facilitator;
 mod ledger;
 mod risk;
@@ -20,10 +21,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::DepositMethods;
 use device::RawDevice;
+use engines::RawEngines;
 use facilitator::RawFacilitator;
 use ledger::RawLedger;
 use risk::{RawClaims, RawRisk};
 
+pub use engines::Engines;
 pub use facilitator::Facilitator;
 pub use ledger::{LedgerChoice, SharedChoice};
 pub use risk::{Claims, Risk};
@@ -51,6 +54,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How services share what they compute on.
     pub device: DeviceConfig,
+    /// Which engine runs models.
+    pub engines: Engines,
     /// For whom this host is a facilitator.
     pub facilitator: Facilitator,
     /// Where the record of money is kept.
@@ -124,6 +129,7 @@ impl Config {
             risk: Risk::default(),
             sandbox: Sandbox::default(),
             device: DeviceConfig::default(),
+            engines: Engines::default(),
             facilitator: Facilitator::default(),
             ledger: LedgerChoice::default(),
         }
@@ -193,6 +199,7 @@ impl Config {
             );
         }
         problems.extend(device::problems(&self.device));
+        problems.extend(self.engines.problems());
         problems.extend(self.ledger.problems());
         problems.extend(self.claims.problems());
         problems.extend(self.risk.problems(self.payments.confirmations));
@@ -223,6 +230,7 @@ impl Config {
         self.payments.overlay(raw.payments, &mut problems);
         self.sandbox.overlay(&raw.sandbox);
         device::overlay(&mut self.device, raw.device, &mut problems);
+        self.engines.overlay(raw.engines, &mut problems);
         self.facilitator.overlay(raw.facilitator, &mut problems);
         self.ledger.overlay(raw.ledger, &mut problems);
         self.claims.overlay(raw.claims, &mut problems);
@@ -368,6 +376,7 @@ struct RawConfig {
     risk: RawRisk,
     sandbox: RawSandbox,
     device: RawDevice,
+    engines: RawEngines,
     facilitator: RawFacilitator,
     ledger: RawLedger,
 }
@@ -458,6 +467,7 @@ impl From<&Config> for RawConfig {
                 time_ms_max: Some(config.sandbox.time_ms_max),
             },
             device: RawDevice::from(&config.device),
+            engines: RawEngines::from(&config.engines),
             facilitator: RawFacilitator::from(&config.facilitator),
             ledger: RawLedger::from(&config.ledger),
         }

@@ -17,12 +17,14 @@ pub mod config;
 mod consent;
 mod deposits;
 mod digest;
+mod engines;
 mod exact;
 mod exposure;
 mod facilitator;
 mod failures;
 mod fleet;
 pub mod keys;
+mod languages;
 mod manifest;
 mod models;
 mod money;
@@ -52,6 +54,7 @@ pub use api::{
 pub use catalog::{CatalogError, FetchAllError, ServiceError, fetch_artifacts};
 pub use chain_setup::ChainStartError;
 pub use config::{ChainChoice, Config, ConfigError, LedgerChoice};
+pub use engines::{Found, Program, State, serve_engine_worker, survey};
 pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
 };

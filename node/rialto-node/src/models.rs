@@ -1,20 +1,34 @@
 //! Connects the host's model port to the tensor engine, and models to the artifact store.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_artifacts::Store;
-use rialto_compute::{Engine, Model};
+use rialto_compute::language::LanguageModel;
+use rialto_compute::{Abilities, LoadError, Model};
 use rialto_host::{Models, OpenError};
-use rialto_registry::{Manifest, ModelGrant};
+use rialto_registry::{Digest, Manifest, ModelGrant};
+use rialto_tensor::ModelCache;
 
+use crate::languages::Languages;
 use crate::progress::Progress;
 
-/// The models that one service may open, loaded and shared by all its instances.
+/// The models that one service may open, shared with everybody who opens the same files.
 pub(crate) struct ServiceModels {
-    models: HashMap<String, Arc<dyn Model>>,
+    granted: HashMap<String, Granted>,
+    languages: HashMap<String, Arc<dyn LanguageModel>>,
+    cache: Arc<ModelCache>,
+}
+
+/// A model that was loaded once, and may have been given up since.
+struct Granted {
+    path: PathBuf,
+    digest: Digest,
+    bytes: u64,
+    /// What ran it when the service was loaded: receipts say so, so nothing else may.
+    abilities: Abilities,
 }
 
 impl ServiceModels {
@@ -25,52 +39,123 @@ impl ServiceModels {
     pub(crate) async fn load(
         manifest: &Manifest,
         store: &Store,
-        engine: &Arc<dyn Engine>,
+        cache: &Arc<ModelCache>,
+        known: &Languages,
         progress: &Progress,
     ) -> Result<Self, ModelLoadError> {
-        let mut models = HashMap::new();
+        let mut granted = HashMap::new();
+        let mut languages = HashMap::new();
         for grant in manifest.models() {
             let path = fetch(grant, store, progress).await?;
             progress.say(&format!("loading model {}", grant.name));
-            let (name, engine) = (grant.name.to_string(), Arc::clone(engine));
-            let loaded = tokio::task::spawn_blocking(move || load(&path, &name, engine.as_ref()))
+            let language = known.load(&path, &grant.digest, grant.name.as_str());
+            if let Some(model) = language.await? {
+                languages.insert(grant.name.to_string(), model);
+                continue;
+            }
+            let (name, digest, cache) = (grant.name.to_string(), grant.digest, Arc::clone(cache));
+            let first = move || Granted::first(path, digest, &name, &cache);
+            let loaded = tokio::task::spawn_blocking(first)
                 .await
                 .map_err(ModelLoadError::Task)??;
-            models.insert(grant.name.to_string(), loaded);
+            granted.insert(grant.name.to_string(), loaded);
         }
-        Ok(Self { models })
+        Ok(Self {
+            granted,
+            languages,
+            cache: Arc::clone(cache),
+        })
     }
 
     /// What runs these models, for receipts: the engines' names, and whether all promise equal bits.
     /// A service without models computes in the guest alone.
     pub(crate) fn engine(&self) -> (String, bool) {
-        let mut names: Vec<&str> = self
-            .models
-            .values()
-            .map(|model| model.abilities().engine.as_str())
-            .collect();
+        let languages = || self.languages.values().map(|model| model.abilities());
+        let graphs = || self.granted.values().map(|granted| &granted.abilities);
+        let abilities = || graphs().chain(languages());
+        let mut names: Vec<&str> = abilities().map(|it| it.engine.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        let deterministic = !names.is_empty()
-            && self
-                .models
-                .values()
-                .all(|model| model.abilities().deterministic);
+        let deterministic = !names.is_empty() && abilities().all(|it| it.deterministic);
         (names.join(" + "), deterministic)
+    }
+}
+
+impl Granted {
+    fn first(
+        path: PathBuf,
+        digest: Digest,
+        name: &str,
+        cache: &ModelCache,
+    ) -> Result<Self, ModelLoadError> {
+        let read = |source| ModelLoadError::Read {
+            name: name.to_owned(),
+            source,
+        };
+        let bytes = std::fs::metadata(&path).map_err(read)?.len();
+        let model = open(cache, &path, digest, name, bytes)?;
+        Ok(Self {
+            path,
+            digest,
+            bytes,
+            abilities: model.abilities().clone(),
+        })
+    }
+
+    /// This model, unless another engine than the first would run it.
+    fn same(&self, name: &str, model: Arc<dyn Model>) -> Result<Arc<dyn Model>, OpenError> {
+        let (now, first) = (model.abilities(), &self.abilities);
+        if now == first {
+            return Ok(model);
+        }
+        Err(OpenError::Engine(format!(
+            "model `{name}` would run on {} instead of {}, which receipts name: restart the host",
+            now.engine, first.engine
+        )))
     }
 }
 
 impl Models for ServiceModels {
     fn open(&self, name: &str) -> Result<Arc<dyn Model>, OpenError> {
-        self.models
-            .get(name)
-            .cloned()
-            .ok_or_else(|| OpenError::Unknown(name.to_owned()))
+        let granted = self.granted.get(name);
+        let granted = granted.ok_or_else(|| OpenError::Unknown(name.to_owned()))?;
+        let model = open(
+            &self.cache,
+            &granted.path,
+            granted.digest,
+            name,
+            granted.bytes,
+        );
+        match model {
+            Ok(model) => granted.same(name, model),
+            Err(error @ rialto_tensor::OpenError::Load(LoadError::EngineFull { .. })) => {
+                Err(OpenError::OutOfBudget(error.to_string()))
+            }
+            Err(error) => Err(OpenError::Engine(crate::catalog::chain(&error))),
+        }
     }
 
     fn loaded(&self, name: &str) -> Option<Arc<dyn Model>> {
-        self.models.get(name).cloned()
+        let granted = self.granted.get(name)?;
+        let model = self.cache.loaded(granted.digest.as_bytes())?;
+        granted.same(name, model).ok()
     }
+
+    fn language(&self, name: &str) -> Option<Arc<dyn LanguageModel>> {
+        self.languages.get(name).cloned()
+    }
+}
+
+/// A model's file from the store, loaded once for all.
+fn open(
+    cache: &ModelCache,
+    path: &Path,
+    digest: Digest,
+    name: &str,
+    bytes: u64,
+) -> Result<Arc<dyn Model>, rialto_tensor::OpenError> {
+    let read = || std::fs::read(path).map(Bytes::from);
+    cache.open(*digest.as_bytes(), name, bytes, read)
 }
 
 /// Fetches one model into the store, unless it is there.
@@ -93,14 +178,6 @@ pub(crate) async fn fetch(
             name: grant.name.to_string(),
             source,
         })
-}
-
-fn load(path: &PathBuf, name: &str, engine: &dyn Engine) -> Result<Arc<dyn Model>, ModelLoadError> {
-    let bytes = std::fs::read(path).map_err(|source| ModelLoadError::Read {
-        name: name.to_owned(),
-        source,
-    })?;
-    Ok(engine.load(Bytes::from(bytes), name)?)
 }
 
 /// Why a model cannot be used.
@@ -126,7 +203,10 @@ pub enum ModelLoadError {
     },
     /// The engine refuses it.
     #[error(transparent)]
-    Engine(#[from] rialto_compute::LoadError),
+    Engine(#[from] LoadError),
+    /// The engine refuses it, or it cannot be read any more.
+    #[error(transparent)]
+    Open(#[from] rialto_tensor::OpenError),
     /// Loading it crashed.
     #[error("loading a model crashed")]
     Task(#[source] tokio::task::JoinError),

@@ -11,7 +11,8 @@ use rialto_channels::SettlementDomain;
 use rialto_channels::payee::{RestoreError, Terms};
 use rialto_host::Host;
 use rialto_ledger::{Ledger, Provider, SharedLedger};
-use rialto_tensor::{Engine, TractEngine};
+use rialto_tensor::ModelCache;
+use rialto_tensor::engines::Engines;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -23,9 +24,11 @@ use crate::catalog::{Catalog, CatalogError, Site};
 use crate::chain_setup::{self, Chain, ChainStartError};
 use crate::clock::Clock;
 use crate::config::{ChainChoice, Config, ConfigError, LedgerChoice};
+use crate::engines;
 use crate::facilitator::Policy;
 use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
+use crate::languages::{self, Languages};
 use crate::money::Money;
 use crate::node::Inner;
 use crate::pending::Pending;
@@ -53,11 +56,15 @@ impl Node {
         let host = Host::new(host_config(&config)).map_err(StartError::Host)?;
         let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
-        let engine: Arc<dyn Engine> = Arc::new(TractEngine::new(rialto_tensor::Config::default()));
+        let engines = Engines::new(engines::wanted(&config))?;
+        let models = ModelCache::new(Arc::new(engines), config.engines.weights_bytes_max);
+        let models = Arc::new(models);
+        let languages = Languages::new(languages::wanted(&config));
         let site = Site {
             host: &host,
             store: &store,
-            engine: &engine,
+            models: &models,
+            languages: &languages,
             sandbox: &config.sandbox,
             provider: receiver,
             chain_id: payee.chain_id,
@@ -278,6 +285,9 @@ pub enum StartError {
     /// The WebAssembly host.
     #[error("the host cannot start")]
     Host(#[source] rialto_host::HostError),
+    /// The engines.
+    #[error("the engines cannot be had as [engines] asks")]
+    Engines(#[from] rialto_tensor::engines::SetupError),
     /// The artifact store.
     #[error("the artifact store cannot be opened")]
     Artifacts(#[source] rialto_artifacts::OpenError),

@@ -142,6 +142,11 @@ pub(crate) async fn run(command: &mut Command) -> Result<Output> {
     })
 }
 
+/// The program under test, for commands that need no mesh.
+pub(crate) fn program_of_users() -> Command {
+    Command::new(program())
+}
+
 fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_rialto"))
 }

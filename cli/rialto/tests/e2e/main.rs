@@ -3,6 +3,7 @@
 mod books;
 mod clients;
 mod crash;
+mod engines;
 mod fixture;
 mod fleet;
 mod hostile;
