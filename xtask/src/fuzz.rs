@@ -59,6 +59,8 @@ const TARGETS: &[Target] = &[
     target("receipt", Some("gateway"), 4096),
     target("json_values", Some("host"), 2048),
     target("component", Some("host"), 4096),
+    target("worker_reply", Some("tensor"), 512),
+    target("onnx_model", Some("tensor"), 4096),
 ];
 
 /// What the command line asks for.
