@@ -386,7 +386,7 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct EnginesArgs {
-    /// A configuration file, for its [engines].
+    /// A configuration file, for what it says about engines.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print JSON for scripts.

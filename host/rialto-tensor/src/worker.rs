@@ -16,7 +16,7 @@
 //! engine itself uses the cores that it may use; [`Limits::processes_max`] lets them overlap, each process
 //! with a copy of the weights.
 //!
-//! A model whose process ends [badly](quarantine) several times in a row rests for a while.
+//! A model whose process ends badly several times in a row rests for a while.
 //!
 //! Non-goals: choosing engines; a defence against the kernel's own faults; tensors in shared memory
 //! (mapping it is unsafe code; a socket adds about 20 microseconds to a small run, and 4 milliseconds to one with
