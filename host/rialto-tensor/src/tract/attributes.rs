@@ -24,6 +24,12 @@ fn check_attribute(node: &NodeProto, attribute: &AttributeProto) -> Result<(), R
             node.name, node.op_type
         )))
     };
+    if name == "perm" && !is_permutation(&attribute.ints) {
+        return Err(Refusal::Malformed(format!(
+            "node `{}` ({}) has `perm` {:?}, which is no permutation",
+            node.name, node.op_type, attribute.ints
+        )));
+    }
     let max = if AXES.contains(&name) {
         AXIS_MAX
     } else if COUNTS.contains(&name) {
@@ -43,6 +49,14 @@ fn check_attribute(node: &NodeProto, attribute: &AttributeProto) -> Result<(), R
         return refused(i64::try_from(product).unwrap_or(i64::MAX), COUNT_MAX);
     }
     Ok(())
+}
+
+/// Whether each axis is there once. tract follows the cycles of anything else for ever.
+fn is_permutation(axes: &[i64]) -> bool {
+    let mut sorted = axes.to_vec();
+    sorted.sort_unstable();
+    let mut places = sorted.iter().enumerate();
+    places.all(|(place, axis)| usize::try_from(*axis) == Ok(place))
 }
 
 /// Attributes that name axes, or count them.

@@ -558,6 +558,25 @@ proptest! {
     }
 }
 
+#[test]
+fn what_is_no_permutation_is_refused_at_once() {
+    for perm in [[1, 1], [0, 2], [-1, 0]] {
+        let sample = Sample {
+            nodes: vec![node(
+                "Transpose",
+                &["x"],
+                "y",
+                &[sample::ints("perm", &perm)],
+            )],
+            inputs: vec![value("x", F32, &[Axis::Fixed(2), Axis::Fixed(3)])],
+            outputs: vec![value("y", F32, &[Axis::Named("n"), Axis::Named("m")])],
+            ..Sample::default()
+        };
+        let error = load(&sample).unwrap_err().to_string();
+        assert!(error.contains("which is no permutation"), "{error}");
+    }
+}
+
 /// A number of attributes with numbers that no exporter writes, and some that all do.
 fn attributes() -> impl Strategy<Value = Vec<(&'static str, Vec<i64>)>> {
     let names = prop::sample::select(vec![
