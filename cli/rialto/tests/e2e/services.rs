@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rialto_channels::SigningKey;
 use rialto_gateway::client::{Body, Config, PayingClient};
 use rialto_testkit::mesh::{Mesh, path_from_env};
@@ -86,7 +88,12 @@ async fn embed_equals_onnxruntime() -> Result<()> {
 }
 
 /// One paid call with a receipt that holds.
-async fn call(client: &PayingClient, service: &str, method: &str, body: &Body) -> Result<Value> {
+pub(crate) async fn call(
+    client: &PayingClient,
+    service: &str,
+    method: &str,
+    body: &Body,
+) -> Result<Value> {
     let quote = client.quote(service, method, body).await?;
     let answer = client.call(&quote, body).await?;
     ensure!(
@@ -97,38 +104,52 @@ async fn call(client: &PayingClient, service: &str, method: &str, body: &Body) -
     Ok(serde_json::from_slice(&answer.body)?)
 }
 
-fn paying_client(mesh: &Mesh) -> Result<PayingClient> {
+pub(crate) fn paying_client(mesh: &Mesh) -> Result<PayingClient> {
     let key = SigningKey::from_hex(mesh.test_key(0))?;
     Ok(PayingClient::new(Config::new(mesh.gateway()), key)?)
 }
 
 /// What a script of `services/reference` prints.
-async fn reference(script: &str, arguments: &[&str]) -> Result<Value> {
+pub(crate) async fn reference(script: &str, arguments: &[&str]) -> Result<Value> {
     let mut python = python_program("python")?;
     let script = in_repository("services/reference").join(script);
     run(python.arg(script).args(arguments)).await?.json()
 }
 
-fn list(value: &Value) -> Result<&Vec<Value>> {
+/// The body of a reference's sample: the file's bytes, or what the script made with options.
+pub(crate) fn body_of(sample: &Value) -> Result<Body> {
+    Ok(match sample.get("body") {
+        Some(body) => Body::json(body),
+        None => Body::raw(std::fs::read(text(&sample["file"])?)?),
+    })
+}
+
+pub(crate) fn text(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("no text: {value}"))
+}
+
+/// What an answer has as base64.
+pub(crate) fn bytes(value: &Value) -> Result<Vec<u8>> {
+    Ok(STANDARD.decode(text(value)?)?)
+}
+
+pub(crate) fn list(value: &Value) -> Result<&Vec<Value>> {
     value
         .as_array()
         .with_context(|| format!("no list: {value}"))
 }
 
 fn texts_of(value: &Value) -> Result<Vec<&str>> {
-    list(value)?
-        .iter()
-        .map(|item| item.as_str().with_context(|| format!("no text: {item}")))
-        .collect()
+    list(value)?.iter().map(text).collect()
 }
 
-fn number(value: &Value) -> Result<f64> {
+pub(crate) fn number(value: &Value) -> Result<f64> {
     value
         .as_f64()
         .with_context(|| format!("no number: {value}"))
 }
 
-fn path_text(path: &Path) -> Result<&str> {
+pub(crate) fn path_text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is not text")
 }
 
