@@ -14,6 +14,7 @@ mod ledger;
 mod load;
 mod machine;
 mod models;
+mod operations;
 mod parts;
 mod payer;
 mod peers;
@@ -66,6 +67,8 @@ pub(crate) struct Options {
 enum Part {
     /// Both kinds of ledger on this machine's disk.
     Ledger,
+    /// Tensor operations through the sandbox; needs the tests' guests built.
+    Operations,
 }
 
 fn main() -> Result<()> {
@@ -81,6 +84,12 @@ fn main() -> Result<()> {
         ledgers.shared.print();
         table::say(&table::targets(&ledgers.targets()));
         return write(&options, "ledger", &ledgers);
+    }
+    if options.only == Some(Part::Operations) {
+        let several = Builder::new_multi_thread().enable_all().build()?;
+        let operations = operations::measure(scratch.path(), options.rounds, &several)?;
+        operations.print();
+        return write(&options, "operations", &operations);
     }
     let ledgers = measure_ledgers(scratch.path(), options.million)?;
     let report = measure(&options, ledgers)?;
