@@ -6,6 +6,7 @@
 //!
 //! Not here: anything about a network, other machines, or many cores.
 
+mod chat;
 mod cpu;
 mod exchange;
 mod fleet;
@@ -67,6 +68,8 @@ pub(crate) struct Options {
 enum Part {
     /// Both kinds of ledger on this machine's disk.
     Ledger,
+    /// A language model's tokens a second beside llama.cpp's; needs the services and the clients.
+    Chat,
     /// Tensor operations through the sandbox; needs the tests' guests built.
     Operations,
 }
@@ -77,6 +80,12 @@ fn main() -> Result<()> {
         return ledger::reopen(dir);
     }
     let scratch = tempfile::tempdir()?;
+    if options.only == Some(Part::Chat) {
+        let found = chat::measure(scratch.path(), options.rounds)?;
+        chat::print(&found);
+        table::say(&table::targets(&chat::targets(&found)));
+        return write(&options, "chat", &found);
+    }
     if options.only == Some(Part::Ledger) {
         let ledgers = measure_ledgers(scratch.path(), options.million)?;
         ledgers.own.print();

@@ -27,11 +27,7 @@ impl Places {
     /// # Errors
     /// A variable is missing.
     pub(crate) fn from_env() -> Result<Self> {
-        let path = |name: &str| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .with_context(|| format!("{name} is not set: run `cargo xtask bench`"))
-        };
+        let path = path_from_env;
         Ok(Self {
             services: path("RIALTO_SERVICES")?,
             artifacts: path("RIALTO_ARTIFACTS")?,
@@ -78,6 +74,16 @@ impl Places {
             + &format!("\n[prices.hello]\ncall = \"{PRICE}\"\n");
         place(&self.hello(), &folder.join("hello-paid"), &paid)
     }
+}
+
+/// A folder or program that `cargo xtask bench` names.
+///
+/// # Errors
+/// The variable is missing.
+pub(crate) fn path_from_env(name: &str) -> Result<PathBuf> {
+    std::env::var_os(name)
+        .map(PathBuf::from)
+        .with_context(|| format!("{name} is not set: run `cargo xtask bench`"))
 }
 
 fn renamed(manifest: &str, from: &str, to: &str) -> String {

@@ -328,7 +328,7 @@ impl Ledgers {
 }
 
 impl Target {
-    fn least(what: String, goal: f64, reached: Spread) -> Self {
+    pub(crate) fn least(what: String, goal: f64, reached: Spread) -> Self {
         Self {
             what,
             goal,

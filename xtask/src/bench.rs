@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::paths::Paths;
 use crate::toolchain::InstallTarget;
-use crate::{guests, host, lock, process, progress};
+use crate::{clients, guests, host, lock, process, progress};
 
 /// Builds everything and becomes `rialto-bench` with the arguments.
 pub(crate) fn run(paths: &Paths, arguments: &[String]) -> Result<()> {
@@ -27,6 +27,7 @@ pub(crate) fn run(paths: &Paths, arguments: &[String]) -> Result<()> {
         .env("RIALTO_SERVICES", paths.services())
         .env("RIALTO_ARTIFACTS", paths.artifacts())
         .env("RIALTO_BENCH_GUESTS", paths.bench_guests())
+        .env("RIALTO_VENV", clients::venv(paths))
         .env("RIALTO_TEST_GUESTS", paths.test_guests())
         .env("RIALTO_BIN", paths.program("rialto"))
         .env("RIALTO_WASMTIME", paths.tools().join("bin/wasmtime"));
