@@ -348,9 +348,8 @@ pub(crate) fn reopen(dir: &Path) -> Result<()> {
     let start = Instant::now();
     let mut held = HashMap::new();
     each_page(&ledger, |page| {
-        for snapshot in page {
-            let (id, channel) = (snapshot.id, PayeeChannel::restore(snapshot, &DOMAIN, 16)?);
-            held.insert(id, Arc::new(Mutex::new(channel)));
+        for channel in PayeeChannel::restore_all(&page, &DOMAIN, 16)? {
+            held.insert(channel.state().id, Arc::new(Mutex::new(channel)));
         }
         Ok(())
     })?;

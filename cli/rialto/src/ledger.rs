@@ -232,7 +232,8 @@ fn by_channel(books: &Value) -> Sheet {
     }
 }
 
-/// One row a provider and token: what is in each account.
+/// One row a provider and token: what is in each account, and what of `exact` was booked and never
+/// came: it is in no account any more.
 fn by_provider(books: &Value) -> Sheet {
     let accounts = [
         "deposits",
@@ -245,6 +246,7 @@ fn by_provider(books: &Value) -> Sheet {
     ];
     let mut columns = vec![id("receiver"), id("token")];
     columns.extend(accounts.map(amount));
+    columns.push(amount(UNPAID));
     let mut rows: Vec<Vec<Value>> = Vec::new();
     for line in list(books, "balances") {
         let Some(at) = accounts.iter().position(|name| line["account"] == *name) else {
@@ -260,8 +262,16 @@ fn by_provider(books: &Value) -> Sheet {
                 rows.len() - 1
             }
         };
-        if let Some(cell) = rows.get_mut(row).and_then(|row| row.get_mut(at + 2)) {
+        let Some(row) = rows.get_mut(row) else {
+            continue;
+        };
+        if let Some(cell) = row.get_mut(at + key.len()) {
             *cell = json!(difference(line));
+        }
+        if line["account"] == "exact"
+            && let Some(cell) = row.last_mut()
+        {
+            *cell = json!(units(&line["credit"]).to_string());
         }
     }
     Sheet {
@@ -272,7 +282,7 @@ fn by_provider(books: &Value) -> Sheet {
 }
 
 /// One row a day: what was deposited, charged, claimed, settled, given back. What a reorganisation
-/// undid is subtracted from what it undid.
+/// undid is subtracted from what it undid, and so is what of `exact` never came: that is shown beside.
 fn by_day(books: &Value) -> Sheet {
     let flows = [
         ("deposited", "wallets", "deposits"),
@@ -285,6 +295,7 @@ fn by_day(books: &Value) -> Sheet {
     ];
     let mut columns = vec![text("day")];
     columns.extend(flows.map(|(name, ..)| amount(name)));
+    columns.push(amount(UNPAID));
     let mut days: BTreeMap<&str, [Sum; 7]> = BTreeMap::new();
     for line in list(books, "journal") {
         let sums = days
@@ -299,8 +310,11 @@ fn by_day(books: &Value) -> Sheet {
         }
     }
     let rows = days.into_iter().map(|(day, sums)| {
+        // Of the last flow, `exact`.
+        let unpaid = sums.last().map_or(U256::ZERO, |exact| exact.undone);
         let sums = sums.map(|sum| json!(less(sum.moved, sum.undone)));
-        [json!(day)].into_iter().chain(sums).collect()
+        let cells = [json!(day)].into_iter().chain(sums);
+        cells.chain([json!(unpaid.to_string())]).collect()
     });
     Sheet {
         columns,
@@ -308,6 +322,9 @@ fn by_day(books: &Value) -> Sheet {
         balanced: is_balanced(books),
     }
 }
+
+/// What was booked for answered calls and never came.
+const UNPAID: &str = "unpaid";
 
 /// What moved one way and back.
 #[derive(Debug, Clone, Copy, Default)]
@@ -396,6 +413,7 @@ fn cell(column: Column, value: &Value) -> Cell {
             match (column.name, plain.as_str()) {
                 (_, "0") => cell.fg(Color::DarkGrey),
                 ("exposure" | "earned", _) => cell.fg(Color::Yellow),
+                (UNPAID, _) => cell.fg(Color::Red),
                 ("settled", _) => cell.fg(Color::Green),
                 _ => cell,
             }
@@ -498,6 +516,7 @@ mod tests {
                 line("wallets", "0", "10000"),
                 line("deposits", "10000", "300"),
                 line("earned", "300", "0"),
+                line("exact", "80", "30"),
             ],
             "journal": [
                 moved("2026-11-21", "wallets", "deposits", "10000"),
@@ -505,6 +524,8 @@ mod tests {
                 moved("2026-11-22", "deposits", "earned", "200"),
                 moved("2026-11-22", "earned", "claimed", "300"),
                 moved("2026-11-23", "claimed", "earned", "250"),
+                moved("2026-11-23", "wallets", "exact", "80"),
+                moved("2026-11-24", "exact", "wallets", "30"),
             ],
             "balanced": true,
         })
@@ -516,7 +537,9 @@ mod tests {
         let row: Vec<String> = sheet.rows[0].iter().map(plain).collect();
         assert_eq!(
             row,
-            ["0xab", "0xcd", "9700", "300", "0", "0", "0", "0", "0"]
+            [
+                "0xab", "0xcd", "9700", "300", "0", "0", "0", "0", "50", "30"
+            ]
         );
         let sheet = by_day(&books());
         let rows: Vec<Vec<String>> = sheet
@@ -528,7 +551,10 @@ mod tests {
         assert_eq!(rows[1][..4], ["2026-11-22", "0", "300", "300"]);
         // Only that a claim was undone, not that anything was charged.
         assert_eq!(rows[2][..4], ["2026-11-23", "0", "0", "-250"]);
-        assert_eq!(journal(&books()).rows.len(), 5);
+        assert_eq!(rows[2][7..], ["80", "0"]);
+        assert_eq!(rows[3][..2], ["2026-11-24", "0"]);
+        assert_eq!(rows[3][7..], ["-30", "30"]);
+        assert_eq!(journal(&books()).rows.len(), 7);
     }
 
     #[test]

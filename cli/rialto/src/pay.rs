@@ -70,10 +70,7 @@ pub(crate) fn show_cost(answer: &Answer) {
         }
     ));
     if let Some(channel) = &answer.channel {
-        let left = channel
-            .balance
-            .checked_sub(channel.charged)
-            .unwrap_or_default();
+        let left = channel.balance.saturating_sub(channel.charged);
         show::note(format!(
             "channel   {}  {} left of {}",
             show::short(&channel.id.to_string()),

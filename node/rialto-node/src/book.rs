@@ -49,9 +49,10 @@ impl Book {
     ) -> Result<Self, RestoreError> {
         let mut channels = HashMap::with_capacity(snapshots.len());
         let payers = PayerSums::default();
-        for snapshot in snapshots {
-            let id = snapshot.id;
-            let channel = PayeeChannel::restore(snapshot, &domain, terms.in_flight_max)?;
+        let restored = PayeeChannel::restore_all(&snapshots, &domain, terms.in_flight_max)?;
+        drop(snapshots);
+        for channel in restored {
+            let id = channel.state().id;
             channels.insert(id, Slot::new(id, channel, &payers));
         }
         Ok(Self {

@@ -310,7 +310,7 @@ impl Waiting {
             let claimed = channel.state().claimed;
             owing.push(Owing {
                 channel: slot.id,
-                amount: row.total_claimed.checked_sub(claimed).unwrap_or_default(),
+                amount: row.total_claimed.saturating_sub(claimed),
                 since,
                 at_risk: at_once(&channel),
             });

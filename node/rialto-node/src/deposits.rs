@@ -63,7 +63,13 @@ impl Node {
                 None => node.enter(&payment).await?,
             };
             let made = node
-                .deposit(&slot, &payment.config, &deposit, ceiling, price)
+                .deposit(Wanted {
+                    slot: &slot,
+                    config: &payment.config,
+                    deposit: &deposit,
+                    ceiling,
+                    price,
+                })
                 .await;
             if made.is_err() {
                 node.book().forget_unfunded(&slot);
@@ -189,39 +195,29 @@ impl Node {
         Ok(sight)
     }
 
-    async fn deposit(
-        &self,
-        slot: &Slot,
-        config: &ChannelConfig,
-        deposit: &Deposit,
-        ceiling: Amount,
-        price: Amount,
-    ) -> Result<Option<(B256, Amount)>, CallError> {
-        let made = self
-            .make_deposit(slot, config, deposit, ceiling, price)
-            .await?;
-        let Some(made) = made else {
+    async fn deposit(&self, wanted: Wanted<'_>) -> Result<Option<(B256, Amount)>, CallError> {
+        let (slot, ceiling) = (wanted.slot, wanted.ceiling);
+        let Some(made) = self.make_deposit(wanted).await? else {
             // The payer repeats a payment whose deposit went through before: draw on it.
             self.await_depth(slot, ceiling).await?;
             return Ok(None);
         };
         self.await_depth(slot, ceiling.min(made.balance)).await?;
-        Ok(Some((made.transaction, deposit.amount)))
+        Ok(Some((made.transaction, wanted.deposit.amount)))
     }
 
     /// Makes a deposit, unless it was made before, and sees to it that it is made again if a
     /// reorganisation takes it away.
-    async fn make_deposit(
-        &self,
-        slot: &Slot,
-        config: &ChannelConfig,
-        deposit: &Deposit,
-        ceiling: Amount,
-        price: Amount,
-    ) -> Result<Option<Deposited>, CallError> {
+    async fn make_deposit(&self, wanted: Wanted<'_>) -> Result<Option<Deposited>, CallError> {
+        let Wanted {
+            slot,
+            config,
+            deposit,
+            ..
+        } = wanted;
         let _order = slot.on_chain.lock().await;
         self.refresh_in_order(slot).await?;
-        self.check_deposit(slot, deposit, ceiling, price)?;
+        self.check_deposit(wanted)?;
         let client = self.chain_client();
         if self.consent_used(config.payer, slot.id, deposit).await? {
             return Ok(None);
@@ -243,15 +239,9 @@ impl Node {
     }
 
     /// Everything that can be known of a deposit before gas is spent on it.
-    fn check_deposit(
-        &self,
-        slot: &Slot,
-        deposit: &Deposit,
-        ceiling: Amount,
-        price: Amount,
-    ) -> Result<(), PaymentError> {
-        self.check_count(slot, deposit, ceiling, price)?;
-        self.check_authorization(deposit)
+    fn check_deposit(&self, wanted: Wanted<'_>) -> Result<(), PaymentError> {
+        wanted.check_count()?;
+        self.check_authorization(wanted.deposit)
     }
 
     /// What can be known of a deposit without its channel.
@@ -269,16 +259,31 @@ impl Node {
         self.check_deposit_method(deposit)?;
         self.check_deposit_time(deposit)
     }
+}
 
+/// A deposit that travels with a call.
+#[derive(Clone, Copy)]
+struct Wanted<'d> {
+    slot: &'d Slot,
+    config: &'d ChannelConfig,
+    deposit: &'d Deposit,
+    /// Of the call's voucher.
+    ceiling: Amount,
+    /// Of the call.
+    price: Amount,
+}
+
+impl Wanted<'_> {
     /// The voucher must fit what the channel will hold. A payer that lost its count is told ours
     /// before it deposits once more into a channel that has money.
-    fn check_count(
-        &self,
-        slot: &Slot,
-        deposit: &Deposit,
-        ceiling: Amount,
-        price: Amount,
-    ) -> Result<(), PaymentError> {
+    fn check_count(self) -> Result<(), PaymentError> {
+        let Self {
+            slot,
+            deposit,
+            ceiling,
+            price,
+            ..
+        } = self;
         let channel = slot.lock();
         let (charged, in_flight) = (channel.state().charged, channel.in_flight());
         let overflow = |_| invalid(WireCode::CumulativeExceedsBalance, "the amounts overflow");

@@ -4,12 +4,15 @@
 //! transfer charges nothing; one after it leaves the stored answer, which the same payment fetches,
 //! however large it is and whatever became of price and validity meanwhile.
 //! An answer goes out only for a transfer that was made: a used nonce is no proof of it.
+//! A transfer that the chain refuses after its answer was stored stays remembered until it is certain
+//! that it never comes, and then what was booked for it is taken back.
 
-use alloy_primitives::{Address, B256, keccak256};
+mod check;
+mod owed;
+
+use alloy_primitives::{B256, keccak256};
 use bytes::Bytes;
-use rialto_chain::client::{ChainError, KeepError, TransferFate};
-use rialto_channels::digest::transfer_authorization;
-use rialto_channels::{Amount, Signature, TokenDomain, recover};
+use rialto_channels::Amount;
 use rialto_ledger::{PaymentRecord, StoredAnswer};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -19,10 +22,12 @@ use crate::calls::{Job, Stay, record};
 use crate::catalog::chain;
 use crate::digest;
 use crate::money::{Arrival, Work, unrecorded};
+use crate::pending::Unkept;
 use crate::promises::Promise;
 use crate::receipts::Paid;
 use crate::reject::unavailable;
 use crate::turns::Turn;
+use check::{INSUFFICIENT_FUNDS, Unused};
 
 impl Node {
     pub(crate) async fn call_exact(
@@ -86,7 +91,7 @@ impl Node {
         work: Work,
         stay: ExactStay,
     ) -> Result<CallOutcome, CallError> {
-        let promise = self.promise(&payment).await?;
+        let (promise, since) = self.promise(&payment).await?;
         self.foreign_verify(&payment).await?;
         let (facts, outcome) = self.execute(job).await?;
         // `exact` pays the quoted price, whatever the meter says.
@@ -97,6 +102,7 @@ impl Node {
             body: outcome.body.clone(),
             work,
             promise,
+            since,
         };
         let transaction = self.settle_exact(Some(answered), payment, stay).await?;
         Ok(CallOutcome {
@@ -124,6 +130,16 @@ impl Node {
                 "this payment id was used with another transfer; its receipt is {id}"
             )));
         }
+        // The nonce alone names a transfer. Another one under it, of less or to somebody else, pays for
+        // nothing: here it has not been compared with the price, which may have changed since.
+        let (receipt, transfer) = (&stored.receipt.receipt, &payment.authorization);
+        let receivers = [job.service.receiver, receipt.provider];
+        if transfer.value != receipt.charged || !receivers.contains(&transfer.to) {
+            return Err(CallError::Conflict(format!(
+                "this nonce was used with another transfer, of {}; its receipt is {id}",
+                receipt.charged
+            )));
+        }
         if stored.answer.is_none() {
             let transfer = digest::exact_key(&payment);
             stored.answer = self.large_answer(&transfer).await?;
@@ -141,11 +157,13 @@ impl Node {
         self.check_transfer(payment, job.service.receiver, job.price, work_secs)
     }
 
-    /// Takes the price out of what the payer holds and has not promised to other calls.
-    async fn promise(&self, payment: &ExactPayment) -> Result<Promise, CallError> {
-        let balance = self.check_on_chain(payment).await?;
+    /// Takes the price out of what the payer holds and has not promised to other calls. With a block
+    /// in which the transfer was not made.
+    async fn promise(&self, payment: &ExactPayment) -> Result<(Promise, u64), CallError> {
+        let Unused { balance, block } = self.check_on_chain(payment).await?;
         let (payer, price) = (payment.authorization.from, payment.authorization.value);
         let promise = self.promises().make(payer, price, balance);
+        let promise = promise.map(|promise| (promise, block));
         promise.ok_or_else(|| {
             let message =
                 format!("the payer holds {balance}, which its other calls under way will take");
@@ -196,7 +214,8 @@ impl Node {
             let _stay = stay;
             // Before the answer is stored: from then on the transfer is owed, whatever happens to
             // this process. After a crash it is made only if the answer was stored (M3).
-            let keeper = node.pending().exact(&payment).await;
+            let since = answered.as_ref().map(|answered| answered.since);
+            let keeper = node.pending().exact(&payment, since).await;
             let keeper = keeper.map_err(|error| unavailable("the books", Unkept(error)))?;
             let _promise = match answered {
                 Some(answered) => {
@@ -209,11 +228,15 @@ impl Node {
             let made = node.transfer(&payment).await;
             let is_over = match &made {
                 Ok((transaction, _)) => node.is_transfer_final(*transaction).await,
-                Err(CallError::Payment(_)) => Ok(true),
+                Err(CallError::Payment(_)) => node.after_refusal(&keeper).await,
                 Err(_) => Ok(false),
             };
-            if is_over.unwrap_or(false) {
-                keeper.over();
+            match is_over {
+                Ok(true) => keeper.over(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(error = %chain(&error), "a transfer is looked into again");
+                }
             }
             made.map(Some)
         });
@@ -221,172 +244,11 @@ impl Node {
             .map_err(|error| unavailable("the transfer", error))?
     }
 
-    /// Submits the transfer unless the chain has it already.
-    pub(crate) async fn transfer(
-        &self,
-        payment: &ExactPayment,
-    ) -> Result<(B256, Amount), CallError> {
-        let refused =
-            |code, message| -> CallError { PaymentError::Settlement { code, message }.into() };
-        let failed = |error: ChainError| {
-            if error.revert().is_some() {
-                refused("invalid_exact_evm_transaction_failed", chain(&error))
-            } else {
-                unavailable("the chain", error)
-            }
-        };
-        let client = self.chain_client();
-        let authorization = &payment.authorization;
-        let transaction = match client.transfer_fate(authorization).await.map_err(failed)? {
-            TransferFate::Open => {
-                let made = match &self.0.foreign {
-                    Some(foreign) => self.foreign_settle(foreign, payment).await,
-                    None => client
-                        .transfer_with_authorization(authorization, &payment.signature)
-                        .await
-                        .map_err(failed),
-                };
-                match made {
-                    Ok(transaction) => transaction,
-                    // Anyone who saw the signature may have been faster: it counts that it is made.
-                    Err(CallError::Payment(error)) => {
-                        match client.transfer_fate(authorization).await.map_err(failed)? {
-                            TransferFate::Made(transaction) => transaction,
-                            TransferFate::Open | TransferFate::Spent => return Err(error.into()),
-                        }
-                    }
-                    Err(other) => return Err(other),
-                }
-            }
-            TransferFate::Made(transaction) => transaction,
-            // Otherwise a payer could cancel the transfer and fetch the answer for nothing.
-            TransferFate::Spent => {
-                let message = "the transfer was cancelled, or its nonce used for another";
-                return Err(refused(
-                    "invalid_exact_evm_nonce_already_used",
-                    message.to_owned(),
-                ));
-            }
-        };
-        Ok((transaction, authorization.value))
-    }
-
     /// What a receipt of this transfer is called: the same whenever it is asked, and guessed by
     /// nobody who does not have the host's key, since receipts are read by their names.
     pub(crate) fn exact_receipt_id(&self, transfer: &[u8; 32]) -> B256 {
         let name = keccak256([b"rialto exact receipt v1\0".as_slice(), transfer].concat());
         keccak256(self.key().sign(name).to_bytes())
-    }
-
-    /// Everything that can be known of a transfer of `price` to `to` without the chain.
-    pub(crate) fn check_exact(
-        &self,
-        payment: &ExactPayment,
-        to: Address,
-        price: Amount,
-    ) -> Result<(), PaymentError> {
-        self.check_transfer(payment, to, price, 0)?;
-        self.check_signature(payment)
-    }
-
-    /// Whether a transfer is of `price` to `to`, and can be made `work_secs` from now.
-    fn check_transfer(
-        &self,
-        payment: &ExactPayment,
-        to: Address,
-        price: Amount,
-        work_secs: u64,
-    ) -> Result<(), PaymentError> {
-        let refused = |code, message: String| Err(PaymentError::Invalid { code, message });
-        let authorization = &payment.authorization;
-        if authorization.to != to {
-            let message = format!("the transfer pays {}, not {to}", authorization.to);
-            return refused("invalid_exact_evm_payload_recipient_mismatch", message);
-        }
-        if authorization.value != price {
-            let message = format!(
-                "the transfer is of {}, the price is {price}",
-                authorization.value
-            );
-            return refused(
-                "invalid_exact_evm_payload_authorization_value_mismatch",
-                message,
-            );
-        }
-        let now = self.now().get();
-        if authorization.valid_after > now {
-            let message = "the transfer is not valid yet".to_owned();
-            return refused(
-                "invalid_exact_evm_payload_authorization_valid_after",
-                message,
-            );
-        }
-        let needed_secs = work_secs.saturating_add(TRANSFER_SECONDS);
-        if authorization.valid_before <= now.saturating_add(needed_secs) {
-            let message = format!(
-                "the transfer expires too soon: it must stay valid for {needed_secs} s, since it is made after the work"
-            );
-            return refused(
-                "invalid_exact_evm_payload_authorization_valid_before",
-                message,
-            );
-        }
-        Ok(())
-    }
-
-    /// Whether the transfer is signed by the one who pays.
-    fn check_signature(&self, payment: &ExactPayment) -> Result<(), PaymentError> {
-        let (authorization, payee) = (&payment.authorization, self.payee());
-        let refused = |message: String| {
-            let code = "invalid_exact_evm_payload_signature";
-            Err(PaymentError::Invalid { code, message })
-        };
-        let domain = TokenDomain {
-            chain_id: payee.chain_id,
-            token: payee.token,
-            name: payee.token_name.clone(),
-            version: payee.token_version.clone(),
-        };
-        let signer = Signature::parse(&payment.signature).and_then(|signature| {
-            recover(transfer_authorization(&domain, authorization), &signature)
-        });
-        match signer {
-            Ok(signer) if signer == authorization.from => Ok(()),
-            Ok(_) => refused("the transfer is signed by another key".to_owned()),
-            Err(error) => refused(format!("the signature is no good: {error}")),
-        }
-    }
-
-    /// Whether the transfer can still be made. Returns what the payer holds.
-    pub(crate) async fn check_on_chain(&self, payment: &ExactPayment) -> Result<Amount, CallError> {
-        let client = self.chain_client();
-        let authorization = &payment.authorization;
-        let failed = |error| unavailable("the chain", error);
-        if client
-            .authorization_used(authorization.from, authorization.nonce)
-            .await
-            .map_err(failed)?
-        {
-            let code = "invalid_exact_evm_nonce_already_used";
-            let message = "this transfer was made before, and not for this call".to_owned();
-            return Err(PaymentError::Invalid { code, message }.into());
-        }
-        let balance = client
-            .token_balance(authorization.from)
-            .await
-            .map_err(failed)?;
-        if balance < authorization.value {
-            let message = format!(
-                "the payer holds {balance}, the price is {}",
-                authorization.value
-            );
-            return Err(PaymentError::Invalid {
-                code: INSUFFICIENT_FUNDS,
-                message,
-            }
-            .into());
-        }
-        Ok(balance)
     }
 }
 
@@ -396,16 +258,9 @@ struct Answered {
     body: Bytes,
     work: Work,
     promise: Promise,
+    /// A block in which the transfer was not made.
+    since: u64,
 }
-
-/// A transfer could not be remembered.
-#[derive(Debug, thiserror::Error)]
-#[error("a transfer could not be remembered before its call was answered")]
-struct Unkept(#[source] KeepError);
 
 /// What a call holds until its transfer is made; with a payment id, the id's turn too.
 type ExactStay = (Stay, Option<Turn>);
-
-const INSUFFICIENT_FUNDS: &str = "insufficient_funds";
-/// A transaction takes this long to be included on a slow day.
-const TRANSFER_SECONDS: u64 = 6;

@@ -38,6 +38,7 @@ mod refunds;
 mod reject;
 mod resolve;
 mod royalties;
+mod settlements;
 mod shelf;
 mod standard;
 mod start;

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use rialto_channels::payee::{ExposureLimits, PayeeChannel};
 use rialto_channels::receipt::SignedReceipt;
-use rialto_channels::{ChannelId, OnChainView};
+use rialto_channels::{Amount, ChannelId, OnChainView};
 use rialto_ledger::{
     Begun, CommitError, Duty, Entry, Execution, Ledger, PaymentRecord, ReadError, SharedError,
     SharedLedger,
@@ -49,6 +49,18 @@ impl Money {
         match self {
             Self::Own(ledger) => ledger.commit(entry).await,
             Self::Shared(ledger) => ledger.commit(entry).await,
+        }
+    }
+
+    /// What is recorded as settled to a receiver.
+    pub(crate) async fn settled(
+        &self,
+        receiver: Address,
+        token: Address,
+    ) -> Result<Amount, CallError> {
+        match self {
+            Self::Own(ledger) => Ok(ledger.settled(receiver, token)),
+            Self::Shared(ledger) => ledger.settled(receiver, token).await.map_err(unrecorded),
         }
     }
 

@@ -28,6 +28,7 @@ use crate::pending::Pending;
 use crate::promises::Promises;
 use crate::redeposit::Deposits;
 use crate::reject::unavailable;
+use crate::settlements::Searches;
 use crate::turns::Turns;
 use crate::watch::Watch;
 
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) deposits: Deposits,
     pub(crate) answers: Answers,
     pub(crate) promises: Promises,
+    pub(crate) searches: Searches,
     pub(crate) watch: Watch,
     pub(crate) failures: Failures,
     pub(crate) refunds_made: Failures,

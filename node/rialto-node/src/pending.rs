@@ -7,19 +7,21 @@
 //! however often it is recorded, so one that is looked into twice counts once.
 //! Not here: deciding what became of anything (`resolve` asks the chain), and the books themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+mod keep;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, Bytes};
-use rialto_chain::client::{KeepError, KeepSent, Sent};
-use rialto_channels::{Amount, ChannelId};
+use rialto_chain::client::KeepError;
+use rialto_channels::{Amount, ChannelId, TransferAuthorization};
 use serde::{Deserialize, Serialize};
 
 use crate::api::ExactPayment;
 use crate::shelf::{PendingError, Shelf, decimal};
+
+pub(crate) use keep::{ExactKeeper, RefundKeeper, SendKeeper};
 
 /// What is begun and not over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,23 +37,7 @@ pub(crate) enum Item {
         hashes: Vec<B256>,
     },
     /// An `exact` call that is answered, or about to be, and whose transfer may not be made yet.
-    Exact {
-        /// Who pays.
-        from: Address,
-        /// Who is paid.
-        to: Address,
-        /// How much.
-        #[serde(with = "decimal")]
-        value: Amount,
-        /// Not valid before.
-        valid_after: u64,
-        /// Not valid from then on.
-        valid_before: u64,
-        /// The authorization's nonce.
-        nonce: B256,
-        /// Its signature.
-        signature: Bytes,
-    },
+    Exact(Owed),
     /// A claim or settlement that is about to be sent, or was, and is not recorded.
     Sent {
         /// Which way it moves money.
@@ -81,6 +67,34 @@ pub(crate) enum Item {
     },
 }
 
+/// A transfer that is owed for an answer, until it is made for good or certain never to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Owed {
+    /// Who pays.
+    from: Address,
+    /// Who is paid.
+    to: Address,
+    /// How much.
+    #[serde(with = "decimal")]
+    value: Amount,
+    /// Not valid before.
+    valid_after: u64,
+    /// Not valid from then on.
+    valid_before: u64,
+    /// The authorization's nonce.
+    nonce: B256,
+    /// Its signature.
+    signature: Bytes,
+    /// A block in which the nonce was unused; unknown of transfers that an older version kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+    /// The chain refused it and its caller was told so: the host makes it again only when it is asked
+    /// to (M3: nothing is charged for a call that failed), and watches what becomes of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    refused: bool,
+}
+
 /// Which way money moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,6 +106,11 @@ pub(crate) enum Kind {
     /// From a channel back to its payer.
     Refunded,
 }
+
+/// What is under way could not be remembered.
+#[derive(Debug, thiserror::Error)]
+#[error("what is under way on the chain cannot be remembered")]
+pub(crate) struct Unkept(#[source] pub(crate) KeepError);
 
 /// The items, in memory and on disk. Clones share them.
 #[derive(Clone, Debug)]
@@ -116,6 +135,7 @@ impl Pending {
             shelf: Shelf::open(folder)?,
             active: Mutex::default(),
         };
+        inner.shelf.rename(Item::name)?;
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -151,38 +171,50 @@ impl Pending {
     /// the caller holds the channel's place on the chain.
     pub(crate) fn refund(&self, channel: ChannelId) -> RefundKeeper {
         self.active().insert(refund_name(channel.0));
-        RefundKeeper {
-            pending: self.clone(),
-            channel,
-        }
+        RefundKeeper::new(self, channel)
     }
 
     /// Remembers claims, or a settlement, until the guard is dropped or they are recorded.
     pub(crate) fn sends(&self, kind: Kind, receiver: Address) -> SendKeeper {
-        SendKeeper {
-            pending: self.clone(),
-            kind,
-            receiver,
-            kept: Mutex::default(),
-        }
+        SendKeeper::new(self, kind, receiver)
     }
 
-    /// Remembers a transfer that is about to be owed; it is being seen through until the guard is
-    /// dropped.
+    /// Remembers a transfer that is about to be owed, and made; it is being seen through until the
+    /// guard is dropped. `since` is a block in which its nonce was unused, if one is known now.
     ///
     /// # Errors
     /// [`PendingError::Io`]; then nothing is remembered.
-    pub(crate) async fn exact(&self, payment: &ExactPayment) -> Result<ExactKeeper, KeepError> {
-        let item = Item::exact(payment);
-        self.active().insert(item.name());
-        let keeper = ExactKeeper {
-            pending: self.clone(),
-            item: item.clone(),
-        };
-        let pending = self.clone();
-        let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;
-        kept??;
+    pub(crate) async fn exact(
+        &self,
+        payment: &ExactPayment,
+        since: Option<u64>,
+    ) -> Result<ExactKeeper, KeepError> {
+        let mut owed = Owed::of(payment, since);
+        let name = Item::Exact(owed.clone()).name();
+        self.active().insert(name.clone());
+        // Asked for again, it is the same transfer. Of two signatures under one nonce the one that is
+        // good for longer can still pay when the other cannot.
+        if let Some(Item::Exact(before)) = self.inner.shelf.get(&name) {
+            owed.since = owed.since.or(before.since);
+            if before.valid_before > owed.valid_before {
+                let since = owed.since;
+                let refused = false;
+                owed = Owed {
+                    since,
+                    refused,
+                    ..before
+                };
+            }
+        }
+        let keeper = ExactKeeper::new(self, owed);
+        keeper.keep().await?;
         Ok(keeper)
+    }
+
+    /// As [`Pending::keep`], on a thread that may block.
+    pub(crate) async fn keep_aside(&self, item: Item) -> Result<(), KeepError> {
+        let pending = self.clone();
+        Ok(tokio::task::spawn_blocking(move || pending.keep(item)).await??)
     }
 
     fn active(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -191,10 +223,10 @@ impl Pending {
     }
 }
 
-impl Item {
-    fn exact(payment: &ExactPayment) -> Self {
+impl Owed {
+    fn of(payment: &ExactPayment, since: Option<u64>) -> Self {
         let authorization = &payment.authorization;
-        Self::Exact {
+        Self {
             from: authorization.from,
             to: authorization.to,
             value: authorization.value,
@@ -202,14 +234,50 @@ impl Item {
             valid_before: authorization.valid_before,
             nonce: authorization.nonce,
             signature: payment.signature.to_vec().into(),
+            since,
+            refused: false,
         }
     }
 
+    /// The payment that it is for, without the id that its caller may have given it.
+    pub(crate) fn payment(&self) -> ExactPayment {
+        ExactPayment {
+            authorization: TransferAuthorization {
+                from: self.from,
+                to: self.to,
+                value: self.value,
+                valid_after: self.valid_after,
+                valid_before: self.valid_before,
+                nonce: self.nonce,
+            },
+            signature: self.signature.to_vec().into(),
+            payment_id: None,
+        }
+    }
+
+    /// A block in which the nonce was unused, if one is known.
+    pub(crate) fn since(&self) -> Option<u64> {
+        self.since
+    }
+
+    /// Whether it is only watched.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The same, to be watched only.
+    pub(crate) fn into_refused(self) -> Self {
+        let refused = true;
+        Self { refused, ..self }
+    }
+}
+
+impl Item {
     /// Names the item; no other has its name.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Refund { channel, .. } => refund_name(*channel),
-            Self::Exact { from, nonce, .. } => {
+            Self::Exact(Owed { from, nonce, .. }) => {
                 format!("exact-{}-{}", hex::encode(from), hex::encode(nonce))
             }
             // A nonce may be given to another transaction when the endpoint forgot the first.
@@ -222,129 +290,20 @@ impl Item {
                 let first = hashes.first().copied().unwrap_or_default();
                 format!("sent-{kind:?}-{nonce}-{}", hex::encode(first)).to_lowercase()
             }
+            // One transaction may settle to several receivers.
+            Self::Movement {
+                kind: kind @ Kind::Settled,
+                transaction,
+                receiver,
+                ..
+            } => {
+                let (transaction, receiver) = (hex::encode(transaction), hex::encode(receiver));
+                format!("{kind:?}-{transaction}-{receiver}").to_lowercase()
+            }
             Self::Movement {
                 kind, transaction, ..
             } => format!("{kind:?}-{}", hex::encode(transaction)).to_lowercase(),
         }
-    }
-}
-
-/// Remembers a refund's transactions before they are sent.
-#[derive(Debug)]
-pub(crate) struct RefundKeeper {
-    pending: Pending,
-    channel: ChannelId,
-}
-
-impl RefundKeeper {
-    /// The refund is over, and what came of it is recorded.
-    pub(crate) fn over(&self) {
-        let item = Item::Refund {
-            channel: self.channel.0,
-            nonce: 0,
-            hashes: Vec::new(),
-        };
-        if self.pending.is_refunding(self.channel) {
-            self.pending.forget(&item);
-        }
-    }
-}
-
-impl KeepSent for RefundKeeper {
-    fn keep<'a>(
-        &'a self,
-        sent: &'a Sent,
-    ) -> Pin<Box<dyn Future<Output = Result<(), KeepError>> + Send + 'a>> {
-        let item = Item::Refund {
-            channel: self.channel.0,
-            nonce: sent.nonce,
-            hashes: sent.hashes.clone(),
-        };
-        let pending = self.pending.clone();
-        Box::pin(async move {
-            let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;
-            Ok(kept??)
-        })
-    }
-}
-
-impl Drop for RefundKeeper {
-    fn drop(&mut self) {
-        self.pending.active().remove(&refund_name(self.channel.0));
-    }
-}
-
-/// Remembers claims and settlements before they are sent: a process that dies before it records them
-/// finds them in its books all the same.
-#[derive(Debug)]
-pub(crate) struct SendKeeper {
-    pending: Pending,
-    kind: Kind,
-    receiver: Address,
-    /// What was kept, by name, in its newest form.
-    kept: Mutex<BTreeMap<String, Item>>,
-}
-
-impl SendKeeper {
-    /// What was sent is recorded, or certainly moved nothing.
-    pub(crate) fn over(&self) {
-        for item in self.kept().values() {
-            self.pending.forget(item);
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Item>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl KeepSent for SendKeeper {
-    fn keep<'a>(
-        &'a self,
-        sent: &'a Sent,
-    ) -> Pin<Box<dyn Future<Output = Result<(), KeepError>> + Send + 'a>> {
-        let item = Item::Sent {
-            kind: self.kind,
-            receiver: self.receiver,
-            nonce: sent.nonce,
-            hashes: sent.hashes.clone(),
-        };
-        self.pending.active().insert(item.name());
-        self.kept().insert(item.name(), item.clone());
-        let pending = self.pending.clone();
-        Box::pin(async move {
-            let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;
-            Ok(kept??)
-        })
-    }
-}
-
-impl Drop for SendKeeper {
-    fn drop(&mut self) {
-        let mut active = self.pending.active();
-        for name in self.kept().keys() {
-            active.remove(name);
-        }
-    }
-}
-
-/// A transfer that is being seen through.
-#[derive(Debug)]
-pub(crate) struct ExactKeeper {
-    pending: Pending,
-    item: Item,
-}
-
-impl ExactKeeper {
-    /// The transfer is made, or never will be.
-    pub(crate) fn over(&self) {
-        self.pending.forget(&self.item);
-    }
-}
-
-impl Drop for ExactKeeper {
-    fn drop(&mut self) {
-        self.pending.active().remove(&self.item.name());
     }
 }
 
@@ -354,6 +313,9 @@ fn refund_name(channel: B256) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rialto_chain::client::{KeepSent, Sent};
+    use serde_json::json;
+
     use super::*;
 
     fn refund(channel: u8, hashes: &[u8]) -> Item {
@@ -416,5 +378,47 @@ mod tests {
         keeper.over();
         drop(keeper);
         assert!(!pending.is_refunding(channel) && pending.left_behind().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_transfer_stays_what_it_is_when_it_is_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let pending = Pending::open(folder.path().to_owned()).unwrap();
+        let payment = ExactPayment {
+            authorization: TransferAuthorization {
+                from: Address::repeat_byte(1),
+                to: Address::repeat_byte(2),
+                value: Amount::MAX,
+                valid_after: 3,
+                valid_before: 4,
+                nonce: B256::repeat_byte(5),
+            },
+            signature: vec![6; 65].into(),
+            payment_id: None,
+        };
+        let owed = |since, refused| {
+            let owed = Owed::of(&payment, since);
+            Item::Exact(Owed { refused, ..owed })
+        };
+        let keeper = pending.exact(&payment, Some(7)).await.unwrap();
+        assert!(pending.left_behind().is_empty());
+        keeper.refused().await.unwrap();
+        drop(keeper);
+        assert_eq!(pending.left_behind(), [owed(Some(7), true)]);
+        // Asked for again, it is made again.
+        drop(pending.exact(&payment, None).await.unwrap());
+        drop(pending);
+        let pending = Pending::open(folder.path().to_owned()).unwrap();
+        assert_eq!(pending.left_behind(), [owed(Some(7), false)]);
+        // As an older version wrote it.
+        let mut written = serde_json::to_value(owed(None, false)).unwrap();
+        let fields = written.as_object().unwrap().len();
+        assert_eq!((&written["what"], fields), (&json!("exact"), 8));
+        assert_eq!(
+            serde_json::from_value::<Item>(written.clone()).unwrap(),
+            owed(None, false)
+        );
+        written["surprise"] = json!(1);
+        assert!(serde_json::from_value::<Item>(written).is_err());
     }
 }

@@ -4,23 +4,21 @@
 //! Not here: what is pending (`pending` holds it) and how transactions are seen through (the client
 //! does).
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256};
 use rialto_chain::client::{Fate, Outcome, Sent};
 use rialto_channels::payee::Refund;
-use rialto_channels::{Amount, ChannelId, TransferAuthorization};
+use rialto_channels::{Amount, ChannelId};
 use rialto_ledger::{Entry, Movement};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::Node;
-use crate::api::{CallError, ExactPayment};
+use crate::api::CallError;
 use crate::catalog::chain;
-use crate::digest;
-use crate::money::unrecorded;
-use crate::pending::{Item, Kind};
+use crate::pending::{Item, Kind, Unkept};
 use crate::reject::unavailable;
 
 impl Node {
@@ -28,6 +26,7 @@ impl Node {
     pub(crate) async fn resolve_forever(self) {
         // Each by itself: one that hangs must not keep the others open. All end with this task.
         let (mut resolving, mut names) = (JoinSet::new(), HashMap::new());
+        let mut watched = Watched::default();
         let mut ticks =
             tokio::time::interval(RESOLVE_EVERY.max(self.config().payments.watch_every));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,9 +48,14 @@ impl Node {
                     std::panic::resume_unwind(panic);
                 }
             }
-            for item in self.pending().left_behind() {
+            let left = self.pending().left_behind();
+            watched.retain(&left);
+            for item in left {
                 let name = item.name();
-                if names.len() >= RESOLVING_MAX || names.values().any(|one| *one == name) {
+                if names.len() >= RESOLVING_MAX
+                    || names.values().any(|one| *one == name)
+                    || !watched.is_due(&item, Instant::now())
+                {
                     continue;
                 }
                 let node = self.clone();
@@ -72,46 +76,17 @@ impl Node {
                 nonce,
                 hashes,
             } => {
-                let sent = Sent {
-                    nonce: *nonce,
-                    hashes: hashes.clone(),
-                };
+                let sent = sent(*nonce, hashes);
                 self.resolve_refund(ChannelId(*channel), &sent, item).await
             }
-            Item::Exact {
-                from,
-                to,
-                value,
-                valid_after,
-                valid_before,
-                nonce,
-                signature,
-            } => {
-                let authorization = TransferAuthorization {
-                    from: *from,
-                    to: *to,
-                    value: *value,
-                    valid_after: *valid_after,
-                    valid_before: *valid_before,
-                    nonce: *nonce,
-                };
-                let payment = ExactPayment {
-                    authorization,
-                    signature: signature.to_vec().into(),
-                    payment_id: None,
-                };
-                self.resolve_exact(&payment, item).await
-            }
+            Item::Exact(owed) => self.resolve_exact(owed, item).await,
             Item::Sent {
                 kind,
                 receiver,
                 nonce,
                 hashes,
             } => {
-                let sent = Sent {
-                    nonce: *nonce,
-                    hashes: hashes.clone(),
-                };
+                let sent = sent(*nonce, hashes);
                 self.resolve_sent(*kind, *receiver, &sent, item).await
             }
             Item::Movement {
@@ -198,7 +173,8 @@ impl Node {
                 );
             }
             Fate::Mined(outcome) => {
-                let (transaction, amount) = (outcome.transaction, moved(&outcome, kind)?);
+                let transaction = outcome.transaction;
+                let amount = moved(&outcome, kind, receiver)?;
                 if !amount.is_zero() {
                     tracing::info!(?kind, %amount, %transaction, "a transaction left behind was made");
                     self.record_for(receiver, kind, transaction, amount).await?;
@@ -207,48 +183,6 @@ impl Node {
         }
         self.pending().forget(item);
         Ok(())
-    }
-
-    /// A call that was answered is paid for, if its payer's consent is still good. One that was not
-    /// is not (M3).
-    async fn resolve_exact(&self, payment: &ExactPayment, item: &Item) -> Result<(), CallError> {
-        let id = self.exact_receipt_id(&digest::exact_key(payment));
-        let answered = self.ledger().receipt(&id).await;
-        if answered.map_err(unrecorded)?.is_some() {
-            match self.transfer(payment).await {
-                Ok((transaction, amount)) => {
-                    if !self.is_transfer_final(transaction).await? {
-                        return Ok(());
-                    }
-                    tracing::info!(%transaction, %amount, "a transfer is made for good");
-                }
-                Err(CallError::Payment(error)) => {
-                    tracing::warn!(receipt = %id, %error, "an answered call will not be paid for");
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        self.pending().forget(item);
-        Ok(())
-    }
-
-    /// Whether no reorganisation is expected to take a transfer back. Until then it is made again
-    /// if it vanishes.
-    pub(crate) async fn is_transfer_final(&self, transaction: B256) -> Result<bool, CallError> {
-        if self.is_final_when_confirmed() {
-            return Ok(true);
-        }
-        let failed = |error| unavailable("the chain", error);
-        let client = self.chain_client();
-        let head = client.block_number().await.map_err(failed)?;
-        let deep = self.config().risk.final_after.saturating_sub(1);
-        let outcome = client.outcome_of(transaction).await.map_err(failed)?;
-        Ok(outcome.is_some_and(|outcome| head >= outcome.block.saturating_add(deep)))
-    }
-
-    /// Whether what is confirmed counts for good.
-    fn is_final_when_confirmed(&self) -> bool {
-        self.config().risk.final_after <= self.config().payments.confirmations.max(1)
     }
 
     /// A movement that lies deep enough enters the books; one that vanished is forgotten, and what
@@ -268,7 +202,7 @@ impl Node {
         match outcome.map_err(failed)? {
             Some(outcome) if head >= outcome.block.saturating_add(deep) => {
                 // Mined anew on another branch, it may have moved another amount.
-                let amount = moved(&outcome, kind)?;
+                let amount = moved(&outcome, kind, movement.receiver)?;
                 let movement = Movement { amount, ..movement };
                 self.enter_books(kind, movement).await?;
             }
@@ -331,13 +265,21 @@ impl Node {
             amount,
             seen_at: head,
         };
-        let pending = self.pending().clone();
-        let kept = tokio::task::spawn_blocking(move || pending.keep(item)).await;
-        kept.map_err(|error| unavailable("the books", error))?
-            .map_err(|error| unavailable("the books", error))
+        let kept = self.pending().keep_aside(item).await;
+        kept.map_err(|error| unavailable("the books", Unkept(error)))
     }
 
-    async fn enter_books(&self, kind: Kind, movement: Movement) -> Result<(), CallError> {
+    /// Whether what is confirmed counts for good.
+    fn is_final_when_confirmed(&self) -> bool {
+        self.config().risk.final_after <= self.config().payments.confirmations.max(1)
+    }
+
+    /// Enters what moved for good; once, however often it is said.
+    pub(crate) async fn enter_books(
+        &self,
+        kind: Kind,
+        movement: Movement,
+    ) -> Result<(), CallError> {
         let entry = match kind {
             Kind::Claimed => Entry::Claimed(movement),
             Kind::Settled => Entry::Settled(movement),
@@ -355,12 +297,59 @@ fn refund_of(outcome: &Outcome, channel: ChannelId) -> Option<Amount> {
     refund.map(|(_, amount)| *amount)
 }
 
-/// What a transaction moved in all.
-fn moved(outcome: &Outcome, kind: Kind) -> Result<Amount, CallError> {
+fn sent(nonce: u64, hashes: &[B256]) -> Sent {
+    let hashes = hashes.to_vec();
+    Sent { nonce, hashes }
+}
+
+/// What a transaction moved in all; of settlements, what it paid to `receiver`.
+fn moved(outcome: &Outcome, kind: Kind, receiver: Address) -> Result<Amount, CallError> {
     match kind {
         Kind::Claimed => sum(outcome.claimed.iter().map(|(_, amount)| *amount)),
         Kind::Refunded => sum(outcome.refunded.iter().map(|(_, amount)| *amount)),
-        Kind::Settled => sum(outcome.settled.iter().map(|(_, amount)| *amount)),
+        Kind::Settled => {
+            let to_it = outcome.settled.iter().filter(|(to, _)| *to == receiver);
+            sum(to_it.map(|(_, amount)| *amount))
+        }
+    }
+}
+
+/// When what is only watched is looked at: the less often the longer it has been watched, since it
+/// may be years until a transfer expires.
+#[derive(Debug, Default)]
+struct Watched(HashMap<String, Looks>);
+
+#[derive(Debug, Clone, Copy)]
+struct Looks {
+    first: Instant,
+    last: Instant,
+}
+
+impl Watched {
+    /// Forgets what is over.
+    fn retain(&mut self, left: &[Item]) {
+        if !self.0.is_empty() {
+            let names: BTreeSet<_> = left.iter().map(Item::name).collect();
+            self.0.retain(|name, _| names.contains(name));
+        }
+    }
+
+    /// Whether to look at it now; what is not only watched is always due.
+    fn is_due(&mut self, item: &Item, now: Instant) -> bool {
+        if !matches!(item, Item::Exact(owed) if owed.is_refused()) {
+            return true;
+        }
+        let (first, last) = (now, now);
+        let Some(looks) = self.0.get_mut(&item.name()) else {
+            self.0.insert(item.name(), Looks { first, last });
+            return true;
+        };
+        let pause = (looks.last.duration_since(looks.first) / PAUSES_PER_AGE).min(PAUSE_MAX);
+        let is_due = now.duration_since(looks.last) >= pause;
+        if is_due {
+            looks.last = now;
+        }
+        is_due
     }
 }
 
@@ -377,5 +366,43 @@ pub(crate) fn sum(amounts: impl Iterator<Item = Amount>) -> Result<Amount, CallE
 
 /// Things that are looked into at once.
 const RESOLVING_MAX: usize = 64;
+/// Of the time that something has been watched, this part passes until the next look.
+const PAUSES_PER_AGE: u32 = 8;
+/// The longest time between two looks.
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 /// How often what is left behind is looked into, at most.
 const RESOLVE_EVERY: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_watched_is_looked_at_less_and_less_often() {
+        let owed = |refused| {
+            let item = serde_json::json!({
+                "what": "exact", "from": Address::ZERO, "to": Address::ZERO, "value": "1",
+                "valid_after": 0, "valid_before": 9, "nonce": B256::ZERO, "signature": "0x",
+                "refused": refused,
+            });
+            serde_json::from_value::<Item>(item).unwrap()
+        };
+        let (mut watched, start) = (Watched::default(), Instant::now());
+        let mut looks = |item: &Item, secs: std::ops::Range<u64>| {
+            let ticks = secs
+                .step_by(2)
+                .map(|secs| start + Duration::from_secs(secs));
+            ticks.filter(|now| watched.is_due(item, *now)).count()
+        };
+        assert_eq!(looks(&owed(false), 0..3_600), 1_800);
+        assert_eq!(looks(&owed(true), 0..16), 8, "often at first");
+        let (hour, day) = (
+            looks(&owed(true), 16..3_600),
+            looks(&owed(true), 3_600..86_400),
+        );
+        assert!((20..80).contains(&hour), "{hour}");
+        assert!((20..60).contains(&day), "{day}");
+        watched.retain(&[]);
+        assert!(watched.0.is_empty());
+    }
+}

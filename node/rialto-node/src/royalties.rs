@@ -27,6 +27,10 @@ impl Node {
         collected: &mut Collected,
     ) -> Result<(), CallError> {
         let splitters = self.0.catalog.splitters();
+        // First what others settled: this node's own settlement is recorded when it is made.
+        if let Err(error) = self.reconcile(&mut receivers.clone()).await {
+            tracing::warn!(error = %chain(&error), "what others settled is not known; it is looked for again");
+        }
         let mut outcome = Ok(());
         for receiver in receivers {
             outcome = self.settle(*receiver, collected).await.and(outcome);

@@ -82,6 +82,22 @@ impl<T: Clone + Serialize + DeserializeOwned> Shelf<T> {
         })
     }
 
+    /// Gives every item the name that it has now: an older version may have called it otherwise.
+    ///
+    /// # Errors
+    /// [`PendingError::Io`]; what was not renamed keeps its old name.
+    pub(crate) fn rename(&self, name_of: impl Fn(&T) -> String) -> Result<(), PendingError> {
+        let items = self.items().clone();
+        for (old, item) in items {
+            let name = name_of(&item);
+            if name != old {
+                self.keep(name, item)?;
+                self.forget(&old);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes an item durable; one of the same name is replaced. Blocks for a sync.
     ///
     /// # Errors
@@ -120,6 +136,11 @@ impl<T: Clone + Serialize + DeserializeOwned> Shelf<T> {
     pub(crate) fn has(&self, name: &str) -> bool {
         let items = self.items();
         !items.is_empty() && items.contains_key(name)
+    }
+
+    /// The item of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<T> {
+        self.items().get(name).cloned()
     }
 
     /// All items, by name.

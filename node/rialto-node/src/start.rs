@@ -35,6 +35,7 @@ use crate::pending::Pending;
 use crate::progress::Progress;
 use crate::promises::Promises;
 use crate::redeposit::Deposits;
+use crate::settlements::Searches;
 use crate::shelf::PendingError;
 use crate::turns::Turns;
 use crate::watch::Watch;
@@ -101,6 +102,7 @@ impl Node {
             deposits: Deposits::open(config.data_dir.join("deposits"))?,
             answers: open_answers(config.data_dir.join("answers"))?,
             promises: Promises::default(),
+            searches: Searches::default(),
             watch: Watch::new(config.risk.blind_after, config.risk.blind_max),
             failures: Failures::new(config.risk.failures_max, config.risk.failures_window),
             refunds_made: Failures::new(REFUNDS_MAX, config.risk.failures_window),

@@ -24,6 +24,7 @@ use crate::book::Slot;
 use crate::catalog::chain;
 use crate::pending::Kind;
 use crate::reject::unavailable;
+use crate::resolve::sum;
 
 /// What calls and the watcher tell each other.
 #[derive(Debug)]
@@ -164,36 +165,50 @@ struct Lookout {
     unread: BTreeSet<ChannelId>,
     /// Payments to our receivers that could not be booked yet. Bounded by what was claimed before.
     unbooked: Vec<PaidOut>,
+    /// Receivers to whom more may have been settled than is booked: while no node ran.
+    unreconciled: BTreeSet<Address>,
     /// Channels that owe something and were not read for long.
     unseen: Vec<Arc<Slot>>,
     /// When a fleet's ledger was last asked which channels owe something.
     learnt: Option<Instant>,
 }
 
-/// A settlement to one of our receivers.
-#[derive(Debug)]
+/// What one transaction settled to one of our receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PaidOut {
     receiver: Address,
     transaction: B256,
     amount: Amount,
 }
 
-impl PaidOut {
-    fn of(event: &Event, token: Address) -> Option<Self> {
+/// What these events paid out in `token`, by transaction and receiver: one transaction may settle
+/// several times.
+fn paid_out(events: &[Event], token: Address) -> Result<Vec<PaidOut>, CallError> {
+    let mut paid: Vec<PaidOut> = Vec::new();
+    for event in events {
         let ChannelEvent::Settled {
             receiver,
             token: paid_in,
             amount,
         } = event.event
         else {
-            return None;
+            continue;
         };
-        (paid_in == token).then_some(Self {
-            receiver,
-            transaction: event.transaction,
-            amount,
-        })
+        if paid_in != token {
+            continue;
+        }
+        let transaction = event.transaction;
+        let same = |one: &&mut PaidOut| (one.transaction, one.receiver) == (transaction, receiver);
+        match paid.iter_mut().rev().find(same) {
+            Some(one) => one.amount = sum([one.amount, amount].into_iter())?,
+            None => paid.push(PaidOut {
+                receiver,
+                transaction,
+                amount,
+            }),
+        }
     }
+    Ok(paid)
 }
 
 impl Node {
@@ -204,6 +219,7 @@ impl Node {
             trail: Trail::new(next_block, self.config().risk.reorg_blocks_max),
             unread: BTreeSet::new(),
             unbooked: Vec::new(),
+            unreconciled: self.book().receivers(),
             unseen: self.book().all(),
             learnt: None,
         };
@@ -229,12 +245,14 @@ impl Node {
         let learnt = self.learn(lookout).await;
         let followed = self.follow(lookout).await;
         let booked = self.book_payments(lookout).await;
+        let reconciled = self.reconcile(&mut lookout.unreconciled).await;
         let read = self.read_again(lookout).await;
         let looked = self.look_at_owing(lookout).await;
         let claimed = self.claim_at_risk().await;
         learnt
             .and(followed)
             .and(booked)
+            .and(reconciled)
             .and(read)
             .and(looked)
             .and(claimed)
@@ -259,7 +277,7 @@ impl Node {
             lookout
                 .unread
                 .extend(events.filter_map(|event| event.event.channel()));
-            lookout.unbooked.extend(self.paid_out(&seen));
+            lookout.unbooked.extend(self.paid_out(&seen)?);
             self.doubt(&seen, lookout).await?;
             if !seen.more {
                 return Ok(());
@@ -268,18 +286,13 @@ impl Node {
     }
 
     /// What was settled to our receivers. Anyone may settle, not this host alone.
-    fn paid_out(&self, seen: &Followed) -> Vec<PaidOut> {
-        let token = self.payee().token;
-        let mut paid: Vec<_> = seen
-            .events
-            .iter()
-            .filter_map(|event| PaidOut::of(event, token))
-            .collect();
+    fn paid_out(&self, seen: &Followed) -> Result<Vec<PaidOut>, CallError> {
+        let mut paid = paid_out(&seen.events, self.payee().token)?;
         if !paid.is_empty() {
             let ours = self.book().receivers();
             paid.retain(|paid| ours.contains(&paid.receiver));
         }
-        paid
+        Ok(paid)
     }
 
     /// Enters settlements into the books; one that stands there already stays as it is.
@@ -411,6 +424,34 @@ const LOOKS_MAX: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_transaction_may_settle_several_times() {
+        let token = Address::repeat_byte(4);
+        let settled = |transaction, receiver, token, amount| Event {
+            block: 1,
+            block_hash: B256::ZERO,
+            transaction: B256::repeat_byte(transaction),
+            event: ChannelEvent::Settled {
+                receiver: Address::repeat_byte(receiver),
+                token,
+                amount: Amount::new(amount),
+            },
+        };
+        let events = [
+            settled(1, 1, token, 5),
+            settled(1, 2, token, 6),
+            settled(1, 1, token, 7),
+            settled(1, 1, Address::ZERO, 100),
+            settled(2, 1, token, 8),
+        ];
+        let paid = paid_out(&events, token).unwrap();
+        let paid: Vec<_> = paid
+            .iter()
+            .map(|paid| (paid.transaction[0], paid.receiver[0], paid.amount.get()))
+            .collect();
+        assert_eq!(paid, [(1, 1, 12), (1, 2, 6), (2, 1, 8)]);
+    }
 
     #[test]
     fn little_is_risked_while_the_chain_is_silent() {

@@ -65,7 +65,7 @@ impl World {
         };
         let (config, id) = (payer.config, payer.id());
         let left = self.chain.view(id, 0);
-        let left = left.balance.checked_sub(left.claimed).unwrap_or_default();
+        let left = left.balance.saturating_sub(left.claimed);
         let open = payer.open.values().next().map(|open| open.request.clone());
         let request_id = B256::from(self.random.bytes());
         match self.random.below(6) {

@@ -306,7 +306,7 @@ impl World {
             return;
         }
         let everything = payer.cheats || payer.stopped;
-        let left = state.balance.checked_sub(state.claimed).unwrap_or_default();
+        let left = state.balance.saturating_sub(state.claimed);
         let amount = if everything {
             left
         } else {

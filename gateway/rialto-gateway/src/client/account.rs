@@ -54,8 +54,8 @@ impl Account {
         if self.learning {
             return self.before;
         }
-        let new = payer.unexplained().checked_sub(self.excused);
-        let sum = self.before.checked_add(new.unwrap_or_default());
+        let new = payer.unexplained().saturating_sub(self.excused);
+        let sum = self.before.checked_add(new);
         sum.unwrap_or(Amount::MAX)
     }
 

@@ -142,7 +142,7 @@ impl Purse {
                 // Of no amount: a new day begins with nothing deposited.
                 next.deposit(Amount::ZERO, today())
                     .map_err(PayError::from)?;
-                let left = limit.checked_sub(next.deposited()).unwrap_or_default();
+                let left = limit.saturating_sub(next.deposited());
                 if amount > left {
                     let needed = amount;
                     return Err(TopUpError::Limit {

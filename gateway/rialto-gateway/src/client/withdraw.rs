@@ -109,10 +109,7 @@ impl PayingClient {
         let after = rpc.channel(id, &config).await?;
         self.adopt(&mut stored, &after, rpc);
         file.save(&stored)?;
-        let amount = before
-            .balance
-            .checked_sub(after.balance)
-            .unwrap_or_default();
+        let amount = before.balance.saturating_sub(after.balance);
         Ok(Withdrawn {
             channel: id,
             amount,

@@ -289,8 +289,7 @@ fn known_to_payer(payment: &Payment, terms: &Terms) -> Amount {
             .voucher
             .voucher
             .ceiling
-            .checked_sub(terms.ceiling)
-            .unwrap_or_default(),
+            .saturating_sub(terms.ceiling),
         Payment::Exact(_) | Payment::None => Amount::ZERO,
     }
 }

@@ -10,7 +10,7 @@ use crate::world::World;
 /// More than the ledger keeps of an answer.
 const LARGE: usize = 200_000;
 
-fn request(payment: &ExactPayment, method: &str, text_bytes: usize) -> CallRequest {
+pub(crate) fn request(payment: &ExactPayment, method: &str, text_bytes: usize) -> CallRequest {
     let arguments = match method {
         "echo" => json!({ "text": "x".repeat(text_bytes) }),
         _ => json!({}),

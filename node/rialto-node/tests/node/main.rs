@@ -14,5 +14,6 @@ mod pending;
 mod refunds;
 mod reorgs;
 mod silence;
+mod unpaid;
 mod withdrawals;
 mod world;

@@ -144,6 +144,55 @@ async fn a_settlement_that_somebody_else_made_is_in_the_books() {
     drop(folder);
 }
 
+/// Also while no node runs, and so long ago that its events are many blocks away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_somebody_else_made_while_no_node_ran_is_in_the_books() {
+    let world = World::start(|config| config.risk.final_after = 2).await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    let (terms, payer) = (world.terms(1), world.payer().await);
+    payer
+        .initiate_withdraw(&terms, Amount::new(1_000))
+        .await
+        .unwrap();
+    world
+        .until("what was charged is claimed", async || {
+            world.view(1).claimed == Amount::new(100)
+        })
+        .await;
+    let (before, chain) = (world.earned().await, world.chain.clone());
+    let world = world
+        .restart(async |_| {
+            let paid = payer.settle(terms.receiver, terms.token).await.unwrap();
+            assert_eq!(paid.amount, Amount::new(100));
+            for _ in 0..BLOCKS_AWAY {
+                chain.request("evm_mine", json!([])).await.unwrap();
+            }
+        })
+        .await;
+    assert_eq!(world.earned().await, before + 100);
+    world
+        .until("the books agree with the chain", async || {
+            matches!(world.node.audit().await, Ok(Ok(_)))
+        })
+        .await;
+    // Looked for again before the next payment, and found to be there.
+    world.pay(1, 2_100, None).await;
+    let collected = world.node.collect().await.unwrap();
+    assert_eq!(collected.settled[0].1, Amount::new(100));
+    world.rpc("evm_mine", json!([])).await;
+    nothing_left(&world).await;
+    world.node.audit().await.unwrap().unwrap();
+    world.node.shutdown().await;
+    let ledger = world.ledger_folder();
+    let folder = world.close();
+    let totals = at_rest(&ledger).await.totals().unwrap();
+    assert_eq!(totals[0].settled, Amount::new(200), "each once");
+    drop(folder);
+}
+
+/// More than one request for events looks at.
+const BLOCKS_AWAY: u64 = 4_100;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_and_settlements_that_a_crash_left_behind_are_in_the_books_once() {
     let world = World::start(|_| ()).await;

@@ -244,6 +244,75 @@ impl World {
         }
     }
 
+    /// Uses up a payment's nonce for another transfer, which somebody else submits.
+    pub(crate) async fn spend_nonce(&self, payment: &ExactPayment) {
+        let other = TransferAuthorization {
+            to: DEV_ACCOUNTS[ONLOOKER].address,
+            value: Amount::new(1),
+            ..payment.authorization
+        };
+        self.submit(PAYER, &other).await;
+    }
+
+    /// Another transfer under a payment's nonce, by the same payer: of `value`, to itself or to whom
+    /// the payment is.
+    pub(crate) fn signed_again(
+        &self,
+        payment: &ExactPayment,
+        to_itself: bool,
+        value: u128,
+    ) -> ExactPayment {
+        let mut authorization = payment.authorization;
+        authorization.value = Amount::new(value);
+        if to_itself {
+            authorization.to = authorization.from;
+        }
+        let digest = digest::transfer_authorization(&token(), &authorization);
+        ExactPayment {
+            authorization,
+            signature: key(PAYER).sign(digest).to_bytes().to_vec().into(),
+            payment_id: None,
+        }
+    }
+
+    /// Takes everything that the payer holds away from it; returns how much.
+    pub(crate) async fn empty_purse(&self) -> Amount {
+        let held = self.client.token_balance(DEV_ACCOUNTS[PAYER].address);
+        let held = held.await.unwrap();
+        self.give((PAYER, ONLOOKER), held).await;
+        held
+    }
+
+    /// Gives it back.
+    pub(crate) async fn fill_purse(&self, held: Amount) {
+        self.give((ONLOOKER, PAYER), held).await;
+    }
+
+    async fn give(&self, (from, to): (usize, usize), value: Amount) {
+        let transfer = TransferAuthorization {
+            from: DEV_ACCOUNTS[from].address,
+            to: DEV_ACCOUNTS[to].address,
+            value,
+            valid_after: 0,
+            valid_before: u64::MAX,
+            nonce: rand::random::<[u8; 32]>().into(),
+        };
+        self.submit(from, &transfer).await;
+    }
+
+    async fn submit(&self, signer: usize, transfer: &TransferAuthorization) {
+        let digest = digest::transfer_authorization(&token(), transfer);
+        let signature = key(signer).sign(digest).to_bytes();
+        let made = self
+            .client
+            .transfer_with_authorization(transfer, &signature);
+        made.await.unwrap();
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.config.data_dir
+    }
+
     /// What the provider holds.
     pub(crate) async fn earned(&self) -> u128 {
         let provider = DEV_ACCOUNTS[PROVIDER].address;
