@@ -15,5 +15,6 @@ mod services;
 mod sounds;
 mod stranger;
 mod strangers;
+mod texts;
 mod versions;
 mod wallets;
