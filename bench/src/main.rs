@@ -22,6 +22,7 @@ mod peers;
 mod places;
 mod record;
 mod report;
+mod sharing;
 mod spread;
 mod table;
 mod throughput;
@@ -70,6 +71,8 @@ enum Part {
     Ledger,
     /// A language model's tokens a second beside llama.cpp's; needs the services and the clients.
     Chat,
+    /// How services share the device; needs the services built.
+    Device,
     /// Tensor operations through the sandbox; needs the tests' guests built.
     Operations,
 }
@@ -93,6 +96,13 @@ fn main() -> Result<()> {
         ledgers.shared.print();
         table::say(&table::targets(&ledgers.targets()));
         return write(&options, "ledger", &ledgers);
+    }
+    if options.only == Some(Part::Device) {
+        let several = Builder::new_multi_thread().enable_all().build()?;
+        let places = Places::from_env()?;
+        let sharing = sharing::measure(&places, scratch.path(), options.rounds, &several)?;
+        sharing.print();
+        return write(&options, "device", &sharing);
     }
     if options.only == Some(Part::Operations) {
         let several = Builder::new_multi_thread().enable_all().build()?;

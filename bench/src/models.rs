@@ -113,6 +113,7 @@ impl Bench {
                 ..Grants::default()
             },
             models: recording.names(),
+            model_digests: Vec::new(),
             limits: Limits::default(),
         };
         let component = std::fs::read(folder.join("component.wasm"))?;

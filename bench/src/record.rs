@@ -101,6 +101,18 @@ impl Model for Recorded {
         self.model.abilities()
     }
 
+    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> bool {
+        self.model.joins(inputs)
+    }
+
+    fn run_joined(
+        &self,
+        runs: Vec<Vec<(String, Tensor)>>,
+        outputs: &[String],
+    ) -> Vec<Result<Vec<Tensor>, RunError>> {
+        self.model.run_joined(runs, outputs)
+    }
+
     fn run(
         &self,
         inputs: Vec<(String, Tensor)>,

@@ -31,7 +31,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     // A worker limits itself, thread by thread: it must not have any yet.
-    if std::env::args_os().nth(1).is_some_and(|word| word == engines::WORKER) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == engines::WORKER)
+    {
         return rialto_node::serve_engine_worker();
     }
     start()

@@ -41,6 +41,7 @@ fn load(host: &Host, text: &str) -> Result<Service, Box<dyn std::error::Error>> 
         version: "0.1.0".to_owned(),
         grants: Grants::default(),
         models: Vec::new(),
+        model_digests: Vec::new(),
         limits: Limits::default(),
     };
     Ok(host.load(&guests::component(text)?, spec, Arc::new(NoModels))?)

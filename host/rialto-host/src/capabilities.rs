@@ -10,6 +10,7 @@ pub(crate) mod log;
 pub(crate) mod operations;
 pub(crate) mod tensor;
 pub(crate) mod wasi;
+pub(crate) mod wasi_nn;
 
 use std::collections::BTreeSet;
 
@@ -50,6 +51,27 @@ pub(crate) mod bindings {
         });
     }
 
+    /// `wasi:nn`.
+    pub(crate) mod wasi_nn {
+        wasmtime::component::bindgen!({
+            path: "../../wit/wasi-nn",
+            world: "ml",
+            imports: {
+                "wasi:nn/tensor.[constructor]tensor": async | trappable,
+                "wasi:nn/graph.load": async | trappable,
+                "wasi:nn/graph.load-by-name": async | trappable,
+                "wasi:nn/inference.[method]graph-execution-context.compute": async | trappable,
+                default: trappable,
+            },
+            with: {
+                "wasi:nn/tensor.tensor": crate::capabilities::wasi_nn::NnTensor,
+                "wasi:nn/graph.graph": crate::capabilities::wasi_nn::NnGraph,
+                "wasi:nn/inference.graph-execution-context": crate::capabilities::wasi_nn::NnContext,
+                "wasi:nn/errors.error": crate::capabilities::wasi_nn::NnError,
+            },
+        });
+    }
+
     /// `rialto:service`.
     pub(crate) mod service {
         wasmtime::component::bindgen!({
@@ -65,6 +87,7 @@ pub(crate) fn link(linker: &mut Linker<CallState>, grants: &Grants) -> wasmtime:
     if grants.tensor {
         tensor::link(linker)?;
         generation::link(linker)?;
+        wasi_nn::link(linker)?;
     }
     if grants.context {
         context::link(linker)?;
@@ -136,7 +159,7 @@ fn needed(import: &str) -> Needed {
     let path = import.split('@').next().unwrap_or(import);
     let (package, interface) = path.split_once('/').unwrap_or((path, ""));
     match (package, interface) {
-        ("rialto:tensor", _) => Needed::Flag("tensor"),
+        ("rialto:tensor" | "wasi:nn", _) => Needed::Flag("tensor"),
         ("rialto:service", "context") => Needed::Flag("context"),
         ("rialto:service", "log") => Needed::Flag("log"),
         ("wasi:sockets", _) => Needed::Never("services have no network; remove uses of `std::net`"),

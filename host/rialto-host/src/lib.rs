@@ -39,6 +39,7 @@ mod capabilities;
 mod clock;
 mod computer;
 mod device;
+mod digest;
 mod engine;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]

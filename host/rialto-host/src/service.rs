@@ -168,6 +168,11 @@ impl Service {
                 .into_iter()
                 .map(|name| (name, Arc::default()))
                 .collect(),
+            models_by_digest: spec
+                .model_digests
+                .into_iter()
+                .map(|(name, digest)| (digest, name))
+                .collect(),
             models,
             limits,
             device: host.device.clone(),

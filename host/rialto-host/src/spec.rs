@@ -17,6 +17,9 @@ pub struct ServiceSpec {
     pub grants: Grants,
     /// The model names that the service may open, as the manifest writes them.
     pub models: Vec<String>,
+    /// The SHA-256 digests of their files, as far as they are known: a guest may open a model by its
+    /// digest or content identifier too.
+    pub model_digests: Vec<(String, [u8; 32])>,
     /// The limits of one call, capped by [`Config::limits_max`](crate::Config::limits_max).
     pub limits: Limits,
 }

@@ -16,6 +16,7 @@ use crate::capabilities::log::Lines;
 use crate::clock::CpuClock;
 use crate::computer::Computer;
 use crate::device::Device;
+use crate::digest;
 use crate::limits::{Breach, Limiter};
 use crate::model::Models;
 use crate::pace::Pace;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) service: String,
     /// The models that the manifest grants, by name, and what their runs here took.
     pub(crate) models_granted: HashMap<String, Arc<Pace>>,
+    /// The names of granted models by the SHA-256 digests of their files.
+    pub(crate) models_by_digest: HashMap<[u8; 32], String>,
     /// Where models come from.
     pub(crate) models: Arc<dyn Models>,
     /// The limits of each call.
@@ -38,6 +41,19 @@ pub(crate) struct Shared {
     pub(crate) device: Device,
     /// What tensor operations may run on.
     pub(crate) computers: Arc<[Computer]>,
+}
+
+impl Shared {
+    /// The granted model that a guest names by its name, or by the digest of its file.
+    pub(crate) fn granted(&self, reference: &str) -> Option<(&str, &Arc<Pace>)> {
+        let by_name = self.models_granted.get_key_value(reference);
+        let by_digest = || {
+            let name = self.models_by_digest.get(&digest::read(reference)?)?;
+            self.models_granted.get_key_value(name)
+        };
+        let (name, pace) = by_name.or_else(by_digest)?;
+        Some((name.as_str(), pace))
+    }
 }
 
 /// The data of a call's store.

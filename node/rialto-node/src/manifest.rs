@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use rialto_host::{Grants, Limits, ServiceSpec, WasiGroup};
 use rialto_registry::{Manifest, ManifestErrors, RawManifest};
 
@@ -73,6 +74,11 @@ pub(crate) fn service_spec(manifest: &Manifest, sandbox: &Sandbox) -> ServiceSpe
             .models()
             .iter()
             .map(|model| model.name.to_string())
+            .collect(),
+        model_digests: manifest
+            .models()
+            .iter()
+            .map(|model| (model.name.to_string(), B256::from(model.digest).0))
             .collect(),
         limits: Limits {
             memory_bytes_max: asked.memory_bytes_max.min(sandbox.memory_bytes_max),

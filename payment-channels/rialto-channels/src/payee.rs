@@ -342,10 +342,7 @@ impl PayeeChannel {
         let Some(withdrawal) = self.state.withdrawal else {
             return Ok(self.state.balance);
         };
-        Ok(self
-            .state
-            .balance
-            .saturating_sub(withdrawal.amount))
+        Ok(self.state.balance.saturating_sub(withdrawal.amount))
     }
 
     fn keep_best(&mut self, voucher: &VerifiedVoucher) {

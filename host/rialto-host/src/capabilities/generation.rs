@@ -50,12 +50,13 @@ impl generation::HostLanguageModel for CallState {
         name: String,
     ) -> wasmtime::Result<Result<Resource<HostLanguageModel>, types::Error>> {
         self.charge_host_call(name.len() as u64)?;
-        if !self.shared.models_granted.contains_key(&name) {
+        let shared = Arc::clone(&self.shared);
+        let Some((name, _)) = shared.granted(&name) else {
             return Ok(Err(types::Error::NotGranted(format!(
                 "the manifest grants no model `{name}`"
             ))));
-        }
-        match self.shared.models.language(&name) {
+        };
+        match shared.models.language(name) {
             Some(model) => Ok(Ok(self.push_handle(HostLanguageModel(model))?)),
             None => Ok(Err(types::Error::Unsupported(format!(
                 "`{name}` is no language model"

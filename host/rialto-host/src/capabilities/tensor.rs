@@ -12,9 +12,7 @@ use rialto_compute::{Element, Kind, Model, Port, RunError, Tensor};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use wasmtime::component::{HasSelf, Linker, Resource};
 
-use super::bindings::tensor::rialto::tensor::{
-    devices, models, operations, tensors, types,
-};
+use super::bindings::tensor::rialto::tensor::{devices, models, operations, tensors, types};
 use crate::device::{DeviceError, Done, Lease, Run};
 use crate::limits::Breach;
 use crate::model::OpenError;
@@ -56,10 +54,11 @@ impl HostTensor {
 }
 
 /// A model as the guest's handle sees it.
+#[derive(Clone)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct HostModel {
-    model: Arc<dyn Model>,
-    pace: Arc<Pace>,
+    pub(super) model: Arc<dyn Model>,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// Defines all interfaces of the package.
@@ -153,22 +152,8 @@ impl models::HostModel for CallState {
         name: String,
     ) -> wasmtime::Result<Result<Resource<HostModel>, types::Error>> {
         self.charge_host_call(name.len() as u64)?;
-        let Some(pace) = self.shared.models_granted.get(&name).map(Arc::clone) else {
-            return Ok(Err(types::Error::NotGranted(format!(
-                "the manifest grants no model `{name}`"
-            ))));
-        };
-        if let Some(model) = self.shared.models.loaded(&name) {
-            return Ok(Ok(self.push(HostModel { model, pace })?));
-        }
-        let models = Arc::clone(&self.shared.models);
-        let tenant = self.shared.tenant.clone();
-        let device = self.shared.device.clone();
-        let opening = device.alone(&tenant, OPENING, move || models.open(&name));
-        let opened = self.on_device(opening.await);
-        match opened {
-            Ok(Ok(model)) => Ok(Ok(self.push(HostModel { model, pace })?)),
-            Ok(Err(error)) => Ok(Err(error_of_open(&error))),
+        match self.open_model(name).await {
+            Ok(opened) => Ok(Ok(self.push(opened)?)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -195,6 +180,13 @@ impl models::HostModel for CallState {
             .iter()
             .map(port_of)
             .collect())
+    }
+
+    fn metadata(&mut self, this: Resource<HostModel>) -> wasmtime::Result<Vec<(String, String)>> {
+        let metadata = self.table.get(&this)?.model.metadata();
+        let bytes = |(name, value): &(String, String)| name.len() as u64 + value.len() as u64;
+        self.charge_host_call(metadata.iter().map(bytes).sum())?;
+        Ok(metadata)
     }
 
     fn abilities(&mut self, this: Resource<HostModel>) -> wasmtime::Result<models::Abilities> {
@@ -257,8 +249,34 @@ impl models::HostModel for CallState {
 }
 
 impl CallState {
+    /// Opens a granted model by its name or its digest.
+    pub(super) async fn open_model(&mut self, name: String) -> Result<HostModel, types::Error> {
+        let shared = Arc::clone(&self.shared);
+        let granted = shared.granted(&name);
+        let Some((name, pace)) = granted else {
+            return Err(types::Error::NotGranted(format!(
+                "the manifest grants no model `{name}`"
+            )));
+        };
+        let pace = Arc::clone(pace);
+        if let Some(model) = shared.models.loaded(name) {
+            return Ok(HostModel { model, pace });
+        }
+        let (models, name) = (Arc::clone(&shared.models), name.to_owned());
+        let opening = move || models.open(&name);
+        let opened = shared.device.alone(&shared.tenant, OPENING, opening).await;
+        match self.on_device(opened)? {
+            Ok(model) => Ok(HostModel { model, pace }),
+            Err(error) => Err(error_of_open(&error)),
+        }
+    }
+
     /// Runs a model: here if its runs are known to be short and nobody waits, else in the queue.
-    async fn run_model(&mut self, run: Run, pace: &Pace) -> Result<Vec<Tensor>, types::Error> {
+    pub(super) async fn run_model(
+        &mut self,
+        run: Run,
+        pace: &Pace,
+    ) -> Result<Vec<Tensor>, types::Error> {
         let tensors = run.inputs.iter();
         let bytes = tensors.map(|(_, tensor)| tensor.data().len() as u64).sum();
         let estimate = pace.of(bytes).unwrap_or(UNKNOWN);
@@ -279,7 +297,10 @@ impl CallState {
     }
 
     /// Meters work that the device did, or says why it did not.
-    pub(super) fn on_device<T>(&mut self, done: Result<Done<T>, DeviceError>) -> Result<T, types::Error> {
+    pub(super) fn on_device<T>(
+        &mut self,
+        done: Result<Done<T>, DeviceError>,
+    ) -> Result<T, types::Error> {
         match done {
             Ok(done) => {
                 self.device_time = self.device_time.saturating_add(done.took);

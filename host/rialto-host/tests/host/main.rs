@@ -8,6 +8,7 @@ mod cache;
 mod hostile;
 mod loading;
 mod models;
+mod nn;
 mod operations;
 mod types;
 
@@ -59,6 +60,7 @@ fn spec(grants: Grants, limits: Limits) -> ServiceSpec {
         version: "0.1.0".to_owned(),
         grants,
         models: Vec::new(),
+        model_digests: Vec::new(),
         limits,
     }
 }
