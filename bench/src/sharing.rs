@@ -131,22 +131,29 @@ impl Sharing {
 struct Case {
     service: &'static str,
     method: &'static str,
-    body: fn() -> Arguments,
+    /// Another body for each caller: equal inputs are never joined.
+    body: fn(usize) -> Arguments,
 }
 
 static FILETYPE: Case = Case {
     service: "filetype",
     method: "identify",
-    body: || Arguments::Raw(Bytes::from_static(include_bytes!("../../LICENSE"))),
+    body: |caller| {
+        let text: &[u8] = include_bytes!("../../LICENSE");
+        Arguments::Raw(Bytes::from_static(text.get(caller..).unwrap_or(text)))
+    },
 };
 
 static EMBED: Case = Case {
     service: "embed",
     method: "embed",
-    body: || {
-        Arguments::Json(Bytes::from_static(
-            br#"{"texts":["A sentence of some length, as people search for one."]}"#,
-        ))
+    body: |caller| {
+        // One token each: all inputs have one shape.
+        let letter = char::from(b'a' + u8::try_from(caller % 26).unwrap_or(0));
+        let text = format!(
+            r#"{{"texts":["A sentence of some length about {letter}, as people search."]}}"#
+        );
+        Arguments::Json(text.into())
     },
 };
 
@@ -170,12 +177,12 @@ impl Case {
         Ok(host.load(&component, spec, Arc::new(models))?)
     }
 
-    async fn call(&self, service: &Service) -> Result<()> {
+    async fn call(&self, service: &Service, caller: usize) -> Result<()> {
         let context = CallContext {
             call_id: "bench".to_owned(),
             deadline: Instant::now() + Duration::from_secs(30),
         };
-        let prepared = service.prepare(self.method, (self.body)())?;
+        let prepared = service.prepare(self.method, (self.body)(caller))?;
         service.call(prepared, context).await?;
         Ok(())
     }
@@ -200,12 +207,12 @@ fn callers(
     goes_on: impl Fn() -> bool + Clone + Send + Sync + 'static,
 ) -> JoinSet<Result<u32>> {
     let mut tasks = JoinSet::new();
-    for _ in 0..CALLERS {
+    for caller in 0..CALLERS {
         let (service, goes_on) = (service.clone(), goes_on.clone());
         tasks.spawn(async move {
             let mut calls = 0_u32;
             while goes_on() {
-                case.call(&service).await?;
+                case.call(&service, caller).await?;
                 calls = calls.saturating_add(1);
             }
             Ok(calls)
@@ -221,7 +228,7 @@ async fn quiet_p99(quiet: &Service) -> Result<f64> {
         let mut times = Vec::with_capacity(QUIET_CALLS);
         for _ in 0..QUIET_CALLS {
             let start = Instant::now();
-            FILETYPE.call(&service).await?;
+            FILETYPE.call(&service, 0).await?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
         times.sort_by(f64::total_cmp);

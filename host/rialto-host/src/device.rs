@@ -57,7 +57,7 @@ impl Default for DeviceConfig {
             waiting_max: 1_024,
             service_waiting_max: 256,
             batch_max: 16,
-            batch_time_max: Duration::from_millis(50),
+            batch_time_max: Duration::from_millis(10),
             linger: Duration::ZERO,
             memory_bytes_max: 4 << 30,
             service_memory_bytes_max: 2 << 30,

@@ -27,8 +27,13 @@ const JOINED_MAX: usize = 32;
 
 /// Gives a model the ability to join runs, if its inputs and outputs have a first axis that the caller
 /// chooses.
+/// `file` is the model's: a graph that quantises by what it finds in its whole input is left as it is, since
+/// its rows depend on each other even where a comparison happens not to show it.
 #[must_use]
-pub fn allow_joining(model: Arc<dyn Model>) -> Arc<dyn Model> {
+pub fn allow_joining(model: Arc<dyn Model>, file: &[u8]) -> Arc<dyn Model> {
+    if quantises_as_it_goes(file) {
+        return model;
+    }
     let free = |port: &Port| matches!(port.shape.as_slice(), [None, ..]);
     let ports = || model.inputs().iter().chain(model.outputs());
     if model.inputs().is_empty() || !ports().all(free) {
@@ -39,6 +44,21 @@ pub fn allow_joining(model: Arc<dyn Model>) -> Arc<dyn Model> {
         refused: AtomicBool::new(false),
         shapes: Mutex::default(),
     })
+}
+
+/// Whether the graph has an operator that takes its scale from all of its input. Operators' names lie in the
+/// file as they are.
+fn quantises_as_it_goes(file: &[u8]) -> bool {
+    const NAME: &[u8] = b"DynamicQuantizeLinear";
+    let mut rest = file;
+    while let Some(place) = rest.iter().position(|byte| *byte == NAME[0]) {
+        let here = rest.get(place..).unwrap_or_default();
+        if here.starts_with(NAME) {
+            return true;
+        }
+        rest = here.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 /// A model that joins runs as long as that changes no bit.
@@ -296,7 +316,7 @@ mod tests {
             mixes,
             runs: AtomicUsize::new(0),
         });
-        (Arc::clone(&fake), allow_joining(fake))
+        (Arc::clone(&fake), allow_joining(fake, b"a graph"))
     }
 
     fn runs(values: &[f32]) -> Vec<Inputs> {
@@ -376,6 +396,19 @@ mod tests {
         let good: Vec<bool> = results.iter().map(Result::is_ok).collect();
         assert_eq!(good, [true, false, true, true]);
         assert!(model.joins(&shape()), "the model is not at fault");
+    }
+
+    #[test]
+    fn a_graph_that_quantises_as_it_goes_is_left_alone() {
+        let (fake, _) = fake(false, vec![None, Some(2)]);
+        let file = |name: &str| format!("D\u{1}DDynamic\u{12}{name}\u{2}").into_bytes();
+        let joins = |file: &[u8]| {
+            let model: Arc<dyn Model> = Arc::clone(&fake) as _;
+            allow_joining(model, file).joins(&shape())
+        };
+        assert!(joins(&file("QuantizeLinear")));
+        assert!(!joins(&file("DynamicQuantizeLinear")));
+        assert!(!joins(b"DynamicQuantizeLinear"));
     }
 
     #[test]

@@ -108,8 +108,9 @@ impl Engine for TractEngine {
             model: name.to_owned(),
             bytes_max: self.config.weights_bytes_max,
         })?;
+        let file = bytes.clone();
         let model = TractModel::load(bytes, name, Arc::clone(&self.config), share)?;
-        Ok(allow_joining(Arc::new(model)))
+        Ok(allow_joining(Arc::new(model), &file))
     }
 }
 

@@ -160,8 +160,9 @@ impl WorkerEngine {
                 bytes_max,
             });
         }
+        let file = bytes.clone();
         let (model, confined) = WorkerModel::load(Arc::clone(&self.setup), bytes, name)?;
-        Ok((allow_joining(Arc::new(model)), confined))
+        Ok((allow_joining(Arc::new(model), &file), confined))
     }
 }
 
