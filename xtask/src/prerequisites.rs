@@ -1,5 +1,6 @@
 //! What must be on the machine already: everything else is fetched or built.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -20,7 +21,13 @@ pub(crate) struct Prerequisite {
 pub(crate) const BUILD: &[Prerequisite] = &[C_COMPILER, PYTHON_PIP];
 
 /// Needed to check everything.
-pub(crate) const TEST: &[Prerequisite] = &[C_COMPILER, PYTHON_PIP, NODE_NPM, POSTGRESQL];
+pub(crate) const TEST: &[Prerequisite] = &[
+    C_COMPILER,
+    PYTHON_PIP,
+    NODE_NPM,
+    POSTGRESQL,
+    SOFTWARE_VULKAN,
+];
 
 /// Names everything that is missing at once, with the command that installs it.
 ///
@@ -42,17 +49,27 @@ pub(crate) fn check(needed: &[Prerequisite]) -> Result<()> {
     bail!("{}", advice(&missing))
 }
 
-/// Installs PostgreSQL where it is missing and this machine lets us: a clean machine with Debian's
-/// package manager, as root. Elsewhere [`check`] says what to do.
+/// Installs what only tests need (PostgreSQL, a software Vulkan driver) where it is missing and this
+/// machine lets us: a clean machine with Debian's package manager, as root. Elsewhere [`check`] says what
+/// to do.
 ///
 /// # Errors
 /// The package manager fails.
-pub(crate) fn install_postgresql() -> Result<()> {
+pub(crate) fn install_for_tests() -> Result<()> {
     let may = process::find("apt-get").is_some() && is_root();
-    if has_postgresql() || !may {
+    let missing: Vec<&Prerequisite> = [&POSTGRESQL, &SOFTWARE_VULKAN]
+        .into_iter()
+        .filter(|one| !(one.present)())
+        .collect();
+    if missing.is_empty() || !may {
         return Ok(());
     }
-    progress::say("   PostgreSQL is missing: installing it with apt-get");
+    for one in &missing {
+        progress::say(format!(
+            "   {} is missing: installing it with apt-get ({})",
+            one.name, one.debian
+        ));
+    }
     let quiet = |arguments: &[&str]| {
         process::run(
             Command::new("apt-get")
@@ -62,13 +79,9 @@ pub(crate) fn install_postgresql() -> Result<()> {
     };
     // A fresh image has no list of packages yet.
     quiet(&["update", "-q"])?;
-    quiet(&[
-        "install",
-        "-y",
-        "-q",
-        "--no-install-recommends",
-        POSTGRESQL.debian,
-    ])
+    let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
+    install.extend(missing.iter().flat_map(|one| one.debian.split(' ')));
+    quiet(&install)
 }
 
 /// Says what to install and how.
@@ -121,6 +134,26 @@ fn has_postgresql() -> bool {
     packaged || on_path()
 }
 
+/// The loader that programs open, and Mesa's driver that computes on processor cores.
+fn has_software_vulkan() -> bool {
+    let holds = |folder: &str, name: &str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name())
+            .any(|file| file.to_string_lossy().starts_with(name))
+    };
+    let libraries = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let loader = libraries
+        .map(|entry| entry.path().join("libvulkan.so.1"))
+        .chain(["/usr/lib/libvulkan.so.1", "/usr/lib64/libvulkan.so.1"].map(PathBuf::from))
+        .any(|file| file.exists());
+    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+    loader && drivers.iter().any(|folder| holds(folder, "lvp_icd"))
+}
+
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
@@ -157,6 +190,13 @@ const POSTGRESQL: Prerequisite = Prerequisite {
     why: "a ledger that replicas share, tested on a server of its own",
     debian: "postgresql",
     present: has_postgresql,
+};
+
+const SOFTWARE_VULKAN: Prerequisite = Prerequisite {
+    name: "software Vulkan",
+    why: "tests tensor operations for graphics processors without one",
+    debian: "mesa-vulkan-drivers libvulkan1",
+    present: has_software_vulkan,
 };
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ fn choose(names: &[String]) -> Result<Vec<&'static Step>> {
 }
 
 fn needs(_: &Paths) -> Result<Outcome> {
-    prerequisites::install_postgresql()?;
+    prerequisites::install_for_tests()?;
     prerequisites::check(prerequisites::TEST).map(|()| Outcome::Passed)
 }
 

@@ -42,6 +42,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("rialto-scheduler", Layer::Core),
     ("rialto-artifacts", Layer::Driver),
     ("rialto-chain", Layer::Driver),
+    ("rialto-gpu", Layer::Driver),
     ("rialto-host", Layer::Driver),
     ("rialto-ledger", Layer::Driver),
     ("rialto-lm", Layer::Driver),
@@ -84,6 +85,7 @@ const ONE_IMPORTER: &[(&str, &str)] = &[
     ("tract-onnx", "rialto-tensor"),
     ("wasmtime", "rialto-host"),
     ("wasmtime-wasi", "rialto-host"),
+    ("wgpu", "rialto-gpu"),
 ];
 
 impl Layer {

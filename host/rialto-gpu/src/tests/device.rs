@@ -1,0 +1,215 @@
+//! Memory, errors, loss, and what a device says of itself.
+
+use std::time::Duration;
+
+use rialto_compute::ops::{Matmul, Resident, Unary, Value};
+
+use super::*;
+use crate::OpenError;
+
+fn own(memory_bytes_max: u64) -> GpuDevice {
+    let config = Config {
+        memory_bytes_max,
+        ..config()
+    };
+    GpuDevice::open_unchecked(config, cpu()).unwrap()
+}
+
+fn ramp(shape: &[u32]) -> Tensor {
+    let count: u32 = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|at| at as f32 / 64.0).collect();
+    Tensor::from_f32(shape.to_vec(), &values).unwrap()
+}
+
+fn chain(length: usize, shape: &[u32]) -> (Recording, Value) {
+    let mut recording = Recording::new(Limits::default());
+    let mut x = recording
+        .input(Spec::new(Element::F32, shape).unwrap())
+        .unwrap();
+    for _ in 0..length {
+        x = recording.one(Op::Softmax { axis: 0 }, &[x]).unwrap();
+    }
+    (recording, x)
+}
+
+#[test]
+fn a_good_device_agrees() {
+    let device = GpuDevice::open(config(), cpu()).unwrap();
+    assert_eq!(
+        device.fallback().said(),
+        [""; 0],
+        "all is computed on the device"
+    );
+    assert!(device.abilities().fingerprint.contains("llvmpipe"));
+}
+
+#[test]
+fn an_absent_adapter_is_named() {
+    let config = Config {
+        adapter: Some("GeForce 9".to_owned()),
+        ..config()
+    };
+    let error = GpuDevice::open(config, cpu()).unwrap_err();
+    assert!(matches!(error, OpenError::NotFound { .. }));
+    for part in ["GeForce 9", "llvmpipe", "install"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn tensors_stay_and_memory_comes_back() {
+    let device = own(1 << 20);
+    let x = ramp(&[64, 64]);
+    let resident = device.upload(x.clone()).unwrap();
+    assert!(resident.tensor().is_none());
+    assert_eq!(device.memory_bytes_used(), 16384);
+    assert_eq!(device.download(&resident).unwrap(), x);
+    let (recording, y) = chain(3, &[64, 64]);
+    let program = recording.program(&[y]).unwrap();
+    let first = device
+        .run(&program, std::slice::from_ref(&resident), &Cancel::new())
+        .unwrap();
+    let second = device.run(&program, &first, &Cancel::new()).unwrap();
+    assert_eq!(device.memory_bytes_used(), 3 * 16384);
+    drop((first, second, resident));
+    assert_eq!(device.memory_bytes_used(), 0);
+}
+
+#[test]
+fn memory_is_limited() {
+    let device = own(100 << 10);
+    let error = device.upload(ramp(&[200, 200])).unwrap_err();
+    assert!(matches!(error, EvalError::Memory { .. }), "{error}");
+    assert_eq!(device.memory_bytes_used(), 0);
+    // Much more than fits at a time, but never at a time.
+    let (recording, y) = chain(200, &[4096]);
+    let program = recording.program(&[y]).unwrap();
+    let made = device.run_on_host(&program, &[ramp(&[4096])], &Cancel::new());
+    assert!(made.is_ok(), "{made:?}");
+    assert_eq!(device.memory_bytes_used(), 0);
+    assert!(device.memory_bytes_peak() <= 100 << 10);
+}
+
+#[test]
+fn runs_are_cancelled_and_late() {
+    let (recording, y) = chain(20, &[4096]);
+    let program = recording.program(&[y]).unwrap();
+    let cancel = Cancel::new();
+    cancel.cancel();
+    assert_eq!(
+        gpu().run_on_host(&program, &[ramp(&[4096])], &cancel),
+        Err(EvalError::Cancelled)
+    );
+    let config = Config {
+        run_time_max: Duration::ZERO,
+        ..config()
+    };
+    let device = GpuDevice::open_unchecked(config, cpu()).unwrap();
+    let mut recording = Recording::new(Limits::default());
+    let x = recording
+        .input(Spec::new(Element::F32, [512, 512]).unwrap())
+        .unwrap();
+    let y = recording
+        .one(Op::Matmul(Matmul::default()), &[x, x])
+        .unwrap();
+    let program = recording.program(&[y]).unwrap();
+    let error = device
+        .run_on_host(&program, &[ramp(&[512, 512])], &Cancel::new())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("longer than the limit"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_lost_device_is_opened_again() {
+    let device = own(1 << 20);
+    let resident = device.upload(ramp(&[8])).unwrap();
+    device.lose();
+    let error = device.download(&resident).unwrap_err();
+    assert!(error.to_string().contains("lost"), "{error}");
+    let again = device.upload(ramp(&[8])).unwrap();
+    assert_eq!(device.download(&again).unwrap(), ramp(&[8]));
+    drop(resident);
+    assert_eq!(device.memory_bytes_used(), 256);
+}
+
+#[test]
+fn tensors_of_other_devices_are_refused() {
+    let (one, other) = (own(1 << 20), own(1 << 20));
+    let resident = one.upload(ramp(&[8])).unwrap();
+    let error = other.download(&resident).unwrap_err();
+    assert!(
+        error.to_string().contains("another graphics processor"),
+        "{error}"
+    );
+    let strange = Resident::on_device(Spec::new(Element::F32, [1]).unwrap(), Arc::new(7_u8));
+    assert!(one.download(&strange).is_err());
+}
+
+#[test]
+fn kernels_serve_all_sizes_and_are_few() {
+    let config = Config {
+        pipelines_max: 4,
+        ..config()
+    };
+    let device = GpuDevice::open_unchecked(config, cpu()).unwrap();
+    for size in 1..20 {
+        let op = Op::Unary(Unary::Exp);
+        run_on(&device, &op, &[&ramp(&[size])]).unwrap();
+    }
+    assert_eq!(device.link().unwrap().pipelines.count(), 1);
+    for unary in [
+        Unary::Exp,
+        Unary::Ln,
+        Unary::Abs,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Neg,
+    ] {
+        run_on(&device, &Op::Unary(unary), &[&ramp(&[3])]).unwrap();
+    }
+    assert_eq!(device.link().unwrap().pipelines.count(), 4);
+}
+
+#[test]
+fn equal_runs_give_equal_bits() {
+    let mut draw = Draw(23);
+    let (a, b) = (
+        draw.tensor(Element::F32, &[70, 300], false),
+        draw.tensor(Element::F32, &[300, 90], false),
+    );
+    let first = run_on(gpu(), &Op::Matmul(Matmul::default()), &[&a, &b]).unwrap();
+    for _ in 0..5 {
+        let again = run_on(gpu(), &Op::Matmul(Matmul::default()), &[&a, &b]).unwrap();
+        assert_eq!(first, again);
+    }
+}
+
+#[test]
+fn parts_are_views_where_bindings_may_start() {
+    let mut recording = Recording::new(Limits::default());
+    let x = recording
+        .input(Spec::new(Element::F32, [8, 64]).unwrap())
+        .unwrap();
+    let range = rialto_compute::ops::Range {
+        start: 4,
+        end: None,
+        step: 1,
+    };
+    let part = recording
+        .one(
+            Op::Slice(vec![range, rialto_compute::ops::Range::default()]),
+            &[x],
+        )
+        .unwrap();
+    let y = recording.one(Op::Unary(Unary::Neg), &[part]).unwrap();
+    let program = recording.program(&[part, y]).unwrap();
+    let device = own(1 << 20);
+    let resident = device.upload(ramp(&[8, 64])).unwrap();
+    let made = device.run(&program, &[resident], &Cancel::new()).unwrap();
+    let [part, negative] =
+        [&made[0], &made[1]].map(|resident| device.download(resident).unwrap().to_f32().unwrap());
+    assert_eq!((part[0], negative[0], part.len()), (4.0, -4.0, 256));
+}

@@ -1,0 +1,158 @@
+//! Bytes between main memory and the device.
+//!
+//! Non-goals: what they mean.
+
+use std::{
+    sync::{Mutex, PoisonError, mpsc},
+    time::Instant,
+};
+
+use rialto_compute::ops::EvalError;
+
+use crate::{
+    link::{Link, failed},
+    pool::Part,
+};
+
+/// Buffers that the processor can read, kept for the next download.
+#[derive(Debug, Default)]
+pub(crate) struct Landings(Mutex<Vec<wgpu::Buffer>>);
+
+impl Link {
+    /// Fills a buffer's part. The device does so before anything that is handed over later.
+    pub(crate) fn fill(
+        &self,
+        op: &'static str,
+        part: &Part,
+        bytes: &[u8],
+    ) -> Result<(), EvalError> {
+        let Some(buffer) = part.memory.buffer() else {
+            return Ok(());
+        };
+        self.guarded(op, || {
+            let mut at = part.offset;
+            for chunk in bytes.chunks(CHUNK) {
+                let whole = chunk.len() / 4 * 4;
+                let (words, rest) = chunk.split_at(whole);
+                if !words.is_empty() {
+                    self.queue.write_buffer(buffer, at, words);
+                    at += u64::try_from(whole).unwrap_or(0);
+                }
+                if !rest.is_empty() {
+                    let mut last = [0; 4];
+                    for (into, byte) in last.iter_mut().zip(rest) {
+                        *into = *byte;
+                    }
+                    self.queue.write_buffer(buffer, at, &last);
+                }
+                // So that staging memory is bounded.
+                if bytes.len() > CHUNK {
+                    self.queue.submit([]);
+                }
+            }
+        })
+    }
+
+    /// Reads from a buffer's part.
+    pub(crate) fn read(
+        &self,
+        op: &'static str,
+        part: &Part,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, EvalError> {
+        let mut data = Vec::with_capacity(bytes);
+        while data.len() < bytes {
+            let count = (bytes - data.len()).min(CHUNK);
+            let at = part.offset + u64::try_from(data.len()).unwrap_or(0);
+            self.read_chunk(op, (part, at), count, deadline, &mut data)?;
+        }
+        Ok(data)
+    }
+
+    fn read_chunk(
+        &self,
+        op: &'static str,
+        (part, at): (&Part, u64),
+        count: usize,
+        deadline: Instant,
+        data: &mut Vec<u8>,
+    ) -> Result<(), EvalError> {
+        let Some(buffer) = part.memory.buffer() else {
+            return Ok(());
+        };
+        let landing = self.landing(op, count)?;
+        let length = u64::try_from(count).unwrap_or(0).next_multiple_of(4);
+        let (done, ready) = mpsc::sync_channel(1);
+        let submission = self.guarded(op, || {
+            let mut encoder = self
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(buffer, at, &landing, 0, length);
+            let submission = self.queue.submit([encoder.finish()]);
+            landing.map_async(wgpu::MapMode::Read, 0..length, move |result| {
+                let _ = done.try_send(result);
+            });
+            submission
+        })?;
+        self.wait(op, submission, deadline)?;
+        // The buffer's callback has run by now: waiting runs those of finished work.
+        match ready.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(failed(op, error.to_string())),
+            Err(error) => return Err(failed(op, format!("the download is not done: {error}"))),
+        }
+        {
+            let mapped = landing.get_mapped_range(0..length);
+            let mapped = mapped.map_err(|error| failed(op, error.to_string()))?;
+            data.extend_from_slice(mapped.get(..count).unwrap_or_default());
+        }
+        landing.unmap();
+        self.keep(landing);
+        Ok(())
+    }
+
+    fn landing(&self, op: &'static str, bytes: usize) -> Result<wgpu::Buffer, EvalError> {
+        let sizes = [SMALL, CHUNK].map(|size| u64::try_from(size).unwrap_or(u64::MAX));
+        let needed = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let size = sizes
+            .into_iter()
+            .find(|size| *size >= needed)
+            .unwrap_or(needed);
+        let mut kept = self
+            .landings
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = kept.iter().position(|buffer| buffer.size() == size) {
+            return Ok(kept.swap_remove(at));
+        }
+        drop(kept);
+        self.guarded(op, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size,
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            })
+        })
+    }
+
+    fn keep(&self, landing: wgpu::Buffer) {
+        let mut kept = self
+            .landings
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < LANDINGS_MAX {
+            kept.push(landing);
+        }
+    }
+}
+
+/// Bytes that move at a time.
+const CHUNK: usize = 16 << 20;
+/// Bytes of the smaller kind of landing.
+const SMALL: usize = 64 << 10;
+/// Landings that are kept.
+const LANDINGS_MAX: usize = 4;
