@@ -1,8 +1,9 @@
 //! The device: opened, opened again when it was lost, and what it says of itself.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rialto_compute::{
@@ -11,86 +12,16 @@ use rialto_compute::{
 };
 
 use crate::{
-    adapters::{AdapterInfo, AdapterKind, found},
+    adapters::{AdapterInfo, found},
     agree,
     budget::Budget,
+    config::{Config, OpenError, Wanted},
     fallback::Fallback,
     kernel::Operand,
     link::{Link, failed},
     pool::Part,
     run,
 };
-
-/// What limits a device.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The adapter: a part of its name, or any but software ones if none.
-    pub adapter: Option<String>,
-    /// Bytes of all tensors on it and of work in progress.
-    pub memory_bytes_max: u64,
-    /// How long a run may take.
-    pub run_time_max: Duration,
-    /// Compiled kernels that are kept.
-    pub pipelines_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            adapter: None,
-            memory_bytes_max: 4 << 30,
-            run_time_max: Duration::from_secs(60),
-            pipelines_max: 512,
-        }
-    }
-}
-
-/// Why a device cannot be used. The operator acts.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// There is none that fits.
-    #[error("{}", not_found(wanted, here))]
-    NotFound {
-        /// What was asked for: a part of a name, or empty for any in hardware.
-        wanted: String,
-        /// What is here.
-        here: Vec<String>,
-    },
-    /// Its driver refuses.
-    #[error("{adapter} does not open: {reason}")]
-    Refused {
-        /// Which.
-        adapter: String,
-        /// Why.
-        reason: String,
-    },
-    /// Its results are not the CPU's.
-    #[error("{adapter} computes wrong results and is not used: {reason}")]
-    Disagrees {
-        /// Which.
-        adapter: String,
-        /// Where.
-        reason: String,
-    },
-}
-
-fn not_found(wanted: &str, here: &[String]) -> String {
-    let wanted = if wanted.is_empty() {
-        "no graphics processor in hardware is found".to_owned()
-    } else {
-        format!("no graphics processor whose name has `{wanted}` is found")
-    };
-    let here = if here.is_empty() {
-        "no driver is installed".to_owned()
-    } else {
-        format!("here are: {}", here.join("; "))
-    };
-    format!("{wanted}; {here}; {INSTALL}")
-}
-
-/// What to install for a graphics processor to be found.
-pub const INSTALL: &str = "install the card's Vulkan driver (on Debian and Ubuntu mesa-vulkan-drivers \
-     and libvulkan1, which also compute on processor cores; for NVIDIA its own driver)";
 
 /// A graphics processor as a device.
 #[derive(Debug)]
@@ -134,6 +65,11 @@ impl GpuDevice {
                 cpu.abilities().fingerprint
             ),
             threads: usize::try_from(threads).unwrap_or(1),
+        };
+        // Opened again, it is the one that the fingerprint names, or none.
+        let config = Config {
+            adapter: Wanted::Exactly(adapter.clone()),
+            ..config
         };
         Ok(Self {
             config,
@@ -211,6 +147,21 @@ impl GpuDevice {
         Instant::now() + self.config.run_time_max
     }
 
+    /// Does something on the device. A panic of the libraries below is an error of this work alone, and
+    /// takes the device for lost: nobody knows in what state it was left.
+    pub(crate) fn contained<T>(
+        &self,
+        op: &'static str,
+        work: impl FnOnce(&Arc<Link>) -> Result<T, EvalError>,
+    ) -> Result<T, EvalError> {
+        let link = self.link()?;
+        catch_unwind(AssertUnwindSafe(|| work(&link))).unwrap_or_else(|_| {
+            let reason = "the driver's library panicked".to_owned();
+            link.give_up(reason.clone());
+            Err(failed(op, reason))
+        })
+    }
+
     /// Loses the device, as a driver may.
     #[cfg(test)]
     pub(crate) fn lose(&self) {
@@ -223,14 +174,10 @@ impl GpuDevice {
 
 fn connect(config: &Config, budget: &Arc<Budget>) -> Result<Arc<Link>, OpenError> {
     let here = found();
-    let fits = |info: &AdapterInfo| match &config.adapter {
-        Some(name) => info.name.contains(name.as_str()),
-        None => info.kind != AdapterKind::Software,
-    };
-    let Some(chosen) = here.iter().find(|(info, _)| fits(info)) else {
+    let Some(chosen) = here.iter().find(|(info, _)| config.adapter.fits(info)) else {
         return Err(OpenError::NotFound {
-            wanted: config.adapter.clone().unwrap_or_default(),
-            here: here.iter().map(|(info, _)| info.to_string()).collect(),
+            wanted: config.adapter.clone(),
+            here: here.into_iter().map(|(info, _)| info).collect(),
         });
     };
     Link::open(chosen, budget, config.pipelines_max).map_err(|reason| OpenError::Refused {
@@ -253,18 +200,21 @@ impl Device for GpuDevice {
     }
 
     fn upload(&self, tensor: Tensor) -> Result<Resident, EvalError> {
-        let link = self.link()?;
-        let operand = self.operand(&link, &Resident::host(tensor)?)?;
-        Ok(Resident::on_device(operand.spec, Arc::new(operand.part)))
+        let resident = Resident::host(tensor)?;
+        self.contained("upload", |link| {
+            let operand = self.operand(link, &resident)?;
+            Ok(Resident::on_device(operand.spec, Arc::new(operand.part)))
+        })
     }
 
     fn download(&self, resident: &Resident) -> Result<Tensor, EvalError> {
         if let Some(tensor) = resident.tensor() {
             return Ok(tensor.clone());
         }
-        let link = self.link()?;
-        let operand = self.operand(&link, resident)?;
-        tensor(&link, &operand, self.deadline())
+        self.contained("download", |link| {
+            let operand = self.operand(link, resident)?;
+            tensor(link, &operand, self.deadline())
+        })
     }
 
     fn run(
@@ -273,7 +223,8 @@ impl Device for GpuDevice {
         inputs: &[Resident],
         cancel: &Cancel,
     ) -> Result<Vec<Resident>, EvalError> {
-        run::run(self, program, inputs, cancel)
+        program.check(inputs)?;
+        self.contained("run", |link| run::run(self, link, program, inputs, cancel))
     }
 }
 

@@ -14,6 +14,7 @@
 mod adapters;
 mod agree;
 mod budget;
+mod config;
 mod device;
 mod fallback;
 mod kernel;
@@ -31,4 +32,5 @@ mod transfer;
 mod tests;
 
 pub use adapters::{AdapterInfo, AdapterKind, adapters};
-pub use device::{Config, GpuDevice, INSTALL, OpenError};
+pub use config::{Config, INSTALL, OpenError, Wanted};
+pub use device::GpuDevice;

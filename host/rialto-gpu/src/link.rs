@@ -83,6 +83,12 @@ impl Link {
         lost.clone()
     }
 
+    /// Takes the device for gone.
+    pub(crate) fn give_up(&self, reason: String) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.get_or_insert(reason);
+    }
+
     /// An error if the device is gone.
     pub(crate) fn check(&self, op: &'static str) -> Result<(), EvalError> {
         self.lost().map_or(Ok(()), |reason| {

@@ -15,20 +15,19 @@ use crate::{
     stream::Stream,
 };
 
-/// Runs a program.
+/// Runs a program whose inputs were checked.
 pub(crate) fn run(
     device: &GpuDevice,
+    link: &Arc<Link>,
     program: &Program,
     inputs: &[Resident],
     cancel: &Cancel,
 ) -> Result<Vec<Resident>, EvalError> {
-    program.check(inputs)?;
-    let link = device.link()?;
-    let mut stream = Stream::new(&link, cancel, device.deadline());
+    let mut stream = Stream::new(link, cancel, device.deadline());
     let mut values: Vec<Option<Operand>> = vec![None; program.values()];
     let given = program.inputs().iter().zip(inputs);
     for (value, resident) in given.chain(program.constants()) {
-        set(&mut values, *value, device.operand(&link, resident)?);
+        set(&mut values, *value, device.operand(link, resident)?);
     }
     for step in program.steps() {
         compute(device, &mut stream, program, step, &mut values)?;

@@ -26,12 +26,12 @@ use rialto_compute::{
 };
 use rialto_tensor::CpuDevice;
 
-use crate::{Config, GpuDevice};
+use crate::{Config, GpuDevice, Wanted};
 
 /// The device that tests use: the same one on every machine.
 fn config() -> Config {
     Config {
-        adapter: Some("llvmpipe".to_owned()),
+        adapter: Wanted::Named("LLVMpipe".to_owned()),
         memory_bytes_max: 1 << 28,
         ..Config::default()
     }

@@ -46,7 +46,7 @@ fn a_good_device_agrees() {
 #[test]
 fn an_absent_adapter_is_named() {
     let config = Config {
-        adapter: Some("GeForce 9".to_owned()),
+        adapter: Wanted::Named("GeForce 9".to_owned()),
         ..config()
     };
     let error = GpuDevice::open(config, cpu()).unwrap_err();
@@ -122,17 +122,43 @@ fn runs_are_cancelled_and_late() {
     );
 }
 
+/// After it was lost in some way: whoever has tensors on it gets an error, and everybody else goes on.
+fn goes_on_after(lose: impl FnOnce(&GpuDevice)) {
+    let device = own(1 << 20);
+    let (recording, y) = chain(2, &[8]);
+    let program = recording.program(&[y]).unwrap();
+    let resident = device.upload(ramp(&[8])).unwrap();
+    let inputs = std::slice::from_ref(&resident);
+    let run = |inputs: &[Resident]| {
+        let made = device.run(&program, inputs, &Cancel::new())?;
+        device.download(&made[0])
+    };
+    let before = run(inputs).unwrap();
+    lose(&device);
+    for error in [
+        device.download(&resident).unwrap_err(),
+        run(inputs).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("lost"), "{error}");
+    }
+    let again = device.upload(ramp(&[8])).unwrap();
+    assert_eq!(run(&[again]), Ok(before));
+    drop(resident);
+    assert_eq!(device.memory_bytes_used(), 0);
+}
+
 #[test]
 fn a_lost_device_is_opened_again() {
-    let device = own(1 << 20);
-    let resident = device.upload(ramp(&[8])).unwrap();
-    device.lose();
-    let error = device.download(&resident).unwrap_err();
-    assert!(error.to_string().contains("lost"), "{error}");
-    let again = device.upload(ramp(&[8])).unwrap();
-    assert_eq!(device.download(&again).unwrap(), ramp(&[8]));
-    drop(resident);
-    assert_eq!(device.memory_bytes_used(), 256);
+    goes_on_after(GpuDevice::lose);
+}
+
+#[test]
+fn a_panic_below_is_an_error_of_one_run() {
+    goes_on_after(|device| {
+        let made: Result<(), _> = device.contained("run", |_| panic!("a driver's bug"));
+        let error = made.unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+    });
 }
 
 #[test]
