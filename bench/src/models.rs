@@ -181,6 +181,7 @@ async fn in_process(case: &Case, service: &Service) -> Result<Duration> {
     let context = CallContext {
         call_id: "bench".to_owned(),
         deadline: Instant::now() + Duration::from_secs(30),
+        payer: String::new(),
     };
     let body = bytes::Bytes::from_static(case.body);
     let arguments = match case.media_type {

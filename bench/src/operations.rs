@@ -157,6 +157,7 @@ impl Lab {
         let context = CallContext {
             call_id: "bench".to_owned(),
             deadline: Instant::now() + Duration::from_secs(120),
+            payer: String::new(),
         };
         let arguments = Arguments::Json(serde_json::to_vec(body)?.into());
         let prepared = self.service.prepare(method, arguments)?;

@@ -64,8 +64,6 @@ pub(crate) fn measure(
     let host = |name: &str, batch_max| {
         Host::new(Config {
             calls_max: 2 * u32::try_from(CALLERS).unwrap_or(u32::MAX),
-            // Not the limit that is measured: every caller is to reach the device.
-            values_bytes_total: 64 << 30,
             device: DeviceConfig {
                 batch_max,
                 ..DeviceConfig::default()
@@ -181,6 +179,7 @@ impl Case {
         let context = CallContext {
             call_id: "bench".to_owned(),
             deadline: Instant::now() + Duration::from_secs(30),
+            payer: String::new(),
         };
         let prepared = service.prepare(self.method, (self.body)(caller))?;
         service.call(prepared, context).await?;

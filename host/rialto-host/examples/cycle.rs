@@ -63,6 +63,7 @@ async fn measure(
             let context = CallContext {
                 call_id: "cycle".to_owned(),
                 deadline: Instant::now() + Duration::from_secs(10),
+                payer: String::new(),
             };
             let start = Instant::now();
             let prepared = service.prepare(method, arguments)?;

@@ -1,79 +1,80 @@
-//! A budget of host memory for values in flight, shared by all calls.
+//! A budget of host memory for prepared arguments, shared by all calls.
 //!
-//! A dynamic value costs far more host memory than its bytes in the guest (a `list<u8>` of n bytes
-//! takes n times [`VALUE_BYTES`]), so the sum over concurrent calls is bounded here. Two budgets exist,
-//! one for prepared arguments and one for running calls: a call waits for the second while it holds the
-//! first, never the other way round, so they cannot deadlock.
+//! Each service may hold a part of it, so that one whose callers send much leaves room for the others.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use rialto_scheduler::{Held, Memory, Tenant};
 
 /// The host memory of one dynamic value, in bytes.
 pub(crate) const VALUE_BYTES: usize = size_of::<wasmtime::component::Val>();
 
-/// Bytes a permit stands for.
-const UNIT: u64 = 1024;
-
 /// A number of bytes that calls share.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
-    units: Arc<Semaphore>,
-    units_max: u32,
+    memory: Arc<Mutex<Memory>>,
+    tenant_bytes_max: u64,
 }
 
 /// Bytes taken from a [`Budget`], given back on drop.
 #[derive(Debug)]
 pub(crate) struct Share {
-    permit: OwnedSemaphorePermit,
+    budget: Budget,
+    tenant: Tenant,
+    held: Option<Held>,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes_max: u64) -> Self {
-        let units_max = u32::try_from(bytes_max / UNIT).unwrap_or(u32::MAX).max(1);
+    pub(crate) fn new(bytes_max: u64, tenant_bytes_max: u64) -> Self {
+        let tenant_bytes_max = tenant_bytes_max.min(bytes_max);
         Self {
-            units: Arc::new(Semaphore::new(units_max as usize)),
-            units_max,
+            memory: Arc::new(Mutex::new(Memory::new(bytes_max, tenant_bytes_max))),
+            tenant_bytes_max,
         }
     }
 
-    /// Takes `bytes` now, or nothing. A share larger than the whole budget is cut to it, so that one
-    /// large call alone still runs.
-    pub(crate) fn try_take(&self, bytes: u64) -> Option<Share> {
-        let permit = Arc::clone(&self.units)
-            .try_acquire_many_owned(self.units_for(bytes))
-            .ok()?;
-        Some(Share { permit })
+    /// Takes `bytes` now, or nothing. A share larger than a whole service's part is cut to it, so that
+    /// one large call alone still runs.
+    pub(crate) fn try_take(&self, tenant: &Tenant, bytes: u64) -> Option<Share> {
+        let bytes = bytes.min(self.tenant_bytes_max);
+        let held = self.memory().take(tenant, bytes).ok()?;
+        Some(Share {
+            budget: self.clone(),
+            tenant: tenant.clone(),
+            held: Some(held),
+        })
     }
 
-    /// Waits, in order of arrival, until `bytes` are free. Cancel-safe.
-    pub(crate) async fn take(&self, bytes: u64) -> Option<Share> {
-        let permit = Arc::clone(&self.units)
-            .acquire_many_owned(self.units_for(bytes))
-            .await
-            .ok()?;
-        Some(Share { permit })
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // No step under this lock leaves something half-changed.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that nobody holds now.
+    /// Bytes that calls hold now.
     #[cfg(test)]
-    pub(crate) fn free(&self) -> u64 {
-        self.units.available_permits() as u64 * UNIT
-    }
-
-    fn units_for(&self, bytes: u64) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT))
-            .unwrap_or(u32::MAX)
-            .min(self.units_max)
+    pub(crate) fn held(&self) -> u64 {
+        self.memory().bytes()
     }
 }
 
 impl Share {
     /// Gives back all but `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
-        let keep = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
-        let surplus = self.permit.num_permits().saturating_sub(keep);
-        drop(self.permit.split(surplus));
+        let mut memory = self.budget.memory();
+        if let Some(held) = self.held.take() {
+            let keep = held.bytes().min(bytes);
+            memory.release(held);
+            // What was just given back is there.
+            self.held = memory.take(&self.tenant, keep).ok();
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.budget.memory().release(held);
+        }
     }
 }
 
@@ -83,15 +84,19 @@ mod tests {
 
     #[test]
     fn shares_come_back() {
-        let budget = Budget::new(10 * UNIT);
-        let mut first = budget.try_take(6 * UNIT).unwrap();
-        assert!(budget.try_take(5 * UNIT).is_none());
-        first.shrink_to(UNIT);
-        assert_eq!(budget.free(), 9 * UNIT);
-        drop(first);
-        let whole = budget.try_take(u64::MAX).unwrap();
-        assert_eq!(budget.free(), 0);
+        let (ann, bob) = (Tenant::new("ann"), Tenant::new("bob"));
+        let budget = Budget::new(10, 7);
+        let mut first = budget.try_take(&ann, 6).unwrap();
+        assert!(budget.try_take(&ann, 2).is_none(), "its part is 7");
+        let other = budget.try_take(&bob, 4).unwrap();
+        assert!(budget.try_take(&bob, 1).is_none(), "all is taken");
+        first.shrink_to(1);
+        first.shrink_to(5);
+        assert_eq!(budget.held(), 5, "shrinking never grows");
+        drop((first, other));
+        let whole = budget.try_take(&ann, u64::MAX).unwrap();
+        assert_eq!(budget.held(), 7);
         drop(whole);
-        assert_eq!(budget.free(), 10 * UNIT);
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -6,12 +6,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::Duration;
 
 use rialto_compute::ops;
-use tokio::sync::Semaphore;
+use rialto_scheduler::Capacity;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::budget::Budget;
@@ -19,6 +18,7 @@ use crate::buffers::Buffers;
 use crate::cache::Cache;
 use crate::computer::Computer;
 use crate::device::{Device, DeviceConfig, DeviceLoad};
+use crate::door::Door;
 use crate::error::{HostError, LoadError};
 use crate::model::Models;
 use crate::service::Service;
@@ -49,14 +49,18 @@ pub struct Config {
     pub cache_bytes_max: u64,
     /// Calls that run at the same time.
     pub calls_max: u32,
-    /// Calls that wait for a place; more are refused at once.
+    /// Calls that wait for a place or for memory; more are refused at once.
     pub queue_max: u32,
+    /// Calls of one service that wait.
+    pub service_queue_max: u32,
     /// How services share the device.
     pub device: DeviceConfig,
     /// What tensor operations run on, the default first; without any, operations are refused.
     pub computers: Vec<Arc<dyn ops::Device>>,
     /// Host memory for prepared arguments of all calls, in bytes.
     pub arguments_bytes_total: u64,
+    /// Host memory for prepared arguments of one service's calls, in bytes.
+    pub service_arguments_bytes_max: u64,
     /// Host memory for values going in and out of all running guests, in bytes.
     pub values_bytes_total: u64,
     /// Size of a component's code, in bytes.
@@ -77,9 +81,11 @@ impl Config {
             cache_bytes_max: 2 << 30,
             calls_max: 64,
             queue_max: 1_024,
+            service_queue_max: 512,
             device: DeviceConfig::default(),
             computers: Vec::new(),
             arguments_bytes_total: 512 << 20,
+            service_arguments_bytes_max: 256 << 20,
             values_bytes_total: 1 << 30,
             component_bytes_max: 64 << 20,
             limits_max: Limits {
@@ -114,14 +120,10 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) config: Config,
     pub(crate) cache: Cache,
-    /// Places for running calls.
-    pub(crate) calls: Semaphore,
-    /// Calls waiting for a place.
-    pub(crate) waiting: AtomicU32,
+    pub(crate) door: Door,
     pub(crate) device: Device,
     pub(crate) computers: Arc<[Computer]>,
     pub(crate) arguments: Budget,
-    pub(crate) values: Budget,
     pub(crate) buffers: Buffers,
 }
 
@@ -138,12 +140,13 @@ impl Host {
         let inner = Inner {
             engine,
             cache,
-            calls: Semaphore::new(usize::try_from(config.calls_max).unwrap_or(usize::MAX >> 4)),
-            waiting: AtomicU32::new(0),
+            door: Door::new(capacity(&config)),
             device: Device::new(&config.device),
             computers: config.computers.iter().map(Computer::new).collect(),
-            arguments: Budget::new(config.arguments_bytes_total),
-            values: Budget::new(config.values_bytes_total),
+            arguments: Budget::new(
+                config.arguments_bytes_total,
+                config.service_arguments_bytes_max,
+            ),
             buffers: Buffers::default(),
             config,
         };
@@ -178,6 +181,16 @@ impl Host {
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
         "wasmtime 48.0.8"
+    }
+}
+
+fn capacity(config: &Config) -> Capacity {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    Capacity {
+        places: config.calls_max,
+        bytes: config.values_bytes_total,
+        waiting_max: count(config.queue_max),
+        tenant_waiting_max: count(config.service_queue_max),
     }
 }
 

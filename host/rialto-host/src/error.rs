@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
+use rialto_scheduler::Turned;
 
 /// Why a host could not start. The operator acts.
 #[derive(Debug, thiserror::Error)]
@@ -158,9 +159,12 @@ pub enum CallError {
         /// The limit.
         handles_max: u32,
     },
-    /// The host is at capacity; try again later.
-    #[error("the host is at capacity")]
-    Overloaded,
+    /// The host is at capacity: too many calls wait, or this one's turn would come after its deadline.
+    #[error("the host is at capacity; come again in {retry_after_ms} ms")]
+    Overloaded {
+        /// When there may be room, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// A bug of the host's; the guest and the caller are not at fault.
     #[error("internal host error: {0}")]
     Internal(String),
@@ -180,9 +184,16 @@ impl CallError {
             Self::OutputTooLarge { .. } => "output_too_large",
             Self::HostCalls => "host_calls_exceeded",
             Self::HandlesExceeded { .. } => "handles_exceeded",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded { .. } => "overloaded",
             Self::Internal(_) => "internal",
         }
+    }
+}
+
+impl From<Turned> for CallError {
+    fn from(turned: Turned) -> Self {
+        let retry_after_ms = u64::try_from(turned.after().as_millis()).unwrap_or(u64::MAX);
+        Self::Overloaded { retry_after_ms }
     }
 }
 

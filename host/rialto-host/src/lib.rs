@@ -40,6 +40,7 @@ mod clock;
 mod computer;
 mod device;
 mod digest;
+mod door;
 mod engine;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -118,7 +118,8 @@ pub(crate) fn classify(error: &wasmtime::Error, limits: &Limits) -> CallError {
         return CallError::Trapped(trap.to_string());
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return CallError::Overloaded;
+        // A place is free and its instance not yet: no more than a moment.
+        return CallError::Overloaded { retry_after_ms: 0 };
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return CallError::Trapped(format!("exited with status {}", exit.0));

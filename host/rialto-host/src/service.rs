@@ -91,6 +91,9 @@ pub struct CallContext {
     pub call_id: String,
     /// When the call ends at the latest; the service's own limit may end it sooner.
     pub deadline: Instant,
+    /// On whose behalf: calls that wait are let in by turns of those who pay. Empty for nobody in
+    /// particular.
+    pub payer: String,
 }
 
 /// The result of a successful call.
@@ -244,7 +247,7 @@ impl Service {
             .loaded
             .host
             .arguments
-            .try_take(cost)
+            .try_take(&self.loaded.shared.tenant, cost)
             .ok_or(ArgumentError::Overloaded)?;
         let args = decode(method, arguments)?;
         share.shrink_to(args.iter().map(Arg::held_bytes).sum());

@@ -6,16 +6,19 @@
 //! model, inputs of the same shapes) is done as one batch, and each is charged its part. Every queue is
 //! bounded, and what does not fit is refused at once with the time after which to come again.
 //!
-//! [`Scheduler`] decides about time, [`Memory`] about bytes. Both are pure: they know no thread and no
-//! clock. The caller says what time it is, does the work, and says how long it took.
+//! [`Scheduler`] decides about a device's time, [`Memory`] about its bytes, [`Admission`] about which calls
+//! run on a host at all. All are pure: they know no thread and no clock. The caller says what time it is,
+//! does the work, and says how long it took.
 //!
 //! Non-goals: doing the work, stopping it half-way (a device does not), which device.
 
+mod admission;
 mod memory;
 mod quota;
 mod scheduler;
 mod tenant;
 
+pub use admission::{Admission, Ask, Capacity, PASSED_MAX, Seat, TicketId, Turned};
 pub use memory::{Held, Memory, MemoryError};
 pub use quota::Quota;
 pub use scheduler::{Batch, BatchId, Config, Job, JobId, Refused, Scheduler, Waiting};

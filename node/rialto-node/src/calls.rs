@@ -13,7 +13,7 @@ use rialto_channels::payee::{
     ChargeError, Committed, ExposureLimits, PayeeChannel, Reservation, WireCode,
 };
 use rialto_channels::receipt::SignedReceipt;
-use rialto_channels::{Amount, VerifiedVoucher};
+use rialto_channels::{Address, Amount, VerifiedVoucher};
 use rialto_host::{CallContext, Outcome, Prepared};
 use rialto_ledger::{Entry, PaymentRecord, StoredAnswer};
 use tokio::sync::OwnedSemaphorePermit;
@@ -76,7 +76,7 @@ impl Node {
     }
 
     async fn call_free(&self, job: Job) -> Result<CallOutcome, CallError> {
-        let (_, outcome) = self.execute(job).await?;
+        let (_, outcome) = self.execute(job, None).await?;
         Ok(CallOutcome {
             body: outcome.body,
             charged: Amount::ZERO,
@@ -121,7 +121,11 @@ impl Node {
         let hold = self.hold(work, &slot, &voucher, job.price).await?;
         let admitted = self.watch().admit(job.price);
         let ran = match admitted.map_err(|blind| unavailable("the chain", blind)) {
-            Ok(()) => attempt.of(self.execute(job)).await,
+            Ok(()) => {
+                attempt
+                    .of(self.execute(job, Some(payment.config.payer)))
+                    .await
+            }
             Err(error) => Err(error),
         };
         let (facts, outcome) = match ran {
@@ -256,8 +260,13 @@ impl Node {
         Ok((receipt, committed))
     }
 
-    /// Runs the component in a fresh instance.
-    pub(crate) async fn execute(&self, job: Job) -> Result<(Facts, Outcome), CallError> {
+    /// Runs the component in a fresh instance. Payers take turns where calls wait; those who pay nothing
+    /// have one turn together.
+    pub(crate) async fn execute(
+        &self,
+        job: Job,
+        payer: Option<Address>,
+    ) -> Result<(Facts, Outcome), CallError> {
         let Job {
             service,
             method,
@@ -269,6 +278,7 @@ impl Node {
         let context = CallContext {
             call_id: id.to_string(),
             deadline: Instant::now() + service.view.manifest.limits().time_max(),
+            payer: payer.map(|payer| format!("{payer:x}")).unwrap_or_default(),
         };
         let outcome = service.host.call(prepared, context).await?;
         Ok((

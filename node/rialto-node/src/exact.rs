@@ -93,7 +93,8 @@ impl Node {
     ) -> Result<CallOutcome, CallError> {
         let (promise, since) = self.promise(&payment).await?;
         self.foreign_verify(&payment).await?;
-        let (facts, outcome) = self.execute(job).await?;
+        let payer = Some(payment.authorization.from);
+        let (facts, outcome) = self.execute(job, payer).await?;
         // `exact` pays the quoted price, whatever the meter says.
         let paid = Paid::once(payment.authorization.from, facts.price);
         let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());

@@ -144,7 +144,7 @@ impl Attempt {
         running.over = matches!(
             outcome,
             Ok(_)
-                | Err(CallError::Service(rialto_host::CallError::Overloaded)
+                | Err(CallError::Service(rialto_host::CallError::Overloaded { .. })
                     | CallError::Unavailable { .. })
         );
         outcome
@@ -209,7 +209,7 @@ mod tests {
             let attempt = failures.begin(channel(1)).unwrap();
             attempt.of(async { Ok(()) }).await.unwrap();
             let attempt = failures.begin(channel(1)).unwrap();
-            let full = CallError::Service(rialto_host::CallError::Overloaded);
+            let full = CallError::Service(rialto_host::CallError::Overloaded { retry_after_ms: 1 });
             attempt.of(async { Err::<(), _>(full) }).await.unwrap_err();
         }
         assert!(failures.lock().is_empty());

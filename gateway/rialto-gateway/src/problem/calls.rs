@@ -90,7 +90,10 @@ impl From<HostError> for Problem {
             | HostError::HostCalls
             | HostError::HandlesExceeded { .. } => Self::new(ErrorCode::ServiceLimit, message)
                 .hint("nothing was charged; try a smaller input"),
-            HostError::Overloaded => Self::overloaded(&message, RETRY_AFTER_SECONDS),
+            HostError::Overloaded { retry_after_ms } => {
+                let seconds = retry_after_ms.div_ceil(1_000).max(RETRY_AFTER_SECONDS);
+                Self::overloaded(&message, seconds)
+            }
             HostError::Internal(cause) => Self::internal(&cause),
         }
     }
@@ -140,7 +143,13 @@ mod tests {
             "service_limit",
         );
         check(HostError::HostCalls, 502, "service_limit");
-        check(HostError::Overloaded, 503, "overloaded");
+        check(
+            HostError::Overloaded {
+                retry_after_ms: 2_500,
+            },
+            503,
+            "overloaded",
+        );
         check(HostError::Internal("secret".into()), 500, "internal");
         let internal = Problem::from(HostError::Internal("secret".into()));
         assert!(!internal.message.contains("secret"));

@@ -2,18 +2,17 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
+use rialto_scheduler::Tenant;
 use tokio::time::timeout_at;
 use tracing::Instrument;
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Val};
 
 use super::{CallContext, Outcome, Prepared, Service, Usage};
-use crate::budget::Share;
+use crate::door::Guest;
 use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
 use crate::json::{self, Arg, EncodeError};
@@ -53,11 +52,12 @@ impl Service {
         let deadline = context.deadline.min(started + limits.wall_max);
         let fuel = transfer_fuel(&prepared.signature, limits);
         let expansion: u64 = prepared.args.iter().map(Arg::expansion_bytes).sum();
-        let admission = self.admit(fuel.saturating_add(expansion));
-        let Ok(admitted) = timeout_at(deadline.into(), admission).await else {
-            return Err(CallError::Overloaded);
+        let guest = Guest {
+            tenant: &self.loaded.shared.tenant,
+            payer: &Tenant::new(&context.payer),
+            bytes: fuel.saturating_add(expansion),
         };
-        let _place = admitted?;
+        let _place = self.loaded.host.door.enter(guest, deadline).await?;
         let state = CallState::new(Arc::clone(&self.loaded.shared), context.call_id, deadline);
         let clock = state.clock.clone();
         let mut store = self.store(state, fuel);
@@ -97,26 +97,6 @@ impl Service {
         Ok(Outcome { body, usage })
     }
 
-    /// Waits for a place to run and for `bytes` of value memory. Refuses at once when the queue is full.
-    async fn admit(&self, bytes: u64) -> Result<Place<'_>, CallError> {
-        let host = &self.loaded.host;
-        let call = match host.calls.try_acquire() {
-            Ok(call) => call,
-            Err(_) => {
-                let _waiting = Waiting::join(&host.waiting, host.config.queue_max)?;
-                host.calls
-                    .acquire()
-                    .await
-                    .map_err(|_| CallError::Overloaded)?
-            }
-        };
-        let values = host.values.take(bytes).await.ok_or(CallError::Overloaded)?;
-        Ok(Place {
-            _values: values,
-            _call: call,
-        })
-    }
-
     fn store(&self, state: CallState, fuel: u64) -> Store<CallState> {
         let handles = usize::try_from(self.limits().handles_max).unwrap_or(usize::MAX);
         let mut store = Store::new(&self.loaded.host.engine, state);
@@ -133,32 +113,6 @@ impl Service {
             return late(started, deadline);
         }
         classify(error, self.limits())
-    }
-}
-
-/// A running call's part of the host. The value memory goes back first.
-struct Place<'a> {
-    _values: Share,
-    _call: SemaphorePermit<'a>,
-}
-
-/// A place in the queue, left on drop.
-struct Waiting<'a>(&'a AtomicU32);
-
-impl<'a> Waiting<'a> {
-    fn join(waiting: &'a AtomicU32, queue_max: u32) -> Result<Self, CallError> {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(waiting);
-        if before >= queue_max {
-            return Err(CallError::Overloaded);
-        }
-        Ok(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

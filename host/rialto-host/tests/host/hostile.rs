@@ -2,8 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use super::*;
 
@@ -100,6 +103,7 @@ async fn the_callers_deadline_ends_a_call_before_the_services() {
     let context = CallContext {
         call_id: String::new(),
         deadline: Instant::now() + Duration::from_millis(50),
+        payer: String::new(),
     };
     let error = service.call(prepared, context).await.unwrap_err();
     assert!(
@@ -163,9 +167,40 @@ async fn a_full_queue_refuses_at_once_and_recovers() {
     let error = call(&service, "echo", json!({ "text": "" }))
         .await
         .unwrap_err();
-    assert_eq!(error, CallError::Overloaded);
+    assert_eq!(error.wire_code(), "overloaded");
     assert_eq!(spin.await.unwrap_err().wire_code(), "timed_out");
     still_serves(&service).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_one_service_does_not_hold_up_another() {
+    let fixture = Fixture::with(|config| config.calls_max = 2);
+    let slow = Limits {
+        wall_max: Duration::from_secs(100),
+        cpu_max: Duration::from_millis(50),
+        ..patient()
+    };
+    let flood = fixture.load_as("flood", guests::HOSTILE, Grants::default(), slow);
+    let quiet = fixture.load_as("quiet", guests::HOSTILE, Grants::default(), patient());
+    let ended = Arc::new(AtomicU32::new(0));
+    let mut calls = JoinSet::new();
+    for _ in 0..60 {
+        let (flood, ended) = (flood.clone(), Arc::clone(&ended));
+        calls.spawn(async move {
+            let error = call(&flood, "spin", json!({})).await.unwrap_err();
+            ended.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(error.wire_code(), "timed_out");
+        });
+    }
+    // Once one has ended, the others wait.
+    calls.join_next().await.unwrap().unwrap();
+    let before = ended.load(Ordering::Relaxed);
+    still_serves(&quiet).await;
+    let passed = ended.load(Ordering::Relaxed) - before;
+    assert!(passed <= 6, "{passed} of the flood's calls went before it");
+    while let Some(call) = calls.join_next().await {
+        call.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,8 +46,15 @@ impl Fixture {
     }
 
     fn load(&self, text: &str, grants: Grants, limits: Limits) -> Service {
+        self.load_as("test", text, grants, limits)
+    }
+
+    fn load_as(&self, name: &str, text: &str, grants: Grants, limits: Limits) -> Service {
         let component = guests::component(text).unwrap();
-        let spec = spec(grants, limits);
+        let spec = ServiceSpec {
+            name: name.to_owned(),
+            ..spec(grants, limits)
+        };
         self.host
             .load(&component, spec, Arc::new(NoModels))
             .unwrap()
@@ -70,6 +77,7 @@ fn context() -> CallContext {
     CallContext {
         call_id: "call-1".to_owned(),
         deadline: Instant::now() + Duration::from_secs(100),
+        payer: String::new(),
     }
 }
 

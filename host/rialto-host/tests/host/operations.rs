@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rialto_compute::Tensor;
 use rialto_compute::ops::{Cancel, Device, DeviceAbilities, EvalError, Program, Resident};
+use rialto_gpu::GpuDevice;
 use rialto_host::{Outcome, WasiGroup};
 use rialto_tensor::CpuDevice;
 use rialto_testkit::mesh::path_from_env;
@@ -66,15 +67,34 @@ impl Lab {
     }
 }
 
+/// Mesa's software Vulkan, the same on every machine.
+fn gpu() -> Arc<dyn Device> {
+    let config = rialto_gpu::Config {
+        adapter: rialto_gpu::Wanted::Named("llvmpipe".to_owned()),
+        memory_bytes_max: MEMORY_BYTES,
+        ..rialto_gpu::Config::default()
+    };
+    Arc::new(GpuDevice::open(config, cpu(1)).unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_agrees_with_numpy() {
+    agrees_with_numpy(cpu(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_agrees_with_numpy_on_a_graphics_processor() {
+    agrees_with_numpy(gpu()).await;
+}
+
+async fn agrees_with_numpy(computer: Arc<dyn Device>) {
     let python = path_from_env("RIALTO_VENV").unwrap().join("bin/python3");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operations.py");
     let printed = Command::new(python).arg(script).output().unwrap();
     assert!(printed.status.success(), "{printed:?}");
     let cases: Vec<Value> = serde_json::from_slice(&printed.stdout).unwrap();
     assert!(cases.len() > 150);
-    let lab = Lab::new(vec![cpu(2)], patient());
+    let lab = Lab::new(vec![computer], patient());
     for case in cases {
         let body = json!({
             "op": case["op"], "attributes": case["attributes"], "inputs": case["inputs"],
@@ -441,6 +461,14 @@ async fn tensors_live_on_the_device_that_was_chosen() {
     );
     let chain = json!({ "length": 5_000, "elements": 10 });
     assert_eq!(lab.answer("chain", chain).await, json!(50_000.0));
+    // And with memory that is no guest's to see.
+    let lab = Lab::new(vec![gpu(), cpu(1)], patient());
+    let names = lab.answer("devices", json!({})).await;
+    assert_eq!(names, json!(["gpu", "cpu", "gpu"]));
+    for name in ["cpu", "gpu"] {
+        let found = lab.answer("travel", json!({ "name": name })).await;
+        assert_eq!(found, json!(6.0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
