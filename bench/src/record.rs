@@ -101,7 +101,7 @@ impl Model for Recorded {
         self.model.abilities()
     }
 
-    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> bool {
+    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> Option<Vec<(String, Vec<u32>)>> {
         self.model.joins(inputs)
     }
 

@@ -47,14 +47,15 @@ pub trait Model: fmt::Debug + Send + Sync {
         outputs: &[String],
     ) -> Result<Vec<Tensor>, RunError>;
 
-    /// Whether runs on inputs of these names and shapes may be [joined](Model::run_joined): as far as
-    /// is known, each then gives the bits that it gives alone.
-    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> bool {
+    /// With what runs on inputs of these names and shapes may be [joined](Model::run_joined): all whose
+    /// names and shapes give the same here; none for runs that are always alone. As far as is known,
+    /// each then gives what it gives alone, to the bit where the engine promises equal bits.
+    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> Option<Vec<(String, Vec<u32>)>> {
         let _ = inputs;
-        false
+        None
     }
 
-    /// Does several runs, all with inputs of the same names and shapes, and returns the result of
+    /// Does several runs, all with inputs that [join](Model::joins), and returns the result of
     /// each: what [`Model::run`] would, in less time if the model joins them.
     fn run_joined(
         &self,

@@ -38,6 +38,7 @@ use agree::Comparison;
 use verdicts::Verdicts;
 
 pub use agree::EXTENTS;
+pub(crate) use agree::is_close;
 pub use seeded::inputs_of as seeded_inputs;
 pub use survey::{Found, State, survey};
 

@@ -1,29 +1,40 @@
 //! Several runs of one model as one: inputs one after another along the first axis, outputs cut apart.
 //!
-//! Larger products use the processor better, if rows do not depend on each other. Whether they do, a
-//! graph does not say: one that normalises or quantises over its whole input gives other bits in
-//! company. So nothing is believed: the first joined runs of each shape, and one in 64
-//! afterwards, are done alone too and compared. A model whose bits differ once is never joined again.
+//! Larger products use the device better, if rows do not depend on each other. Whether they do, a
+//! graph does not say: one that normalises or quantises over its whole input gives other values in
+//! company. So nothing is believed: the first joined runs of each kind, and one in 64
+//! afterwards, are done alone too and compared, bit by bit where the engine promises equal bits, else
+//! as engines are compared with each other. A model that differs once is never joined again.
+//!
+//! Texts of different lengths are joined too where the graph has an input `attention_mask`, by
+//! which those who export transformers say which places count: shorter ones are filled up with zeros. That
+//! has a check of its own, so a graph that fails it still joins runs of equal lengths.
 //!
 //! Non-goals: whose runs are joined, and when (the host's queue).
+
+mod place;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use crate::{Abilities, Element, Model, Port, RunError, Tensor, engines::is_close};
+use place::{crop, cut, fill, stack};
 
-use crate::{Abilities, Model, Port, RunError, Tensor};
-
-/// Of the joined runs of a shape, how many are one that is checked.
+/// Of the joined runs of a kind, how many are one that is checked.
 const CHECK_EVERY: u32 = 64;
 
-/// Shapes whose runs are counted; beyond, every joined run is checked.
-const SHAPES_MAX: usize = 256;
+/// Kinds whose runs are counted; beyond, every joined run is checked.
+const KINDS_MAX: usize = 256;
 
 /// The most runs that are one. Sizes are powers of two, so that an engine that plans for each shape
 /// plans for few.
 const JOINED_MAX: usize = 32;
+
+/// The input that says which places of a text count.
+const MASK: &str = "attention_mask";
 
 /// Gives a model the ability to join runs, if its inputs and outputs have a first axis that the caller
 /// chooses.
@@ -39,10 +50,12 @@ pub fn allow_joining(model: Arc<dyn Model>, file: &[u8]) -> Arc<dyn Model> {
     if model.inputs().is_empty() || !ports().all(free) {
         return model;
     }
+    let masked = has_mask(model.inputs());
     Arc::new(Joining {
         model,
         refused: AtomicBool::new(false),
-        shapes: Mutex::default(),
+        filled_refused: AtomicBool::new(!masked),
+        kinds: Mutex::default(),
     })
 }
 
@@ -61,18 +74,41 @@ fn quantises_as_it_goes(file: &[u8]) -> bool {
     false
 }
 
-/// A model that joins runs as long as that changes no bit.
+/// Whether all inputs are rows of integers of one length, and one of them says which count.
+fn has_mask(inputs: &[Port]) -> bool {
+    let is_text = |port: &Port| {
+        matches!(port.element, Element::I64 | Element::I32) && port.shape == [None, None]
+    };
+    inputs.iter().all(is_text) && inputs.iter().any(|port| port.name == MASK)
+}
+
+/// A model that joins runs as long as that changes nothing.
 #[derive(Debug)]
 struct Joining {
     model: Arc<dyn Model>,
-    /// Whether joining changed a bit.
+    /// Whether joining changed something.
     refused: AtomicBool,
-    /// Joined runs since the last check, by the shapes of one run's inputs and the number joined.
-    shapes: Mutex<HashMap<Joined, u32>>,
+    /// Whether filling up changed something, or never was possible.
+    filled_refused: AtomicBool,
+    kinds: Mutex<HashMap<Kind, Seen>>,
 }
 
-/// The shapes of one run's inputs, and how many runs are joined.
-type Joined = (Vec<Vec<u32>>, usize);
+/// Runs that are alike: the shapes of one run's inputs, filled up if so, and how many are joined.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kind {
+    shapes: Vec<Vec<u32>>,
+    count: usize,
+    filled: bool,
+}
+
+/// What is known of a kind.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// Joined runs since the last check.
+    unchecked: u32,
+    /// For each output the axes that are as long as the inputs.
+    lengths: Vec<Vec<usize>>,
+}
 
 /// A run's inputs by name.
 type Inputs = Vec<(String, Tensor)>;
@@ -101,12 +137,22 @@ impl Model for Joining {
         self.model.run(inputs, outputs)
     }
 
-    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> bool {
-        let mut rows = inputs.iter().map(|(_, shape)| shape.first());
-        let first = rows.next().flatten();
-        first.is_some_and(|first| *first > 0)
-            && rows.all(|rows| rows == first)
-            && !self.refused.load(Ordering::Relaxed)
+    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> Option<Vec<(String, Vec<u32>)>> {
+        if self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let first = *inputs.first()?.1.first()?;
+        let rows = |(_, shape): &(String, Vec<u32>)| shape.first() == Some(&first);
+        if first == 0 || !inputs.iter().all(rows) {
+            return None;
+        }
+        let mut class = inputs.to_vec();
+        if let Some(length) = self.length(inputs.iter().map(|(_, shape)| shape.as_slice())) {
+            for (_, shape) in &mut class {
+                *shape = vec![first, filled_length(length)];
+            }
+        }
+        Some(class)
     }
 
     fn run_joined(&self, mut runs: Vec<Inputs>, outputs: &[String]) -> Vec<Outcome> {
@@ -126,37 +172,75 @@ impl Joining {
         if runs.len() < 2 || self.refused.load(Ordering::Relaxed) {
             return self.apart(runs, outputs);
         }
-        let check = self.is_check_due(&runs);
-        if check && !differ(&runs) {
+        let Some((kind, lengths)) = self.kind(&runs) else {
+            return self.apart(runs, outputs);
+        };
+        let seen = self.seen(&kind);
+        if seen.is_none() && !differ(&runs) {
             // Equal rows cannot show whether rows depend on each other.
             return self.apart(runs, outputs);
         }
-        let Some(joined) = self.joined(&runs, outputs) else {
+        let Some(whole) = self.whole(&runs, &kind, outputs) else {
             return self.apart(runs, outputs);
         };
-        if !check {
-            return joined.into_iter().map(Ok).collect();
+        if let Some(seen) = seen {
+            return match parts(&whole, &kind, &lengths, &seen.lengths) {
+                Some(joined) => joined.into_iter().map(Ok).collect(),
+                None => self.apart(runs, outputs),
+            };
         }
-        let key = key(&runs);
         let apart = self.apart(runs, outputs);
-        let equal = apart
-            .iter()
-            .zip(&joined)
-            .all(|(alone, joined)| alone.as_ref().is_ok_and(|alone| alone == joined));
-        if equal {
-            let mut shapes = self.shapes();
-            if shapes.len() < SHAPES_MAX || shapes.contains_key(&key) {
-                shapes.insert(key, 0);
-            }
-        } else if apart.iter().all(Result::is_ok) {
-            tracing::info!(
-                engine = self.abilities().engine,
-                fingerprint = self.abilities().fingerprint,
-                "a model's rows depend on each other: its runs are not joined any more"
-            );
-            self.refused.store(true, Ordering::Relaxed);
+        let alone: Option<Vec<&Vec<Tensor>>> =
+            apart.iter().map(|alone| alone.as_ref().ok()).collect();
+        if let Some(alone) = alone {
+            self.check(&kind, &lengths, &whole, &alone);
         }
         apart
+    }
+
+    /// Compares joined runs with the same runs alone, and learns from it.
+    fn check(&self, kind: &Kind, lengths: &[u32], whole: &[Tensor], alone: &[&Vec<Tensor>]) {
+        let axes = axes_of_lengths(whole, kind, lengths, alone);
+        let equal = axes
+            .as_ref()
+            .and_then(|axes| parts(whole, kind, lengths, axes))
+            .is_some_and(|joined| {
+                alone
+                    .iter()
+                    .zip(&joined)
+                    .all(|(alone, joined)| self.same(joined, alone))
+            });
+        if let (true, Some(lengths)) = (equal, axes) {
+            let mut kinds = self.kinds();
+            if kinds.len() < KINDS_MAX || kinds.contains_key(kind) {
+                let seen = Seen {
+                    unchecked: 0,
+                    lengths,
+                };
+                kinds.insert(kind.clone(), seen);
+            }
+            return;
+        }
+        let refused = if kind.filled {
+            &self.filled_refused
+        } else {
+            &self.refused
+        };
+        refused.store(true, Ordering::Relaxed);
+        tracing::info!(
+            engine = self.abilities().engine,
+            fingerprint = self.abilities().fingerprint,
+            filled = kind.filled,
+            "a model's rows depend on each other: such runs are not joined any more"
+        );
+    }
+
+    fn same(&self, joined: &[Tensor], alone: &[Tensor]) -> bool {
+        if self.abilities().deterministic {
+            return joined == alone;
+        }
+        let mut pairs = joined.iter().zip(alone);
+        joined.len() == alone.len() && pairs.all(|(joined, alone)| is_close(joined, alone))
     }
 
     fn apart(&self, runs: Vec<Inputs>, outputs: &[String]) -> Vec<Outcome> {
@@ -164,48 +248,150 @@ impl Joining {
         runs.into_iter().map(alone).collect()
     }
 
-    /// One run for all; none if it fails, or gives something that cannot be cut apart.
-    fn joined(&self, runs: &[Inputs], outputs: &[String]) -> Option<Vec<Vec<Tensor>>> {
-        let first = runs.first()?;
-        let rows = *first.first()?.1.shape().first()?;
-        let inputs = (0..first.len()).map(|index| {
-            let name = first.get(index)?.0.clone();
-            let parts = runs.iter().map(|run| run.get(index).map(|input| &input.1));
-            Some((name, stack(&parts.collect::<Option<Vec<_>>>()?)?))
+    /// What these runs are alike in, and the length of each; none if they cannot be joined.
+    fn kind(&self, runs: &[Inputs]) -> Option<(Kind, Vec<u32>)> {
+        let shapes = |run: &Inputs| -> Vec<Vec<u32>> {
+            let shapes = run.iter().map(|(_, tensor)| tensor.shape().to_vec());
+            shapes.collect()
+        };
+        let first = shapes(runs.first()?);
+        if runs.iter().all(|run| shapes(run) == first) {
+            let kind = Kind {
+                shapes: first,
+                count: runs.len(),
+                filled: false,
+            };
+            return Some((kind, Vec::new()));
+        }
+        let length = |run: &Inputs| self.length(run.iter().map(|(_, tensor)| tensor.shape()));
+        let lengths: Vec<u32> = runs.iter().map(length).collect::<Option<_>>()?;
+        let filled = filled_length(lengths.iter().copied().max()?);
+        let rows = *first.first()?.first()?;
+        let alike = |run: &Inputs| {
+            let mut tensors = run.iter();
+            run.len() == first.len() && tensors.all(|(_, it)| it.shape().first() == Some(&rows))
+        };
+        runs.iter().all(alike).then(|| {
+            let kind = Kind {
+                shapes: vec![vec![rows, filled]; first.len()],
+                count: runs.len(),
+                filled: true,
+            };
+            (kind, lengths)
+        })
+    }
+
+    /// The length of a text that may be filled up: of all inputs the second of two axes.
+    fn length<'a>(&self, mut shapes: impl Iterator<Item = &'a [u32]>) -> Option<u32> {
+        if self.filled_refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Some([_, first]) = shapes.next() else {
+            return None;
+        };
+        let same = |shape: &[u32]| matches!(shape, [_, length] if length == first);
+        (*first > 0 && shapes.all(same)).then_some(*first)
+    }
+
+    /// One run for all; none if it fails.
+    fn whole(&self, runs: &[Inputs], kind: &Kind, outputs: &[String]) -> Option<Vec<Tensor>> {
+        let inputs = kind.shapes.iter().enumerate().map(|(index, shape)| {
+            let name = runs.first()?.get(index)?.0.clone();
+            let part = |run: &Inputs| fill(&run.get(index)?.1, shape);
+            let parts: Vec<Tensor> = runs.iter().map(part).collect::<Option<_>>()?;
+            Some((name, stack(&parts)?))
         });
-        let whole = self
-            .model
-            .run(inputs.collect::<Option<_>>()?, outputs)
-            .ok()?;
-        let mut results = vec![Vec::with_capacity(whole.len()); runs.len()];
-        for output in &whole {
-            for (result, part) in results.iter_mut().zip(cut(output, runs.len(), rows)?) {
-                result.push(part);
-            }
-        }
-        Some(results)
+        self.model.run(inputs.collect::<Option<_>>()?, outputs).ok()
     }
 
-    fn is_check_due(&self, runs: &[Inputs]) -> bool {
-        match self.shapes().get_mut(&key(runs)) {
-            Some(count) if *count < CHECK_EVERY => {
-                *count += 1;
-                false
-            }
-            Some(_) | None => true,
+    /// What is known of a kind, unless it is time for a check.
+    fn seen(&self, kind: &Kind) -> Option<Seen> {
+        let mut kinds = self.kinds();
+        let seen = kinds.get_mut(kind)?;
+        if seen.unchecked >= CHECK_EVERY {
+            return None;
         }
+        seen.unchecked += 1;
+        Some(seen.clone())
     }
 
-    fn shapes(&self) -> MutexGuard<'_, HashMap<Joined, u32>> {
+    fn kinds(&self) -> MutexGuard<'_, HashMap<Kind, Seen>> {
         // No step under this lock leaves the map half-changed.
-        self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn key(runs: &[Inputs]) -> (Vec<Vec<u32>>, usize) {
-    let first = runs.iter().take(1).flatten();
-    let shapes = first.map(|(_, tensor)| tensor.shape().to_vec()).collect();
-    (shapes, runs.len())
+/// The outputs of joined runs cut apart and to their lengths; none if they are not of that form.
+fn parts(
+    whole: &[Tensor],
+    kind: &Kind,
+    lengths: &[u32],
+    axes: &[Vec<usize>],
+) -> Option<Vec<Vec<Tensor>>> {
+    let rows = *kind.shapes.first()?.first()?;
+    let mut results = vec![Vec::with_capacity(whole.len()); kind.count];
+    for (index, output) in whole.iter().enumerate() {
+        let parts = cut(output, kind.count, rows)?;
+        for (run, (result, part)) in results.iter_mut().zip(parts).enumerate() {
+            result.push(if kind.filled {
+                let mut shape = part.shape().to_vec();
+                for axis in axes.get(index)? {
+                    *shape.get_mut(*axis)? = *lengths.get(run)?;
+                }
+                crop(&part, &shape)?
+            } else {
+                part
+            });
+        }
+    }
+    Some(results)
+}
+
+/// Of each output the axes that follow the length of the inputs, by runs that were also done alone; none
+/// if that does not explain the outputs' shapes.
+fn axes_of_lengths(
+    whole: &[Tensor],
+    kind: &Kind,
+    lengths: &[u32],
+    alone: &[&Vec<Tensor>],
+) -> Option<Vec<Vec<usize>>> {
+    if !kind.filled {
+        return Some(vec![Vec::new(); whole.len()]);
+    }
+    let filled = kind.shapes.first()?.get(1)?;
+    let axes_of = |index: usize, output: &Tensor| {
+        let mut axes = Vec::new();
+        for (axis, extent) in output.shape().iter().enumerate().skip(1) {
+            let own = alone
+                .iter()
+                .map(|run| run.get(index)?.shape().get(axis).copied());
+            let own: Vec<u32> = own.collect::<Option<_>>()?;
+            if extent == filled && own == lengths {
+                axes.push(axis);
+            } else if own.iter().any(|own| own != extent) {
+                return None;
+            }
+        }
+        Some(axes)
+    };
+    let outputs = whole.iter().enumerate();
+    outputs
+        .map(|(index, output)| axes_of(index, output))
+        .collect()
+}
+
+/// To what length a text is filled up: two steps an octave, so that an engine that plans for each shape
+/// plans for few, and a text grows by half at most.
+const fn filled_length(length: u32) -> u32 {
+    const LEAST: u32 = 16;
+    if length <= LEAST {
+        return LEAST;
+    }
+    let Some(power) = length.checked_next_power_of_two() else {
+        return length;
+    };
+    let between = power / 4 * 3;
+    if length <= between { between } else { power }
 }
 
 /// The largest power of two that is not above `count`, nor above [`JOINED_MAX`].
@@ -222,206 +408,4 @@ fn differ(runs: &[Inputs]) -> bool {
     runs.iter()
         .zip(runs.iter().skip(1))
         .any(|(one, other)| one != other)
-}
-
-/// Tensors of one element type and shape, one after another along the first axis.
-fn stack(parts: &[&Tensor]) -> Option<Tensor> {
-    let first = parts.first()?;
-    let same = |part: &&Tensor| part.element() == first.element() && part.shape() == first.shape();
-    let (rows, rest) = first.shape().split_first()?;
-    let rows = rows.checked_mul(u32::try_from(parts.len()).ok()?)?;
-    if !parts.iter().all(same) {
-        return None;
-    }
-    let mut data = BytesMut::with_capacity(parts.iter().map(|part| part.data().len()).sum());
-    for part in parts {
-        data.extend_from_slice(part.data());
-    }
-    let shape = [&[rows], rest].concat();
-    Tensor::new(first.element(), shape, data.freeze()).ok()
-}
-
-/// A tensor cut into parts of so many rows; the parts share its bytes.
-fn cut(whole: &Tensor, parts: usize, rows: u32) -> Option<Vec<Tensor>> {
-    let (all, rest) = whole.shape().split_first()?;
-    if usize::try_from(*all).ok()? != parts.checked_mul(usize::try_from(rows).ok()?)? {
-        return None;
-    }
-    let bytes = whole.data().len() / parts;
-    let part = |index: usize| {
-        let data: Bytes = whole.data().slice(index * bytes..(index + 1) * bytes);
-        Tensor::new(whole.element(), [&[rows], rest].concat(), data).ok()
-    };
-    (0..parts).map(part).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Element;
-    use std::sync::atomic::AtomicUsize;
-
-    /// Doubles its input; a model with `mixes` adds the largest value of the whole input.
-    #[derive(Debug)]
-    struct Fake {
-        abilities: Abilities,
-        port: Port,
-        mixes: bool,
-        runs: AtomicUsize,
-    }
-
-    impl Model for Fake {
-        fn inputs(&self) -> &[Port] {
-            std::slice::from_ref(&self.port)
-        }
-
-        fn outputs(&self) -> &[Port] {
-            std::slice::from_ref(&self.port)
-        }
-
-        fn abilities(&self) -> &Abilities {
-            &self.abilities
-        }
-
-        fn run(&self, inputs: Inputs, _outputs: &[String]) -> Outcome {
-            self.runs.fetch_add(1, Ordering::Relaxed);
-            let tensor = &inputs[0].1;
-            let values = tensor.to_f32().unwrap();
-            if values.contains(&-1.0) {
-                return Err(RunError::Engine("no negative numbers".to_owned()));
-            }
-            let largest = values.iter().copied().fold(0.0, f32::max);
-            let more = if self.mixes { largest } else { 0.0 };
-            let values: Vec<f32> = values.iter().map(|value| value * 2.0 + more).collect();
-            Ok(vec![
-                Tensor::from_f32(tensor.shape().to_vec(), &values).unwrap(),
-            ])
-        }
-    }
-
-    fn fake(mixes: bool, shape: Vec<Option<u32>>) -> (Arc<Fake>, Arc<dyn Model>) {
-        let text = || "fake".to_owned();
-        let fake = Arc::new(Fake {
-            abilities: Abilities {
-                engine: text(),
-                device: text(),
-                deterministic: true,
-                fingerprint: text(),
-            },
-            port: Port {
-                name: "x".to_owned(),
-                element: Element::F32,
-                shape,
-            },
-            mixes,
-            runs: AtomicUsize::new(0),
-        });
-        (Arc::clone(&fake), allow_joining(fake, b"a graph"))
-    }
-
-    fn runs(values: &[f32]) -> Vec<Inputs> {
-        let run = |value: &f32| {
-            let tensor = Tensor::from_f32(vec![1, 2], &[*value, 1.0]).unwrap();
-            vec![("x".to_owned(), tensor)]
-        };
-        values.iter().map(run).collect()
-    }
-
-    fn firsts(results: Vec<Outcome>) -> Vec<f32> {
-        let first = |result: Outcome| result.unwrap()[0].to_f32().unwrap()[0];
-        results.into_iter().map(first).collect()
-    }
-
-    const SHAPE: [(&str, [u32; 2]); 1] = [("x", [1, 2])];
-
-    fn shape() -> Vec<(String, Vec<u32>)> {
-        SHAPE
-            .map(|(name, shape)| (name.to_owned(), shape.to_vec()))
-            .to_vec()
-    }
-
-    #[test]
-    fn runs_are_checked_once_and_then_one() {
-        let (fake, model) = fake(false, vec![None, Some(2)]);
-        assert!(model.joins(&shape()));
-        let count = || fake.runs.swap(0, Ordering::Relaxed);
-        let outputs = ["x".to_owned()];
-        assert_eq!(
-            firsts(model.run_joined(runs(&[1.0, 2.0, 3.0]), &outputs)),
-            [2.0, 4.0, 6.0]
-        );
-        assert_eq!(count(), 4, "two together and each alone, and the third");
-        assert_eq!(
-            firsts(model.run_joined(runs(&[4.0, 5.0]), &outputs)),
-            [8.0, 10.0]
-        );
-        assert_eq!(count(), 1);
-        for _ in 0..CHECK_EVERY {
-            model.run_joined(runs(&[4.0, 5.0]), &outputs);
-        }
-        assert_eq!(
-            count(),
-            usize::try_from(CHECK_EVERY).unwrap() + 2,
-            "checked again"
-        );
-    }
-
-    #[test]
-    fn rows_that_depend_on_each_other_are_never_joined() {
-        let (fake, model) = fake(true, vec![None, Some(2)]);
-        let outputs = ["x".to_owned()];
-        assert_eq!(
-            firsts(model.run_joined(runs(&[3.0, 3.0]), &outputs)),
-            [9.0, 9.0]
-        );
-        assert!(model.joins(&shape()), "equal rows show nothing");
-        assert_eq!(
-            firsts(model.run_joined(runs(&[2.0, 3.0]), &outputs)),
-            [6.0, 9.0]
-        );
-        assert!(!model.joins(&shape()));
-        fake.runs.store(0, Ordering::Relaxed);
-        assert_eq!(
-            firsts(model.run_joined(runs(&[2.0, 3.0]), &outputs)),
-            [6.0, 9.0]
-        );
-        assert_eq!(fake.runs.load(Ordering::Relaxed), 2);
-    }
-
-    #[test]
-    fn one_bad_run_fails_alone() {
-        let (_, model) = fake(false, vec![None, Some(2)]);
-        let outputs = ["x".to_owned()];
-        let results = model.run_joined(runs(&[1.0, -1.0, 2.0, 3.0]), &outputs);
-        let good: Vec<bool> = results.iter().map(Result::is_ok).collect();
-        assert_eq!(good, [true, false, true, true]);
-        assert!(model.joins(&shape()), "the model is not at fault");
-    }
-
-    #[test]
-    fn a_graph_that_quantises_as_it_goes_is_left_alone() {
-        let (fake, _) = fake(false, vec![None, Some(2)]);
-        let file = |name: &str| format!("D\u{1}DDynamic\u{12}{name}\u{2}").into_bytes();
-        let joins = |file: &[u8]| {
-            let model: Arc<dyn Model> = Arc::clone(&fake) as _;
-            allow_joining(model, file).joins(&shape())
-        };
-        assert!(joins(&file("QuantizeLinear")));
-        assert!(!joins(&file("DynamicQuantizeLinear")));
-        assert!(!joins(b"DynamicQuantizeLinear"));
-    }
-
-    #[test]
-    fn a_model_of_one_row_is_left_alone() {
-        let (_, model) = fake(false, vec![Some(1), Some(2)]);
-        assert!(!model.joins(&shape()));
-    }
-
-    #[test]
-    fn sizes_are_powers_of_two() {
-        assert_eq!(
-            [1, 2, 3, 4, 7, 8, 31, 32, 1_000].map(power_below),
-            [1, 2, 2, 4, 4, 8, 16, 32, 32]
-        );
-    }
 }

@@ -23,8 +23,7 @@ pub(super) struct Member {
     pub(super) sender: oneshot::Sender<Done<Result<Vec<Tensor>, RunError>>>,
 }
 
-/// Runs of equal keys can be joined: the same model, the same outputs, inputs of the same names and
-/// shapes.
+/// Runs of equal keys can be joined: the same model, the same outputs, inputs that the model joins.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     /// The model's place in memory: each run that waits keeps its model there.
@@ -40,10 +39,10 @@ impl Run {
         let inputs: Vec<_> = shapes
             .map(|(name, tensor)| (name.clone(), tensor.shape().to_vec()))
             .collect();
-        self.model.joins(&inputs).then(|| Key {
+        Some(Key {
             model: Arc::as_ptr(&self.model).cast::<()>().addr(),
             outputs: self.outputs.clone(),
-            inputs,
+            inputs: self.model.joins(&inputs)?,
         })
     }
 

@@ -215,8 +215,8 @@ impl Model for Joins {
         Ok(vec![inputs[0].1.clone()])
     }
 
-    fn joins(&self, _: &[(String, Vec<u32>)]) -> bool {
-        true
+    fn joins(&self, inputs: &[(String, Vec<u32>)]) -> Option<Vec<(String, Vec<u32>)>> {
+        Some(inputs.to_vec())
     }
 
     fn run_joined(

@@ -73,6 +73,11 @@ fn names(model: &dyn Model) -> Vec<String> {
     ports.map(|port| port.name.clone()).collect()
 }
 
+/// Whether two engines could have given these for the same inputs.
+pub(crate) fn is_close(found: &Tensor, expected: &Tensor) -> bool {
+    difference_of(found, expected).is_ok()
+}
+
 /// The largest difference, or why it is too large.
 fn difference_of(found: &Tensor, expected: &Tensor) -> Result<f64, String> {
     if found.element() != expected.element() || found.shape() != expected.shape() {
