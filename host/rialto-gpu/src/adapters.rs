@@ -2,7 +2,7 @@
 //!
 //! Non-goals: opening one (`link`).
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 /// What an adapter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +51,13 @@ pub fn adapters() -> Vec<AdapterInfo> {
     found.iter().map(|(info, _)| info.clone()).collect()
 }
 
+/// Whether this machine may have an adapter in hardware, as far as can be known without loading drivers:
+/// on Linux each has a device file.
+#[must_use]
+pub fn hardware_is_likely() -> bool {
+    !cfg!(target_os = "linux") || DEVICE_FILES.iter().any(|file| Path::new(file).exists())
+}
+
 /// Adapters with what opens them, best first; equals in the order in which the drivers name them.
 pub(crate) fn found() -> Vec<(AdapterInfo, wgpu::Adapter)> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
@@ -96,3 +103,12 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
 
 /// How full the device's memory may be, where the driver says; beyond, an allocation is an error.
 const MEMORY_PERCENT_MAX: u8 = 95;
+/// The kernel's own drivers, NVIDIA's, Windows' below Linux, and two of telephones and boards.
+const DEVICE_FILES: [&str; 6] = [
+    "/dev/dri",
+    "/dev/nvidiactl",
+    "/dev/dxg",
+    "/dev/kgsl-3d0",
+    "/dev/mali0",
+    "/dev/nvhost-gpu",
+];

@@ -60,7 +60,7 @@ impl GpuDevice {
             elements: Element::ALL.to_vec(),
             deterministic: true,
             fingerprint: format!(
-                "gpu/{}/{adapter}/{}",
+                "rialto gpu {} on {adapter}, else {}",
                 env!("CARGO_PKG_VERSION"),
                 cpu.abilities().fingerprint
             ),

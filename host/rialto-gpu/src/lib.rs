@@ -31,6 +31,6 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
-pub use adapters::{AdapterInfo, AdapterKind, adapters};
+pub use adapters::{AdapterInfo, AdapterKind, adapters, hardware_is_likely};
 pub use config::{Config, INSTALL, OpenError, Wanted};
 pub use device::GpuDevice;

@@ -4,6 +4,7 @@
 //! [`Service::call`] is cancel-safe: dropping it drops the instance; nothing survives a call.
 
 mod call;
+mod computers;
 
 use std::fmt;
 use std::sync::Arc;

@@ -215,12 +215,7 @@ async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError
         manifest.version()
     ));
     let spec = service_spec(&manifest, site.sandbox);
-    let (engine, deterministic) = models.engine();
-    let engine = if engine.is_empty() {
-        site.host.engine_name().to_owned()
-    } else {
-        engine
-    };
+    let engines = models.engines();
     let digest = Digest::of(&component).into();
     let host = site.host.clone();
     let load = move || host.load(&component, spec, Arc::new(models));
@@ -228,6 +223,7 @@ async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError
         .await
         .map_err(ServiceError::Task)??;
     check_prices(&manifest, &service)?;
+    let (engine, deterministic) = engine(engines, &service);
     let digests = manifest
         .models()
         .iter()
@@ -243,13 +239,29 @@ async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError
         },
         host: service,
         models: digests,
-        engine,
+        engine: engine.unwrap_or_else(|| site.host.engine_name().to_owned()),
         deterministic,
         receiver,
         provider: site.provider,
         chain_id: site.chain_id,
         token: site.token,
     })
+}
+
+/// What computes for a service, for receipts: what runs its models and its tensor operations, and whether
+/// all of it promises equal bits. A service with neither computes in the guest alone.
+fn engine(
+    mut engines: Vec<(String, bool)>,
+    service: &rialto_host::Service,
+) -> (Option<String>, bool) {
+    let computers = service.computers().into_iter();
+    engines.extend(computers.map(|it| (it.fingerprint.clone(), it.deterministic)));
+    let deterministic = !engines.is_empty() && engines.iter().all(|(_, equal_bits)| *equal_bits);
+    let mut names: Vec<String> = engines.into_iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let name = (!names.is_empty()).then(|| names.join(" + "));
+    (name, deterministic)
 }
 
 /// A price for a method that does not exist is a typing error that would give calls away.

@@ -26,6 +26,7 @@ use facilitator::RawFacilitator;
 use ledger::RawLedger;
 use risk::{RawClaims, RawRisk};
 
+pub use device::DeviceChoice;
 pub use engines::Engines;
 pub use facilitator::Facilitator;
 pub use ledger::{LedgerChoice, SharedChoice};
@@ -54,6 +55,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How services share what they compute on.
     pub device: DeviceConfig,
+    /// What tensor operations run on.
+    pub device_choice: DeviceChoice,
     /// Which engine runs models.
     pub engines: Engines,
     /// For whom this host is a facilitator.
@@ -129,6 +132,7 @@ impl Config {
             risk: Risk::default(),
             sandbox: Sandbox::default(),
             device: DeviceConfig::default(),
+            device_choice: DeviceChoice::default(),
             engines: Engines::default(),
             facilitator: Facilitator::default(),
             ledger: LedgerChoice::default(),
@@ -199,6 +203,7 @@ impl Config {
             );
         }
         problems.extend(device::problems(&self.device));
+        problems.extend(self.device_choice.problem(self.engines.deterministic));
         problems.extend(self.engines.problems());
         problems.extend(self.ledger.problems());
         problems.extend(self.claims.problems());
@@ -229,6 +234,7 @@ impl Config {
         }
         self.payments.overlay(raw.payments, &mut problems);
         self.sandbox.overlay(&raw.sandbox);
+        self.device_choice.overlay(&raw.device, &mut problems);
         device::overlay(&mut self.device, raw.device, &mut problems);
         self.engines.overlay(raw.engines, &mut problems);
         self.facilitator.overlay(raw.facilitator, &mut problems);
@@ -466,7 +472,7 @@ impl From<&Config> for RawConfig {
                 memory_bytes_max: Some(config.sandbox.memory_bytes_max),
                 time_ms_max: Some(config.sandbox.time_ms_max),
             },
-            device: RawDevice::from(&config.device),
+            device: RawDevice::new(&config.device_choice, &config.device),
             engines: RawEngines::from(&config.engines),
             facilitator: RawFacilitator::from(&config.facilitator),
             ledger: RawLedger::from(&config.ledger),

@@ -13,6 +13,7 @@ mod catalog;
 mod chain_setup;
 mod clock;
 mod collect;
+mod computers;
 pub mod config;
 mod consent;
 mod deposits;
@@ -54,6 +55,7 @@ pub use api::{
 };
 pub use catalog::{CatalogError, FetchAllError, ServiceError, fetch_artifacts};
 pub use chain_setup::ChainStartError;
+pub use computers::{Computer, ComputerState, survey_computers};
 pub use config::{ChainChoice, Config, ConfigError, LedgerChoice};
 pub use engines::{Found, Program, State, serve_engine_worker, survey};
 pub use facilitator::{

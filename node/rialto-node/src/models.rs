@@ -67,17 +67,14 @@ impl ServiceModels {
         })
     }
 
-    /// What runs these models, for receipts: the engines' names, and whether all promise equal bits.
-    /// A service without models computes in the guest alone.
-    pub(crate) fn engine(&self) -> (String, bool) {
-        let languages = || self.languages.values().map(|model| model.abilities());
-        let graphs = || self.granted.values().map(|granted| &granted.abilities);
-        let abilities = || graphs().chain(languages());
-        let mut names: Vec<&str> = abilities().map(|it| it.engine.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let deterministic = !names.is_empty() && abilities().all(|it| it.deterministic);
-        (names.join(" + "), deterministic)
+    /// What runs these models: the engines' names, and whether each promises equal bits.
+    pub(crate) fn engines(&self) -> Vec<(String, bool)> {
+        let languages = self.languages.values().map(|model| model.abilities());
+        let graphs = self.granted.values().map(|granted| &granted.abilities);
+        graphs
+            .chain(languages)
+            .map(|it| (it.engine.clone(), it.deterministic))
+            .collect()
     }
 }
 

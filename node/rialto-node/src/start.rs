@@ -9,6 +9,7 @@ use rialto_artifacts::Store;
 use rialto_chain::contracts;
 use rialto_channels::SettlementDomain;
 use rialto_channels::payee::{RestoreError, Terms};
+use rialto_compute::ops::Device;
 use rialto_host::Host;
 use rialto_ledger::{Ledger, Provider, SharedLedger};
 use rialto_tensor::ModelCache;
@@ -23,6 +24,7 @@ use crate::book::Book;
 use crate::catalog::{Catalog, CatalogError, Site};
 use crate::chain_setup::{self, Chain, ChainStartError};
 use crate::clock::Clock;
+use crate::computers;
 use crate::config::{ChainChoice, Config, ConfigError, LedgerChoice};
 use crate::engines;
 use crate::facilitator::Policy;
@@ -54,7 +56,7 @@ impl Node {
         if payee.deposits.permit2 {
             chain.check_permit2().await?;
         }
-        let host = Host::new(host_config(&config)).map_err(StartError::Host)?;
+        let host = start_host(&config).await?;
         let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
         let engines = Engines::new(engines::wanted(&config))?;
@@ -154,21 +156,23 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
     }
 }
 
-fn host_config(config: &Config) -> rialto_host::Config {
+async fn start_host(config: &Config) -> Result<Host, StartError> {
+    let known = config.clone();
+    // Drivers of graphics processors take their time.
+    let opened = tokio::task::spawn_blocking(move || computers::open(&known)).await;
+    let computers = opened.map_err(StartError::Devices)?;
+    let computers = computers.map_err(StartError::Gpu)?;
+    Host::new(host_config(config, computers)).map_err(StartError::Host)
+}
+
+fn host_config(config: &Config, computers: Vec<Arc<dyn Device>>) -> rialto_host::Config {
     rialto_host::Config {
         calls_max: config.sandbox.calls_max,
         queue_max: u32::try_from(CALLS_WAITING_MAX).unwrap_or(u32::MAX),
         device: config.device.clone(),
-        computers: vec![Arc::new(cpu(&config.device))],
+        computers,
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
     }
-}
-
-/// What tensor operations run on. As many threads a run as leave none of the runs at a time without.
-fn cpu(device: &rialto_host::DeviceConfig) -> rialto_tensor::CpuDevice {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let threads = (cores / device.runs_max.get()).max(1);
-    rialto_tensor::CpuDevice::new(threads, device.memory_bytes_max)
 }
 
 async fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Money, Book), StartError> {
@@ -287,6 +291,14 @@ pub enum StartError {
     /// The WebAssembly host.
     #[error("the host cannot start")]
     Host(#[source] rialto_host::HostError),
+    /// The graphics processor that the configuration asks for.
+    #[error(
+        "tensor operations cannot run where [device] asks: set device.choice to \"auto\" or \"cpu\", or mend this"
+    )]
+    Gpu(#[source] rialto_gpu::OpenError),
+    /// Looking for devices crashed.
+    #[error("looking for graphics processors crashed: set device.choice to \"cpu\"")]
+    Devices(#[source] tokio::task::JoinError),
     /// The engines.
     #[error("the engines cannot be had as [engines] asks")]
     Engines(#[from] rialto_tensor::engines::SetupError),

@@ -60,9 +60,11 @@ async fn engines_are_listed_with_their_speed_or_what_is_missing() -> Result<()> 
         .arg(installed.data())
         .env("ORT_DYLIB_PATH", onnxruntime()?);
     let listed = run(&mut command).await?.json()?;
-    let engines = listed.as_array().context("no list")?;
+    let all = listed.as_array().context("no list")?;
+    let of = |kind: &'static str| all.iter().filter(move |one| one["computes"] == kind);
+    let engines: Vec<&Value> = of("models").collect();
     let works = |place: usize| {
-        let engine = engines.get(place).unwrap_or(&Value::Null);
+        let engine = engines.get(place).copied().unwrap_or(&Value::Null);
         engine["works"] == true && engine["gflops"].as_f64().is_some_and(|speed| speed > 0.1)
     };
     ensure!(engines.len() == 3 && works(0) && works(1), "{listed}");
@@ -75,8 +77,89 @@ async fn engines_are_listed_with_their_speed_or_what_is_missing() -> Result<()> 
     );
     let missing = engines[2]["missing"].as_str().unwrap_or_default();
     ensure!(missing.contains("onnxruntime-gpu"), "{listed}");
+
+    let runs = |one: &Value| one["works"] == true && one["gflops"].as_f64() > Some(0.1);
+    let mut devices = of("operations");
+    let processor = devices.next().context("no processor")?;
+    ensure!(runs(processor), "{listed}");
+    let named = |name: &str| {
+        of("operations").find(|one| one["device"].as_str().is_some_and(|it| it.contains(name)))
+    };
+    let software = named("llvmpipe").context("no llvmpipe: install mesa-vulkan-drivers")?;
+    ensure!(runs(software), "{listed}");
+    ensure!(software["software"] == true && software["chosen"] == false);
+    // Where there is no card, it says what to do.
+    let in_hardware = of("operations").any(|one| one["software"] == false && runs(one));
+    let advice = named("graphics processor").map(|one| one["missing"].to_string());
+    ensure!(
+        in_hardware || advice.is_some_and(|text| text.contains("install")),
+        "{listed}"
+    );
     Ok(())
 }
+
+/// Tensor operations of a guest, on the processor and on a graphics processor: the receipt says which.
+#[tokio::test]
+async fn a_receipt_names_the_device_that_computed() -> Result<()> {
+    let installed = Installed::new(&[], "")?;
+    let folder = installed.dir().join("services/operations");
+    std::fs::create_dir_all(&folder)?;
+    let guest = path_from_env("RIALTO_TEST_GUESTS")?.join("operations/component.wasm");
+    std::fs::copy(guest, folder.join("component.wasm"))?;
+    std::fs::write(folder.join("service.toml"), OPERATIONS)?;
+    for (choice, device) in [("cpu", "rialto cpu "), ("gpu:LLVMpipe", "llvmpipe")] {
+        installed.configure(&format!("[device]\nchoice = \"{choice}\"\n"))?;
+        let mesh = installed.start(&[])?;
+        let call = [
+            "call",
+            "operations",
+            "chain",
+            r#"{"length":5,"elements":7}"#,
+        ];
+        let answer = installed.rialto_json(&mesh, &call).await?;
+        ensure!(answer["result"] == 35.0, "{answer}");
+        let id = answer["receipt"].as_str().context("no receipt")?;
+        let receipt = fixture::get(&mesh, &format!("/receipts/{id}")).await?;
+        let engine = receipt["engine"].as_str().context("no engine")?;
+        ensure!(engine.contains(device), "{receipt}");
+        ensure!(receipt["deterministic"] == true, "{receipt}");
+        mesh.stop()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_that_is_asked_for_and_missing_stops_the_start() -> Result<()> {
+    let refused = async |choice: &str| {
+        let installed = Installed::new(&[], &format!("[device]\nchoice = \"{choice}\"\n"))?;
+        let mut command = program_of_users();
+        command
+            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(installed.data());
+        let output = run(&mut command).await?;
+        ensure!(!output.success, "it started with {choice}");
+        Ok(output.stderr)
+    };
+    let said = refused("gpu:Voodoo 2").await?;
+    for part in ["Voodoo 2", "llvmpipe", "device.choice", "install"] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+    Ok(())
+}
+
+const OPERATIONS: &str = r#"
+name = "operations"
+version = "0.1.0"
+description = "Tensor operations by name"
+license = "Apache-2.0"
+
+[grants]
+tensor = true
+wasi = ["cli", "io", "clocks", "random", "filesystem"]
+
+[prices.chain]
+call = "10"
+"#;
 
 #[tokio::test]
 async fn an_engine_that_is_asked_for_and_missing_stops_the_start() -> Result<()> {

@@ -313,13 +313,15 @@ async fn hostile_arguments_are_refused_and_nothing_else_happens() {
         tensor_bytes_max: 4 << 20,
         ..patient()
     };
-    let lab = Lab::new(vec![cpu(2)], limits);
-    for seed in 0..4 {
-        let body = json!({ "seed": seed, "calls": 400 });
-        let answer = lab.answer("attack", body).await;
-        let counts: Vec<u32> = serde_json::from_value(answer).unwrap();
-        assert_eq!(counts[0] + counts[1], 400);
-        assert!(counts[0] > 20 && counts[1] > 20, "{counts:?}");
+    for computer in [cpu(2), gpu()] {
+        let lab = Lab::new(vec![computer], limits.clone());
+        for seed in 0..4 {
+            let body = json!({ "seed": seed, "calls": 400 });
+            let answer = lab.answer("attack", body).await;
+            let counts: Vec<u32> = serde_json::from_value(answer).unwrap();
+            assert_eq!(counts[0] + counts[1], 400);
+            assert!(counts[0] > 20 && counts[1] > 20, "{counts:?}");
+        }
     }
 }
 
@@ -465,6 +467,12 @@ async fn tensors_live_on_the_device_that_was_chosen() {
     let lab = Lab::new(vec![gpu(), cpu(1)], patient());
     let names = lab.answer("devices", json!({})).await;
     assert_eq!(names, json!(["gpu", "cpu", "gpu"]));
+    let computers = lab.service.computers();
+    let prints: Vec<&str> = computers.iter().map(|it| it.fingerprint.as_str()).collect();
+    assert!(
+        prints.len() == 2 && prints[0].contains("llvmpipe") && prints[1].starts_with("rialto cpu"),
+        "{prints:?}"
+    );
     for name in ["cpu", "gpu"] {
         let found = lab.answer("travel", json!({ "name": name })).await;
         assert_eq!(found, json!(6.0));

@@ -1,11 +1,77 @@
 //! `[device]`: how services share what they compute on.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use rialto_host::{DeviceConfig, Quota, Share};
 use serde::{Deserialize, Serialize};
+
+/// What tensor operations run on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The best graphics processor in hardware that computes what the processor does, else the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// A graphics processor in hardware; without it the node does not start.
+    Gpu,
+    /// The graphics processor with this in its name, software too; without it the node does not start.
+    GpuNamed(String),
+}
+
+impl DeviceChoice {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            "gpu" => Some(Self::Gpu),
+            _ => {
+                let name = text.strip_prefix("gpu:")?.trim();
+                (!name.is_empty()).then(|| Self::GpuNamed(name.to_owned()))
+            }
+        }
+    }
+
+    /// Whether it asks for a graphics processor and nothing else.
+    pub(crate) fn is_gpu(&self) -> bool {
+        matches!(self, Self::Gpu | Self::GpuNamed(_))
+    }
+
+    /// What makes no sense beside the engines' deterministic mode.
+    pub(super) fn problem(&self, deterministic: bool) -> Option<String> {
+        (deterministic && self.is_gpu()).then(|| {
+            "engines.deterministic and device.choice exclude each other: a graphics processor's bits \
+             change with its driver; use \"cpu\" or leave it out"
+                .to_owned()
+        })
+    }
+
+    /// Takes over what the file says.
+    pub(super) fn overlay(&mut self, raw: &RawDevice, problems: &mut Vec<String>) {
+        if let Some(text) = &raw.choice {
+            match Self::parse(text) {
+                Some(choice) => *self = choice,
+                None => problems.push(format!(
+                    "device.choice is `{text}`: use \"auto\", \"cpu\", \"gpu\" or \"gpu:PART OF ITS NAME\""
+                )),
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::GpuNamed(name) => write!(f, "gpu:{name}"),
+        }
+    }
+}
 
 /// What makes no sense.
 pub(super) fn problems(device: &DeviceConfig) -> Vec<String> {
@@ -72,6 +138,7 @@ pub(super) fn overlay(device: &mut DeviceConfig, raw: RawDevice, problems: &mut 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawDevice {
+    choice: Option<String>,
     runs_max: Option<usize>,
     waiting_max: Option<usize>,
     service_waiting_max: Option<usize>,
@@ -113,8 +180,8 @@ impl From<RawShare> for Share {
     }
 }
 
-impl From<&DeviceConfig> for RawDevice {
-    fn from(device: &DeviceConfig) -> Self {
+impl RawDevice {
+    pub(super) fn new(choice: &DeviceChoice, device: &DeviceConfig) -> Self {
         let ms = |time: Duration| u64::try_from(time.as_millis()).ok();
         let share = |share: &Share| RawShare {
             weight: share.weight,
@@ -123,6 +190,7 @@ impl From<&DeviceConfig> for RawDevice {
         };
         let shares = device.shares.iter();
         Self {
+            choice: Some(choice.to_string()),
             runs_max: Some(device.runs_max.get()),
             waiting_max: Some(device.waiting_max),
             service_waiting_max: Some(device.service_waiting_max),
@@ -164,6 +232,43 @@ mod tests {
         assert_eq!((quota.per_second, quota.burst), (half, half));
         let again = parse(&config.effective()).unwrap();
         assert_eq!(again.device, config.device);
+    }
+
+    #[test]
+    fn devices_are_chosen_by_kind_or_name() {
+        let choice = |text: &str| {
+            let config = parse(&format!("[device]\nchoice = \"{text}\""))?;
+            let again = parse(&config.effective()).map(|config| config.device_choice);
+            assert_eq!(again.ok().as_ref(), Some(&config.device_choice));
+            Ok::<_, ConfigError>(config.device_choice)
+        };
+        assert_eq!(parse("").unwrap().device_choice, DeviceChoice::Auto);
+        for (text, wanted) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("gpu", DeviceChoice::Gpu),
+            ("gpu:RTX 40", DeviceChoice::GpuNamed("RTX 40".to_owned())),
+        ] {
+            assert_eq!(choice(text).unwrap(), wanted);
+        }
+        for text in ["cuda", "gpu:", "GPU"] {
+            let error = choice(text).unwrap_err().to_string();
+            assert!(error.contains("device.choice"), "{error}");
+        }
+    }
+
+    #[test]
+    fn deterministic_engines_and_graphics_processors_exclude_each_other() {
+        let with = |choice: &str| {
+            parse(&format!(
+                "[device]\nchoice = \"{choice}\"\n[engines]\ndeterministic = true"
+            ))
+        };
+        assert!(with("auto").is_ok() && with("cpu").is_ok());
+        for choice in ["gpu", "gpu:llvmpipe"] {
+            let error = with(choice).unwrap_err().to_string();
+            assert!(error.contains("exclude each other"), "{error}");
+        }
     }
 
     #[test]
