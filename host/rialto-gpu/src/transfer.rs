@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Mutex, PoisonError, mpsc},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rialto_compute::ops::EvalError;
@@ -96,8 +96,9 @@ impl Link {
             submission
         })?;
         self.wait(op, submission, deadline)?;
-        // The buffer's callback has run by now: waiting runs those of finished work.
-        match ready.try_recv() {
+        // Whoever waits, on any thread, runs the callbacks of finished work: it may be another's turn to.
+        let left = deadline.saturating_duration_since(Instant::now());
+        match ready.recv_timeout(left.max(CALLBACK_TIME_MAX)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(failed(op, error.to_string())),
             Err(error) => return Err(failed(op, format!("the download is not done: {error}"))),
@@ -156,3 +157,5 @@ const CHUNK: usize = 16 << 20;
 const SMALL: usize = 64 << 10;
 /// Landings that are kept.
 const LANDINGS_MAX: usize = 4;
+/// How long a callback of finished work may take to be run, at least.
+const CALLBACK_TIME_MAX: Duration = Duration::from_secs(1);

@@ -162,6 +162,33 @@ fn a_panic_below_is_an_error_of_one_run() {
 }
 
 #[test]
+fn threads_share_a_device_and_see_their_own() {
+    let device = own(1 << 20);
+    let (recording, y) = chain(3, &[40, 40]);
+    let program = recording.program(&[y]).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8_u16 {
+            let (device, program) = (&device, &program);
+            scope.spawn(move || {
+                let values = |factor: f32| {
+                    let values: Vec<f32> =
+                        (0..1600).map(|at| at as f32 * factor / 1600.0).collect();
+                    Tensor::from_f32(vec![40, 40], &values).unwrap()
+                };
+                for round in 0..20 {
+                    let x = values(f32::from(thread) + round as f32);
+                    let found =
+                        device.run_on_host(program, std::slice::from_ref(&x), &Cancel::new());
+                    let want = cpu().run_on_host(program, &[x], &Cancel::new()).unwrap();
+                    close("softmax", &found.unwrap()[0], &want[0], 32.0, 0.1);
+                }
+            });
+        }
+    });
+    assert_eq!(device.memory_bytes_used(), 0);
+}
+
+#[test]
 fn tensors_of_other_devices_are_refused() {
     let (one, other) = (own(1 << 20), own(1 << 20));
     let resident = one.upload(ramp(&[8])).unwrap();
