@@ -6,13 +6,13 @@
 
 use rialto_compute::{
     Element, Tensor,
-    ops::{
-        ArgReduce, Attention, Binary, Cancel, Conv, CumSum, Device, Limits, Matmul, Norm, Op,
-        Recording, Reduce, ReduceKind, Spec, TopK, Unary, Window,
-    },
+    ops::{Cancel, Device, Limits, Op, Recording, Spec},
 };
 
+use self::cases::cases;
 use crate::device::GpuDevice;
+
+mod cases;
 
 /// Where the device's results are not the other one's.
 pub(crate) fn disagreement(device: &GpuDevice) -> Option<String> {
@@ -30,124 +30,7 @@ pub(crate) fn disagreement(device: &GpuDevice) -> Option<String> {
     })
 }
 
-type Case = (Op, Vec<(Element, Vec<u32>)>);
-
-/// One of each kind of kernel.
-fn cases() -> Vec<Case> {
-    [elementwise(), products(), along_an_axis(), by_place()].concat()
-}
-
-fn floats(shape: &[u32]) -> (Element, Vec<u32>) {
-    (Element::F32, shape.to_vec())
-}
-
-fn halves(shape: &[u32]) -> (Element, Vec<u32>) {
-    (Element::F16, shape.to_vec())
-}
-
-fn elementwise() -> Vec<Case> {
-    vec![
-        (
-            Op::Binary(Binary::Add),
-            vec![floats(&[33, 65]), floats(&[65])],
-        ),
-        (
-            Op::Binary(Binary::Mul),
-            vec![halves(&[33, 65]), halves(&[33, 1])],
-        ),
-        (Op::Unary(Unary::Gelu), vec![floats(&[1000])]),
-        (Op::Unary(Unary::Tanh), vec![(Element::Bf16, vec![1001])]),
-    ]
-}
-
-fn products() -> Vec<Case> {
-    let window = Window {
-        before: 1,
-        after: 1,
-        ..Window::default()
-    };
-    let convolution = Conv {
-        windows: [window; 2],
-        bias: true,
-        ..Conv::default()
-    };
-    let attention = Attention {
-        causal: true,
-        ..Attention::default()
-    };
-    let heads = |count, rows| floats(&[count, rows, 64]);
-    vec![
-        (
-            Op::Matmul(Matmul::default()),
-            vec![floats(&[2, 130, 72]), floats(&[2, 72, 136])],
-        ),
-        (
-            Op::Matmul(Matmul::default()),
-            vec![halves(&[65, 40]), halves(&[40, 66])],
-        ),
-        (
-            Op::Conv2d(convolution),
-            vec![
-                floats(&[1, 9, 14, 15]),
-                floats(&[17, 9, 3, 3]),
-                floats(&[17]),
-            ],
-        ),
-        (
-            Op::Attention(attention),
-            vec![heads(2, 40), heads(1, 50), heads(1, 50)],
-        ),
-    ]
-}
-
-fn along_an_axis() -> Vec<Case> {
-    let norm = Norm {
-        axes: 1,
-        epsilon: 1e-5,
-        scale: true,
-        bias: true,
-    };
-    let sum = Reduce {
-        kind: ReduceKind::Sum,
-        axes: Some(vec![1]),
-        keep: false,
-    };
-    let running = CumSum {
-        axis: 1,
-        exclusive: false,
-        reverse: false,
-    };
-    vec![
-        (Op::Softmax { axis: 1 }, vec![floats(&[5, 700])]),
-        (Op::Softmax { axis: 0 }, vec![floats(&[70, 9])]),
-        (
-            Op::LayerNorm(norm),
-            vec![floats(&[5, 300]), floats(&[300]), floats(&[300])],
-        ),
-        (Op::Reduce(sum), vec![floats(&[3, 3000])]),
-        (Op::CumSum(running), vec![floats(&[3, 500])]),
-    ]
-}
-
-fn by_place() -> Vec<Case> {
-    let best = ArgReduce {
-        axis: 1,
-        largest: true,
-        keep: false,
-    };
-    let top = TopK {
-        axis: 1,
-        k: 7,
-        largest: false,
-    };
-    vec![
-        (Op::ArgReduce(best), vec![floats(&[3, 500])]),
-        (Op::TopK(top), vec![floats(&[3, 500])]),
-        (Op::Transpose(vec![1, 0]), vec![(Element::U8, vec![37, 41])]),
-    ]
-}
-
-/// A tensor of sixteenths between -2 and 2 (bytes: any), from the seed.
+/// A tensor of sixteenths between -2 and 2, or of integers from 0 to 7, from the seed.
 fn tensor(element: Element, shape: &[u32], seed: usize) -> Option<Tensor> {
     let count = Spec::new(element, shape).ok()?.elements();
     let mut state = u64::try_from(seed)
@@ -165,7 +48,9 @@ fn tensor(element: Element, shape: &[u32], seed: usize) -> Option<Tensor> {
             Element::Bf16 => data.extend(half::bf16::from_f32(value).to_le_bytes()),
             Element::F32 => data.extend(value.to_le_bytes()),
             Element::I64 | Element::I32 | Element::I8 | Element::U8 | Element::Bool => {
-                data.extend(std::iter::repeat_n(byte & 1, element.size_bytes()));
+                let most = if element == Element::Bool { 1 } else { 7 };
+                data.push(byte & most);
+                data.extend(std::iter::repeat_n(0, element.size_bytes() - 1));
             }
         }
     }

@@ -101,6 +101,11 @@ impl Link {
         self.info.kind == AdapterKind::Software
     }
 
+    /// Whether tiles that hardware needs pay off; tests try them in software too.
+    pub(crate) fn takes_large_tiles(&self) -> bool {
+        cfg!(test) || !self.is_software()
+    }
+
     /// The most bytes of one buffer.
     pub(crate) fn buffer_bytes_max(&self) -> u64 {
         let binding = self.limits.max_storage_buffer_binding_size;

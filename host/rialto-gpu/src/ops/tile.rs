@@ -80,7 +80,8 @@ pub(super) fn product(
     let spec = result.with_element(stored)?;
     let part = stream.allocate(product.op, spec.bytes())?;
     let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side) * product.batch;
-    let large = m >= 128 && n >= 128 && tiles(128) >= LARGE_TILES_MIN && !stream.link.is_software();
+    let large =
+        m >= 128 && n >= 128 && tiles(128) >= LARGE_TILES_MIN && stream.link.takes_large_tiles();
     let (side, depth) = if large { (128, 16) } else { (64, 32) };
     let register = register(wide);
     let sizes = [m, n, k, product.batch].map(|size| kernel.size(size));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rialto_compute::ops::{Matmul, Resident, Unary, Value};
+use rialto_compute::ops::{DeviceAbilities, Matmul, Program, Resident, Unary, Value};
 
 use super::*;
 use crate::OpenError;
@@ -41,6 +41,58 @@ fn a_good_device_agrees() {
         "all is computed on the device"
     );
     assert!(device.abilities().fingerprint.contains("llvmpipe"));
+}
+
+/// A processor whose results are all zero: to it, every graphics processor is wrong.
+#[derive(Debug)]
+struct Zeros(CpuDevice);
+
+impl Device for Zeros {
+    fn name(&self) -> &'static str {
+        "zeros"
+    }
+
+    fn abilities(&self) -> &DeviceAbilities {
+        self.0.abilities()
+    }
+
+    fn memory_bytes_max(&self) -> u64 {
+        self.0.memory_bytes_max()
+    }
+
+    fn upload(&self, tensor: Tensor) -> Result<Resident, EvalError> {
+        self.0.upload(tensor)
+    }
+
+    fn download(&self, resident: &Resident) -> Result<Tensor, EvalError> {
+        self.0.download(resident)
+    }
+
+    fn run(
+        &self,
+        program: &Program,
+        inputs: &[Resident],
+        cancel: &Cancel,
+    ) -> Result<Vec<Resident>, EvalError> {
+        let made = self.0.run(program, inputs, cancel)?;
+        let zeros = made.iter().map(|resident| {
+            let spec = resident.spec();
+            let data = vec![0; spec.bytes()].into();
+            let tensor = Tensor::new(spec.element(), spec.shape().to_vec(), data).unwrap();
+            Ok(Resident::host(tensor)?)
+        });
+        zeros.collect()
+    }
+}
+
+#[test]
+fn a_device_that_disagrees_is_refused() {
+    let zeros = Zeros(CpuDevice::new(1, 1 << 28));
+    let error = GpuDevice::open(config(), Arc::new(zeros)).unwrap_err();
+    assert!(matches!(error, OpenError::Disagrees { .. }), "{error}");
+    for part in ["llvmpipe", "add: element 0 is", "instead of 0"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
 }
 
 #[test]

@@ -60,6 +60,39 @@ fn products_of_many_tiles() {
 }
 
 #[test]
+fn products_of_large_tiles() {
+    let mut draw = Draw(8);
+    for (transpose_left, transpose_right) in [(false, false), (true, true)] {
+        for element in FLOATS {
+            // Rows in quads, and not.
+            for sizes in [[900, 1028, 36], [899, 901, 33]] {
+                let op = Matmul {
+                    transpose_left,
+                    transpose_right,
+                    bias: true,
+                    activation: None,
+                };
+                product(&mut draw, &[], sizes, element, op);
+            }
+        }
+    }
+    let window = Window {
+        before: 1,
+        after: 1,
+        ..Window::default()
+    };
+    let op = Conv {
+        windows: [window; 2],
+        bias: true,
+        ..Conv::default()
+    };
+    let x = draw.tensor(Element::F32, &[2, 4, 56, 57], false);
+    let w = draw.tensor(Element::F32, &[130, 4, 3, 3], false);
+    let b = draw.tensor(Element::F32, &[130], false);
+    compare(&Op::Conv2d(op), &[&x, &w, &b], 16.0, 40.0);
+}
+
+#[test]
 fn products_of_few_rows() {
     let mut draw = Draw(6);
     for transpose_right in [false, true] {
