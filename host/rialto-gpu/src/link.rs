@@ -5,7 +5,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,6 +31,8 @@ pub(crate) struct Link {
     pub pool: Pool,
     pub pipelines: Pipelines,
     pub landings: Landings,
+    /// Bytes given to the device since somebody last waited for it.
+    pub staged: AtomicU64,
     lost: Arc<Mutex<Option<String>>>,
 }
 
@@ -69,6 +74,7 @@ impl Link {
             pool: Pool::new(Arc::clone(budget)),
             pipelines: Pipelines::new(pipelines_max),
             landings: Landings::default(),
+            staged: AtomicU64::new(0),
             device,
             queue,
             limits,
@@ -152,7 +158,10 @@ impl Link {
         });
         self.check(op)?;
         match waited {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.staged.store(0, Ordering::Relaxed);
+                Ok(())
+            }
             Err(wgpu::PollError::Timeout) => Err(failed(op, TOO_LONG.to_owned())),
             Err(error) => Err(failed(op, error.to_string())),
         }

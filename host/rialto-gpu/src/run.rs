@@ -24,13 +24,27 @@ pub(crate) fn run(
     cancel: &Cancel,
 ) -> Result<Vec<Resident>, EvalError> {
     let mut stream = Stream::new(link, cancel, device.deadline());
+    let done = steps(device, &mut stream, program, inputs);
+    if done.is_err() {
+        stream.abandon();
+    }
+    done
+}
+
+fn steps(
+    device: &GpuDevice,
+    stream: &mut Stream<'_>,
+    program: &Program,
+    inputs: &[Resident],
+) -> Result<Vec<Resident>, EvalError> {
+    let link = stream.link;
     let mut values: Vec<Option<Operand>> = vec![None; program.values()];
     let given = program.inputs().iter().zip(inputs);
     for (value, resident) in given.chain(program.constants()) {
         set(&mut values, *value, device.operand(link, resident)?);
     }
     for step in program.steps() {
-        compute(device, &mut stream, program, step, &mut values)?;
+        compute(device, stream, program, step, &mut values)?;
         for value in &step.frees {
             if let Some(place) = values.get_mut(value.index()) {
                 *place = None;
@@ -40,7 +54,7 @@ pub(crate) fn run(
     let mut outputs = Vec::with_capacity(program.outputs().len());
     for value in program.outputs() {
         let operand = get(&values, "output", *value)?;
-        outputs.push(kept(&mut stream, operand)?);
+        outputs.push(kept(stream, operand)?);
     }
     stream.verdict()?;
     stream.finish()?;

@@ -4,7 +4,11 @@
 //! own order sees to it that memory is not written too early. Between portions the run looks whether
 //! it was cancelled or is late. Non-goals: what the kernels are.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rialto_compute::{
     Element,
@@ -154,6 +158,19 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Forgets what is not handed over and waits for the rest: who leaves early leaves no work behind that
+    /// others would wait for.
+    pub(crate) fn abandon(&mut self) {
+        self.items.clear();
+        if let Some(last) = self.submitted.pop_back()
+            && let Err(error) = self
+                .link
+                .wait("run", last, Instant::now() + ABANDON_TIME_MAX)
+        {
+            tracing::warn!(%error, "work of a run that ended early is still on the graphics processor");
+        }
+    }
+
     /// A tensor whose element at each place is what `value(i)` gives, which `write` adds to the kernel.
     pub(crate) fn map(
         &mut self,
@@ -223,6 +240,8 @@ impl<'a> Stream<'a> {
 const ITEMS_MAX: usize = 128;
 /// Portions handed over and not done.
 const PORTIONS_MAX: usize = 2;
+/// How long work that nobody wants any more is waited for.
+const ABANDON_TIME_MAX: Duration = Duration::from_secs(10);
 /// Multiplications in a portion, unless one kernel has more: some tens of milliseconds.
 const WORK_MAX: u64 = 1 << 37;
 /// Bytes that a portion keeps before it is handed over.

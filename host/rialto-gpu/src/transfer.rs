@@ -3,7 +3,7 @@
 //! Non-goals: what they mean.
 
 use std::{
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Mutex, PoisonError, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
@@ -29,28 +29,39 @@ impl Link {
         let Some(buffer) = part.memory.buffer() else {
             return Ok(());
         };
-        self.guarded(op, || {
-            let mut at = part.offset;
-            for chunk in bytes.chunks(CHUNK) {
-                let whole = chunk.len() / 4 * 4;
-                let (words, rest) = chunk.split_at(whole);
+        let mut at = part.offset;
+        for chunk in bytes.chunks(CHUNK) {
+            let (words, rest) = chunk.split_at(chunk.len() / 4 * 4);
+            self.guarded(op, || {
                 if !words.is_empty() {
                     self.queue.write_buffer(buffer, at, words);
-                    at += u64::try_from(whole).unwrap_or(0);
                 }
                 if !rest.is_empty() {
                     let mut last = [0; 4];
                     for (into, byte) in last.iter_mut().zip(rest) {
                         *into = *byte;
                     }
-                    self.queue.write_buffer(buffer, at, &last);
+                    let end = at + u64::try_from(words.len()).unwrap_or(0);
+                    self.queue.write_buffer(buffer, end, &last);
                 }
-                // So that staging memory is bounded.
-                if bytes.len() > CHUNK {
-                    self.queue.submit([]);
-                }
-            }
-        })
+            })?;
+            at += u64::try_from(chunk.len()).unwrap_or(0);
+            self.bound_staging(op, chunk.len())?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that were given wait in the driver's memory until something is submitted, and are let go when
+    /// that is done and somebody looks: so they are, now and then, even if nothing runs.
+    fn bound_staging(&self, op: &'static str, bytes: usize) -> Result<(), EvalError> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let before = self.staged.fetch_add(bytes, Ordering::Relaxed);
+        let staged = before.saturating_add(bytes);
+        if staged <= STAGED_MAX {
+            return Ok(());
+        }
+        let submission = self.guarded(op, || self.queue.submit([]))?;
+        self.wait(op, submission, Instant::now() + STAGED_TIME_MAX)
     }
 
     /// Reads from a buffer's part.
@@ -155,6 +166,10 @@ impl Link {
 const CHUNK: usize = 16 << 20;
 /// Bytes of the smaller kind of landing.
 const SMALL: usize = 64 << 10;
+/// Bytes on their way to the device before somebody waits for it.
+const STAGED_MAX: u64 = 64 << 20;
+/// How long that may take: the work before it is bounded.
+const STAGED_TIME_MAX: Duration = Duration::from_secs(60);
 /// Landings that are kept.
 const LANDINGS_MAX: usize = 4;
 /// How long a callback of finished work may take to be run, at least.

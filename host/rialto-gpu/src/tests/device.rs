@@ -172,6 +172,9 @@ fn runs_are_cancelled_and_late() {
         error.to_string().contains("longer than the limit"),
         "{error}"
     );
+    // What was handed over is done before the run ends: it is in nobody's way.
+    let left = device.link().unwrap().device.poll(wgpu::PollType::Poll);
+    assert_eq!(left, Ok(wgpu::PollStatus::QueueEmpty));
 }
 
 /// After it was lost in some way: whoever has tensors on it gets an error, and everybody else goes on.
@@ -238,6 +241,26 @@ fn threads_share_a_device_and_see_their_own() {
         }
     });
     assert_eq!(device.memory_bytes_used(), 0);
+}
+
+/// What is uploaded and dropped before anything runs leaves no copies behind.
+#[test]
+#[cfg(target_os = "linux")]
+fn uploads_that_nobody_uses_do_not_pile_up() {
+    let resident_mib = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096 / (1 << 20)
+    };
+    let device = own(64 << 20);
+    let x = ramp(&[1024, 2048]);
+    device.upload(x.clone()).unwrap();
+    let before = resident_mib();
+    for _ in 0..160 {
+        device.upload(x.clone()).unwrap();
+    }
+    let more = resident_mib().saturating_sub(before);
+    assert!(more < 512, "{more} MiB after 1280 MiB of uploads");
 }
 
 #[test]
