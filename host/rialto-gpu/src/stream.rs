@@ -152,10 +152,11 @@ impl<'a> Stream<'a> {
     /// Hands over and waits until all is done.
     pub(crate) fn finish(&mut self) -> Result<(), EvalError> {
         self.flush()?;
-        match self.submitted.pop_back() {
-            Some(last) => self.link.wait("run", last, self.deadline),
-            None => Ok(()),
+        if let Some(last) = self.submitted.back().cloned() {
+            self.link.wait("run", last, self.deadline)?;
+            self.submitted.clear();
         }
+        Ok(())
     }
 
     /// Forgets what is not handed over and waits for the rest: who leaves early leaves no work behind that
