@@ -17,6 +17,9 @@ pub struct Config {
     pub run_time_max: Duration,
     /// Compiled kernels that are kept.
     pub pipelines_max: usize,
+    /// Whether tests see no more of an adapter than what every one has.
+    #[cfg(test)]
+    pub(crate) least: bool,
 }
 
 impl Default for Config {
@@ -26,7 +29,23 @@ impl Default for Config {
             memory_bytes_max: 4 << 30,
             run_time_max: Duration::from_secs(60),
             pipelines_max: 512,
+            #[cfg(test)]
+            least: false,
         }
+    }
+}
+
+impl Config {
+    /// The limits to open an adapter with, of those that it has.
+    pub(crate) fn limits(&self, adapter: wgpu::Limits) -> wgpu::Limits {
+        #[cfg(test)]
+        if self.least {
+            return wgpu::Limits {
+                min_storage_buffer_offset_alignment: 256,
+                ..wgpu::Limits::default()
+            };
+        }
+        adapter
     }
 }
 

@@ -180,7 +180,7 @@ fn connect(config: &Config, budget: &Arc<Budget>) -> Result<Arc<Link>, OpenError
             here: here.into_iter().map(|(info, _)| info).collect(),
         });
     };
-    Link::open(chosen, budget, config.pipelines_max).map_err(|reason| OpenError::Refused {
+    Link::open(chosen, budget, config).map_err(|reason| OpenError::Refused {
         adapter: chosen.0.to_string(),
         reason,
     })

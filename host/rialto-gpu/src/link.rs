@@ -17,6 +17,7 @@ use rialto_compute::ops::EvalError;
 use crate::{
     adapters::{AdapterInfo, AdapterKind},
     budget::Budget,
+    config::Config,
     pipelines::Pipelines,
     pool::Pool,
     transfer::Landings,
@@ -47,9 +48,9 @@ impl Link {
     pub(crate) fn open(
         (info, adapter): &(AdapterInfo, wgpu::Adapter),
         budget: &Arc<Budget>,
-        pipelines_max: usize,
+        config: &Config,
     ) -> Result<Arc<Self>, String> {
-        let limits = adapter.limits();
+        let limits = config.limits(adapter.limits());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rialto"),
             required_features: wgpu::Features::empty(),
@@ -72,7 +73,7 @@ impl Link {
         }));
         Ok(Arc::new(Self {
             pool: Pool::new(Arc::clone(budget)),
-            pipelines: Pipelines::new(pipelines_max),
+            pipelines: Pipelines::new(config.pipelines_max),
             landings: Landings::default(),
             staged: AtomicU64::new(0),
             device,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rialto_compute::ops::{DeviceAbilities, Matmul, Program, Resident, Unary, Value};
+use rialto_compute::ops::{
+    Attention, Binary, DeviceAbilities, Matmul, Program, Resident, Unary, Value,
+};
 
 use super::*;
 use crate::OpenError;
@@ -93,6 +95,58 @@ fn a_device_that_disagrees_is_refused() {
     for part in ["llvmpipe", "add: element 0 is", "instead of 0"] {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
+}
+
+/// With eight buffers a kernel and 16 KiB of a workgroup's memory, as the least adapters have.
+#[test]
+fn the_least_adapter_is_enough() {
+    let config = Config {
+        least: true,
+        ..config()
+    };
+    let device = GpuDevice::open(config, cpu()).unwrap();
+    let mut draw = Draw(31);
+    let agrees = |op: &Op, operands: &[&Tensor]| {
+        let found = run_on(&device, op, operands).unwrap();
+        let want = run_on(&*cpu(), op, operands).unwrap();
+        close(&format!("{op:?}"), &found[0], &want[0], 64.0, 4.0);
+    };
+    let parts: Vec<Tensor> = (0..30)
+        .map(|_| draw.tensor(Element::F16, &[3, 5], false))
+        .collect();
+    let parts: Vec<&Tensor> = parts.iter().collect();
+    agrees(&Op::Concat { axis: 1 }, &parts);
+    for depth in [64, 256] {
+        let of = |draw: &mut Draw, rows| draw.tensor(Element::F32, &[1, 2, rows, depth], false);
+        let (q, k, v) = (of(&mut draw, 30), of(&mut draw, 40), of(&mut draw, 40));
+        let mask = draw.tensor(Element::F32, &[30, 40], false);
+        let op = Op::Attention(Attention {
+            mask: true,
+            ..Attention::default()
+        });
+        agrees(&op, &[&q, &k, &v, &mask]);
+    }
+    // A chain of more operands than a kernel has buffers.
+    let mut recording = Recording::new(Limits::default());
+    let tensors: Vec<Tensor> = (0..12)
+        .map(|_| draw.tensor(Element::F32, &[7, 9], false))
+        .collect();
+    let values: Vec<Value> = tensors
+        .iter()
+        .map(|tensor| recording.input(Spec::of(tensor).unwrap()).unwrap())
+        .collect();
+    let mut sum = values[0];
+    for value in &values[1..] {
+        sum = recording
+            .one(Op::Binary(Binary::Add), &[sum, *value])
+            .unwrap();
+    }
+    let program = recording.program(&[sum]).unwrap();
+    let found = device.run_on_host(&program, &tensors, &Cancel::new());
+    let want = cpu().run_on_host(&program, &tensors, &Cancel::new());
+    close("chain", &found.unwrap()[0], &want.unwrap()[0], 12.0, 1.0);
+    let said = device.fallback().said();
+    assert!(said.iter().all(|op| *op == "attention"), "{said:?}");
 }
 
 #[test]
