@@ -14,7 +14,7 @@ use std::{
 };
 
 use rialto_tensor::{
-    Element, Engine, Model, Tensor, TractEngine,
+    CpuDevice, Element, Engine, GraphEngine, Model, Tensor, TractEngine,
     engines::{EXTENTS, seeded_inputs},
     onnxruntime::{self, Device},
     worker::{self, Limits, Program, Task, WorkerEngine},
@@ -77,26 +77,29 @@ fn onnx_runtime(library: &str) -> Result<WorkerEngine, Failure> {
 fn cells(out: &Path, library: &str, models: &[String]) -> Result<Value, Failure> {
     let runtime = onnx_runtime(library)?;
     let embedded = engine(Task::Tract(rialto_tensor::Config::default()))?;
+    let processor = Arc::new(CpuDevice::new(1, 2 << 30));
+    let cpu = Arc::clone(&processor);
+    let graph = GraphEngine::new(processor, cpu, rialto_tensor::Config::default());
+    let engines: [(&str, &dyn Engine); 3] = [
+        ("onnxruntime", &runtime),
+        ("tract", &embedded),
+        ("graph", &graph),
+    ];
     let models = models.iter().map(|spec| {
         let spec = Spec::parse(spec)?;
         let folder = out.join(&spec.name);
         fs::create_dir_all(&folder)?;
-        cell(&spec, &folder, &runtime, &embedded)
+        cell(&spec, &folder, &engines)
     });
     Ok(Value::Array(models.collect::<Result<_, Failure>>()?))
 }
 
 /// One model on all engines. ONNX Runtime goes first: the first inputs that it takes are used for all.
-fn cell(
-    spec: &Spec,
-    folder: &Path,
-    runtime: &WorkerEngine,
-    embedded: &WorkerEngine,
-) -> Result<Value, Failure> {
+fn cell(spec: &Spec, folder: &Path, of: &[(&str, &dyn Engine)]) -> Result<Value, Failure> {
     let file = bytes::Bytes::from(fs::read(&spec.file)?);
     let mut chosen: Option<Inputs> = None;
     let mut engines = Vec::new();
-    for (name, engine) in [("onnxruntime", runtime), ("tract", embedded)] {
+    for (name, engine) in of {
         let start = Instant::now();
         let loaded = engine.load(file.clone(), &spec.name);
         let load_ms = start.elapsed().as_secs_f64() * 1e3;

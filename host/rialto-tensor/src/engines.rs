@@ -1,9 +1,11 @@
 //! The engines of a host: which one runs which model, and what is checked before.
 //!
 //! For each model, in this order:
-//! 1. ONNX Runtime, where its library is found, in a worker. Once for each file its answers on seeded
-//!    inputs are compared with another engine's; a model on which they differ is not run by it.
-//! 2. The embedded engine. Once for each file a worker loads, plans and runs it under limits of time and
+//! 1. A device for tensor operations that is not the processor, where the host has one and its operations
+//!    cover the graph. Once for each file its answers on seeded inputs, and its time, are compared with
+//!    those of an engine on the processor; a model on which they differ is not run there.
+//! 2. ONNX Runtime, where its library is found, in a worker; compared in the same way.
+//! 3. The embedded engine. Once for each file a worker loads, plans and runs it under limits of time and
 //!    memory; only what came through is loaded in the host's own process.
 //!
 //! A verdict holds for one file and one set of engines; it is kept on disk, so that a start costs no
@@ -18,11 +20,14 @@
 //! Non-goals: keeping models ([`ModelCache`](crate::ModelCache)), devices for tensor operations.
 
 mod agree;
+mod on_device;
 mod probe;
 mod seeded;
 mod survey;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_on_device;
 mod verdicts;
 
 use std::{path::PathBuf, sync::Arc};
@@ -30,8 +35,9 @@ use std::{path::PathBuf, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    Engine, Kind, LoadError, Model, TractEngine,
+    Engine, GraphEngine, Kind, LoadError, Model, TractEngine,
     onnxruntime::{self, Device, NotFound},
+    ops,
     worker::{Limits, Program, Task, WorkerEngine},
 };
 use agree::Comparison;
@@ -55,6 +61,8 @@ pub struct Config {
     pub library: Option<PathBuf>,
     /// Where ONNX Runtime computes.
     pub device: Device,
+    /// What may run models instead of the processor.
+    pub accelerator: Option<Arc<dyn ops::Device>>,
     /// The program that serves as a worker; without one there is neither ONNX Runtime nor vetting.
     pub worker: Option<Program>,
     /// Whether the embedded engine only loads what came through a worker.
@@ -72,13 +80,17 @@ pub struct Config {
 /// Which engine runs models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
-    /// ONNX Runtime where it is found and agrees, else the embedded one.
+    /// The device for tensor operations where it covers the model, agrees and is not slower; else ONNX
+    /// Runtime where it is found and agrees; else the embedded one.
     #[default]
     Auto,
     /// The embedded one.
     Embedded,
     /// ONNX Runtime; a model that it does not run is an error.
     OnnxRuntime,
+    /// The device for tensor operations wherever it covers the model and agrees, else as `Auto`; a model
+    /// that it does not run is an error only in deterministic mode.
+    Gpu,
 }
 
 impl Default for Config {
@@ -89,6 +101,7 @@ impl Default for Config {
             threads: None,
             library: None,
             device: Device::Cpu,
+            accelerator: None,
             worker: None,
             vet: true,
             isolate: false,
@@ -108,6 +121,11 @@ pub enum SetupError {
     /// What is asked for needs workers.
     #[error("{0} needs a worker program, and this program cannot be one")]
     NoWorker(&'static str),
+    /// A device is asked for, and the host has none but the processor.
+    #[error(
+        "models are to run on a graphics processor, and none is in use: see `rialto engines`, or choose another engine"
+    )]
+    NoAccelerator,
 }
 
 /// The engines of a host, as one.
@@ -117,6 +135,7 @@ pub struct Engines {
     embedded: TractEngine,
     /// The embedded engine, in workers.
     apart: Option<WorkerEngine>,
+    on_device: Option<GraphEngine>,
     accelerated: Option<Accelerated>,
     verdicts: Verdicts,
 }
@@ -150,6 +169,7 @@ impl Engines {
             WorkerEngine::new(program, task, limits)
         });
         Ok(Self {
+            on_device: on_device::engine(&config)?,
             accelerated: accelerated(&config)?,
             embedded: TractEngine::new(config.embedded.clone()),
             verdicts: Verdicts::new(config.verdicts.clone()),
@@ -259,6 +279,16 @@ impl Engines {
 
 impl Engine for Engines {
     fn load(&self, bytes: Bytes, name: &str) -> Result<Arc<dyn Model>, LoadError> {
+        if let Some(engine) = &self.on_device {
+            match self.load_on_device(engine, &bytes, name) {
+                Ok(model) => return Ok(model),
+                Err(error) if self.config.deterministic => return Err(error),
+                Err(error) => {
+                    let device = engine.device();
+                    tracing::warn!(model = name, device, %error, "it runs on the processor instead");
+                }
+            }
+        }
         let Some(ort) = &self.accelerated else {
             return self.load_embedded(bytes, name);
         };
@@ -277,8 +307,8 @@ impl Engine for Engines {
 fn accelerated(config: &Config) -> Result<Option<Accelerated>, SetupError> {
     let wanted = match config.choice {
         Choice::Embedded => return Ok(None),
-        Choice::Auto if config.deterministic => return Ok(None),
-        Choice::Auto => false,
+        Choice::Auto | Choice::Gpu if config.deterministic => return Ok(None),
+        Choice::Auto | Choice::Gpu => false,
         Choice::OnnxRuntime => true,
     };
     let Some(program) = &config.worker else {

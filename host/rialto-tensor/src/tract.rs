@@ -8,11 +8,11 @@
 //! Each would let a file ask for unbounded memory or time.
 
 mod attributes;
-mod cache;
-mod confine;
+pub(crate) mod cache;
+pub(crate) mod confine;
 mod convert;
 mod fold;
-mod graph;
+pub(crate) mod graph;
 mod measure;
 mod model;
 mod plan;
@@ -20,18 +20,15 @@ mod plan;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
-mod real;
+pub(crate) mod real;
 #[cfg(test)]
 pub(crate) mod sample;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Engine, LoadError, Model, joining::allow_joining};
+use crate::{Engine, LoadError, Model, joining::allow_joining, share::Pool};
 use model::TractModel;
 
 /// What the engine accepts. Sizes are in bytes.
@@ -72,16 +69,19 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct TractEngine {
     config: Arc<Config>,
-    weights: Arc<AtomicU64>,
+    weights: Pool,
 }
 
 impl TractEngine {
+    /// The engine and its version.
+    pub const NAME: &str = ENGINE;
+
     /// An engine without models.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            weights: Pool::new(config.weights_bytes_max),
             config: Arc::new(config),
-            weights: Arc::default(),
         }
     }
 }
@@ -104,41 +104,16 @@ impl Engine for TractEngine {
                 bytes_max,
             });
         }
-        let share = self.reserve(size).ok_or_else(|| LoadError::EngineFull {
-            model: name.to_owned(),
-            bytes_max: self.config.weights_bytes_max,
-        })?;
+        let share = self
+            .weights
+            .reserve(size)
+            .ok_or_else(|| LoadError::EngineFull {
+                model: name.to_owned(),
+                bytes_max: self.config.weights_bytes_max,
+            })?;
         let file = bytes.clone();
         let model = TractModel::load(bytes, name, Arc::clone(&self.config), share)?;
         Ok(allow_joining(Arc::new(model), &file))
-    }
-}
-
-impl TractEngine {
-    fn reserve(&self, bytes: u64) -> Option<Share> {
-        let max = self.config.weights_bytes_max;
-        self.weights
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= max)
-            })
-            .ok()?;
-        Some(Share {
-            weights: Arc::clone(&self.weights),
-            bytes,
-        })
-    }
-}
-
-/// A model's share of the engine's memory, given back with the model.
-#[derive(Debug)]
-struct Share {
-    weights: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.weights.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rialto_compute::Element;
 use rialto_compute::ops::{
-    Cancel, Device, Distribution, EvalError, Limits, Matmul, Op, ProgramError, Random, Recording,
-    Spec,
+    Cancel, Device, DeviceKind, Distribution, EvalError, Limits, Matmul, Op, ProgramError, Random,
+    Recording, Spec,
 };
 use rialto_gpu::{
     AdapterInfo, AdapterKind, GpuDevice, INSTALL, OpenError, Wanted, hardware_is_likely,
@@ -49,6 +49,12 @@ pub(crate) fn open(config: &Config) -> Result<Vec<Arc<dyn Device>>, OpenError> {
             Ok(vec![cpu])
         }
     }
+}
+
+/// What may run models instead of the processor: the device that operations run on, if it is another one.
+pub(crate) fn accelerator(opened: &[Arc<dyn Device>]) -> Option<Arc<dyn Device>> {
+    let first = opened.first()?;
+    (first.abilities().kind != DeviceKind::Cpu).then(|| Arc::clone(first))
 }
 
 /// As many threads a run as leave none of the runs at a time without.

@@ -1,17 +1,20 @@
 //! The engines of this node: what the configuration asks for, what is here, and the worker's side.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use rialto_compute::ops::Device;
 use rialto_tensor::engines;
 use rialto_tensor::worker::{Limits, serve};
 
+use crate::computers;
 use crate::config::Config;
 
 pub use rialto_tensor::engines::{Found, State};
 pub use rialto_tensor::worker::Program;
 
-/// The engines that `config` asks for.
-pub(crate) fn wanted(config: &Config) -> engines::Config {
+/// The engines that `config` asks for; `accelerator` is what may run models instead of the processor.
+pub(crate) fn wanted(config: &Config, accelerator: Option<Arc<dyn Device>>) -> engines::Config {
     let wanted = &config.engines;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = wanted
@@ -24,6 +27,7 @@ pub(crate) fn wanted(config: &Config) -> engines::Config {
         threads,
         library: wanted.onnxruntime.clone(),
         device: wanted.device,
+        accelerator,
         worker: wanted.worker.clone(),
         vet: wanted.vet,
         isolate: wanted.isolate,
@@ -46,7 +50,9 @@ pub(crate) fn wanted(config: &Config) -> engines::Config {
 /// milliseconds each. Blocks.
 #[must_use]
 pub fn survey(config: &Config) -> Vec<Found> {
-    engines::survey(&wanted(config))
+    // What cannot be opened, `survey_computers` says with its reason.
+    let opened = computers::open(config).unwrap_or_default();
+    engines::survey(&wanted(config, computers::accelerator(&opened)))
 }
 
 /// Serves as a worker for a model, on the standard input; for a process that does nothing else and has

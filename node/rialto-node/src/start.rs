@@ -56,10 +56,12 @@ impl Node {
         if payee.deposits.permit2 {
             chain.check_permit2().await?;
         }
-        let host = start_host(&config).await?;
+        let computers = open_computers(&config).await?;
+        let accelerator = computers::accelerator(&computers);
+        let host = Host::new(host_config(&config, computers)).map_err(StartError::Host)?;
         let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
-        let engines = Engines::new(engines::wanted(&config))?;
+        let engines = Engines::new(engines::wanted(&config, accelerator))?;
         let models = ModelCache::new(Arc::new(engines), config.engines.weights_bytes_max);
         let models = Arc::new(models);
         let languages = Languages::new(languages::wanted(&config));
@@ -156,13 +158,13 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
     }
 }
 
-async fn start_host(config: &Config) -> Result<Host, StartError> {
+async fn open_computers(config: &Config) -> Result<Vec<Arc<dyn Device>>, StartError> {
     let known = config.clone();
     // Drivers of graphics processors take their time.
     let opened = tokio::task::spawn_blocking(move || computers::open(&known)).await;
-    let computers = opened.map_err(StartError::Devices)?;
-    let computers = computers.map_err(StartError::Gpu)?;
-    Host::new(host_config(config, computers)).map_err(StartError::Host)
+    opened
+        .map_err(StartError::Devices)?
+        .map_err(StartError::Gpu)
 }
 
 fn host_config(config: &Config, computers: Vec<Arc<dyn Device>>) -> rialto_host::Config {

@@ -1,7 +1,9 @@
 //! Which engines are here, how fast they are, and what to install for more.
 
+use std::sync::Arc;
+
 use crate::{
-    Engine, Model, TractEngine,
+    CpuDevice, Engine, GraphEngine, Model, TractEngine,
     onnxruntime::{self, Device},
     worker::{Task, WorkerEngine},
 };
@@ -40,6 +42,7 @@ pub enum State {
 #[must_use]
 pub fn survey(config: &Config) -> Vec<Found> {
     let mut found = vec![embedded(config)];
+    found.extend(on_device(config));
     found.push(onnx_runtime(config, Device::Cpu));
     let card = match config.device {
         Device::Cpu => Device::Cuda(0),
@@ -60,6 +63,22 @@ fn embedded(config: &Config) -> Found {
         device: "cpu".to_owned(),
         state,
     }
+}
+
+/// Models on the device for tensor operations, if there is one beside the processor.
+fn on_device(config: &Config) -> Option<Found> {
+    let device = config.accelerator.clone()?;
+    let cpu = CpuDevice::new(1, config.embedded.run_bytes_max);
+    let engine = GraphEngine::new(device, Arc::new(cpu), config.embedded.clone());
+    let state = match engine.load(probe::file(), "probe") {
+        Ok(model) => measured(model.as_ref(), Vec::new()),
+        Err(error) => missing(error.to_string()),
+    };
+    Some(Found {
+        engine: crate::graph::ENGINE.to_owned(),
+        device: engine.device().to_owned(),
+        state,
+    })
 }
 
 fn onnx_runtime(config: &Config, device: Device) -> Found {

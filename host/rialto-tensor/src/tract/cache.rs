@@ -8,7 +8,7 @@ use crate::RunError;
 
 /// Values by key, made on demand, at most one maker for each key at a time.
 #[derive(Debug)]
-pub(super) struct Cache<K, V> {
+pub(crate) struct Cache<K, V> {
     /// Most recently used last.
     entries: Mutex<Vec<(K, Arc<Slot<V>>)>>,
     max: usize,
@@ -19,7 +19,7 @@ type Slot<V> = OnceLock<Result<Arc<V>, RunError>>;
 
 impl<K: PartialEq + Clone, V> Cache<K, V> {
     /// An empty cache of up to `max` values, at least one.
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             entries: Mutex::default(),
             max: max.max(1),
@@ -28,7 +28,7 @@ impl<K: PartialEq + Clone, V> Cache<K, V> {
 
     /// The value of `key`, from `make` if it is not here. An error is returned to all who wait for
     /// it, and not kept.
-    pub(super) fn get(
+    pub(crate) fn get(
         &self,
         key: &K,
         make: impl FnOnce() -> Result<V, RunError>,
@@ -39,6 +39,11 @@ impl<K: PartialEq + Clone, V> Cache<K, V> {
             self.entries().retain(|(_, kept)| !Arc::ptr_eq(kept, &slot));
         }
         result
+    }
+
+    /// Forgets all values; who has one keeps it.
+    pub(crate) fn clear(&self) {
+        self.entries().clear();
     }
 
     fn slot(&self, key: &K) -> Arc<Slot<V>> {

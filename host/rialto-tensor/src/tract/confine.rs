@@ -12,11 +12,11 @@ use std::{
 
 /// A confined step did not end well.
 #[derive(Debug)]
-pub(super) struct Panicked(pub(super) String);
+pub(crate) struct Panicked(pub(crate) String);
 
 /// Runs `step` on a thread with a large stack, because parsing and planning recurse as deep as the
 /// graph asks, and turns a panic into an error.
-pub(super) fn on_deep_stack<T: Send>(step: impl FnOnce() -> T + Send) -> Result<T, Panicked> {
+pub(crate) fn on_deep_stack<T: Send>(step: impl FnOnce() -> T + Send) -> Result<T, Panicked> {
     thread::scope(|scope| {
         thread::Builder::new()
             .name("rialto-tensor-plan".to_owned())
@@ -29,7 +29,7 @@ pub(super) fn on_deep_stack<T: Send>(step: impl FnOnce() -> T + Send) -> Result<
 }
 
 /// Runs `step` here and turns a panic into an error. For runs, where a thread would cost too much.
-pub(super) fn here<T>(step: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(crate) fn here<T>(step: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|payload| Panicked(message(payload.as_ref())))
 }
 

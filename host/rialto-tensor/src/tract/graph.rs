@@ -31,7 +31,7 @@ pub(super) struct Graph {
 
 /// Why a graph is not accepted, in general or for given shapes.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     Malformed(String),
     TooLarge(String),
     Unsupported(String),
@@ -143,7 +143,7 @@ fn check_tensors(graph: &GraphProto, config: &Config) -> Result<(), Refusal> {
         .try_for_each(|tensor| check_tensor(tensor, config))
 }
 
-fn check_tensor(tensor: &TensorProto, config: &Config) -> Result<(), Refusal> {
+pub(crate) fn check_tensor(tensor: &TensorProto, config: &Config) -> Result<(), Refusal> {
     let name = &tensor.name;
     if tensor.data_location == Some(i32::from(DataLocation::External))
         || !tensor.external_data.is_empty()
@@ -172,7 +172,7 @@ fn check_tensor(tensor: &TensorProto, config: &Config) -> Result<(), Refusal> {
     }
 }
 
-fn ports(graph: &GraphProto) -> Result<(Vec<Port>, Vec<Port>), Refusal> {
+pub(crate) fn ports(graph: &GraphProto) -> Result<(Vec<Port>, Vec<Port>), Refusal> {
     let initialized: BTreeSet<&str> = graph
         .initializer
         .iter()

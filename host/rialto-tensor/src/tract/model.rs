@@ -6,14 +6,16 @@ use bytes::Bytes;
 use tract_onnx::prelude::{IntoTValue, TValue, TVec};
 
 use super::{
-    Config, DEVICE, ENGINE, Share,
+    Config, DEVICE, ENGINE,
     cache::Cache,
     confine::{self, Panicked},
     convert,
     graph::{self, Graph, Refusal},
     plan::Plan,
 };
-use crate::{Abilities, LoadError, Model, Port, RunError, Tensor, fingerprint, operands};
+use crate::{
+    Abilities, LoadError, Model, Port, RunError, Tensor, fingerprint, operands, share::Share,
+};
 
 /// A model of the embedded engine.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ const MINILM: &str = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014
 const TOLERANCE: f32 = 1e-4;
 
 /// A model's file from the store that `cargo xtask test` fills.
-pub(super) fn file(digest: &str) -> Bytes {
+pub(crate) fn file(digest: &str) -> Bytes {
     let dir = std::env::var_os("RIALTO_ARTIFACTS").expect(
         "RIALTO_ARTIFACTS names the folder of fetched models; `cargo xtask test` fills and sets it",
     );

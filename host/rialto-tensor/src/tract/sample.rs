@@ -3,7 +3,7 @@
 
 /// A protobuf message under construction.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Message(pub(super) Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
     pub(crate) fn varint(mut self, field: u64, value: u64) -> Self {

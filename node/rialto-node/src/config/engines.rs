@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Which engine runs models, and what is checked before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engines {
-    /// Which engine: `auto`, `embedded` or `onnxruntime`.
+    /// Which engine: `auto`, `embedded`, `onnxruntime` or `gpu`.
     pub choice: Choice,
     /// One engine that is named, and a fixed number of threads; never another engine instead.
     pub deterministic: bool,
@@ -60,7 +60,7 @@ impl Engines {
             match NAMES.iter().find(|(known, _)| *known == name) {
                 Some((_, choice)) => self.choice = *choice,
                 None => problems.push(format!(
-                    "engines.choice is `{name}`: use \"auto\", \"embedded\" or \"onnxruntime\""
+                    "engines.choice is `{name}`: use \"auto\", \"embedded\", \"onnxruntime\" or \"gpu\""
                 )),
             }
         }
@@ -151,10 +151,11 @@ fn device(name: &str) -> Option<Device> {
     }
 }
 
-const NAMES: [(&str, Choice); 3] = [
+const NAMES: [(&str, Choice); 4] = [
     ("auto", Choice::Auto),
     ("embedded", Choice::Embedded),
     ("onnxruntime", Choice::OnnxRuntime),
+    ("gpu", Choice::Gpu),
 ];
 
 #[cfg(test)]
@@ -181,6 +182,14 @@ mod tests {
         assert_eq!(engines(&printed).0, before);
         let printed = toml::to_string(&RawEngines::from(&Engines::default())).unwrap();
         assert_eq!(engines(&printed).0, Engines::default());
+    }
+
+    #[test]
+    fn every_choice_has_a_name() {
+        for (name, choice) in NAMES {
+            let (found, problems) = engines(&format!("choice = \"{name}\""));
+            assert_eq!((found.choice, problems.len()), (choice, 0));
+        }
     }
 
     #[test]
