@@ -10,6 +10,7 @@ mod chat;
 mod cpu;
 mod exchange;
 mod fleet;
+mod gpu;
 mod instance;
 mod ledger;
 mod load;
@@ -75,6 +76,8 @@ enum Part {
     Device,
     /// Tensor operations through the sandbox; needs the tests' guests built.
     Operations,
+    /// Tensor operations on a graphics processor beside the processor.
+    Gpu,
 }
 
 fn main() -> Result<()> {
@@ -109,6 +112,11 @@ fn main() -> Result<()> {
         let operations = operations::measure(scratch.path(), options.rounds, &several)?;
         operations.print();
         return write(&options, "operations", &operations);
+    }
+    if options.only == Some(Part::Gpu) {
+        let found = gpu::measure(options.rounds)?;
+        found.print();
+        return write(&options, "gpu", &found);
     }
     let ledgers = measure_ledgers(scratch.path(), options.million)?;
     let report = measure(&options, ledgers)?;
