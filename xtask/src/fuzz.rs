@@ -60,6 +60,7 @@ const TARGETS: &[Target] = &[
     target("json_values", Some("host"), 2048),
     target("component", Some("host"), 4096),
     target("worker_reply", Some("tensor"), 512),
+    target("onnx_graph", Some("tensor"), 4096),
     target("onnx_model", Some("tensor"), 4096),
 ];
 

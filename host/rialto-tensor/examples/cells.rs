@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rialto_gpu::{GpuDevice, INSTALL, Wanted};
 use rialto_tensor::{
     CpuDevice, Element, Engine, GraphEngine, Model, Tensor, TractEngine,
     engines::{EXTENTS, seeded_inputs},
@@ -20,6 +21,9 @@ use rialto_tensor::{
     worker::{self, Limits, Program, Task, WorkerEngine},
 };
 use serde_json::{Value, json};
+
+/// Mesa's software Vulkan: it is everywhere, and computes as slowly everywhere.
+const SOFTWARE: &str = "llvmpipe";
 
 type Failure = Box<dyn std::error::Error>;
 type Inputs = Vec<(String, Tensor)>;
@@ -77,13 +81,19 @@ fn onnx_runtime(library: &str) -> Result<WorkerEngine, Failure> {
 fn cells(out: &Path, library: &str, models: &[String]) -> Result<Value, Failure> {
     let runtime = onnx_runtime(library)?;
     let embedded = engine(Task::Tract(rialto_tensor::Config::default()))?;
-    let processor = Arc::new(CpuDevice::new(1, 2 << 30));
-    let cpu = Arc::clone(&processor);
-    let graph = GraphEngine::new(processor, cpu, rialto_tensor::Config::default());
-    let engines: [(&str, &dyn Engine); 3] = [
+    let cpu = || Arc::new(CpuDevice::new(1, 2 << 30));
+    let on_cpu = GraphEngine::new(cpu(), cpu(), rialto_tensor::Config::default());
+    let card = rialto_gpu::Config {
+        adapter: Wanted::Named(SOFTWARE.to_owned()),
+        ..rialto_gpu::Config::default()
+    };
+    let card = GpuDevice::open(card, cpu()).map_err(|error| format!("{error}; {INSTALL}"))?;
+    let on_card = GraphEngine::new(Arc::new(card), cpu(), rialto_tensor::Config::default());
+    let engines: [(&str, &dyn Engine); 4] = [
         ("onnxruntime", &runtime),
         ("tract", &embedded),
-        ("graph", &graph),
+        ("graph", &on_cpu),
+        ("card", &on_card),
     ];
     let models = models.iter().map(|spec| {
         let spec = Spec::parse(spec)?;
@@ -121,7 +131,12 @@ fn cell(spec: &Spec, folder: &Path, of: &[(&str, &dyn Engine)]) -> Result<Value,
                         chosen = Some(inputs.clone());
                         save(folder, name, &outputs)?;
                         let run_ms = median_ms(|| run(model.as_ref(), inputs.clone()).map(drop))?;
-                        let version = &model.abilities().engine;
+                        let abilities = model.abilities();
+                        let version = if abilities.device == "cpu" {
+                            abilities.engine.clone()
+                        } else {
+                            format!("{} on {SOFTWARE}", abilities.engine)
+                        };
                         json!({
                             "engine": name, "version": version, "load_ms": load_ms, "run_ms": run_ms,
                             "outputs": forms(&outputs),

@@ -4,24 +4,30 @@
 //! Compiled for the feature `fuzzing` and for tests, and no part of the API. Not here: the loop that makes
 //! inputs (`fuzz/`).
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 
 use crate::{
-    Config, Element, Engine, Model, TractEngine, engines::seeded_inputs, file::About, worker,
+    Config, CpuDevice, Element, Engine, GraphEngine, LoadError, Model, TractEngine,
+    engines::seeded_inputs, file::About, worker,
 };
 
-/// A model's file: refused, or loaded, planned and run within small limits.
+/// A model's file in the embedded engine: refused, or loaded, planned and run within small limits.
 pub fn onnx_model(data: &[u8]) {
-    // The engine turns its panics into errors; a fuzzer's hook would end the process before that. A
-    // property that breaks is caught by nobody, and ends it all the same.
-    static CAUGHT: Once = Once::new();
-    if cfg!(feature = "fuzzing") {
-        CAUGHT.call_once(|| std::panic::set_hook(Box::new(|_| {})));
-    }
-    let about = About::of(data);
-    let config = Config {
+    model(data, |bytes| TractEngine::new(limits()).load(bytes, "fuzz"));
+}
+
+/// A model's file in the engine for devices: refused, or loaded, planned and run within small limits.
+pub fn onnx_graph(data: &[u8]) {
+    let cpu = || Arc::new(CpuDevice::new(1, 32 << 20));
+    model(data, |bytes| {
+        GraphEngine::new(cpu(), cpu(), limits()).load(bytes, "fuzz")
+    });
+}
+
+fn limits() -> Config {
+    Config {
         file_bytes_max: 1 << 20,
         nodes_max: 200,
         tensor_bytes_max: 4 << 20,
@@ -29,8 +35,18 @@ pub fn onnx_model(data: &[u8]) {
         multiply_adds_max: 1 << 26,
         weights_bytes_max: 1 << 20,
         plans_max: 2,
-    };
-    let Ok(model) = TractEngine::new(config).load(Bytes::copy_from_slice(data), "fuzz") else {
+    }
+}
+
+fn model(data: &[u8], load: impl Fn(Bytes) -> Result<Arc<dyn Model>, LoadError>) {
+    // The engine turns its panics into errors; a fuzzer's hook would end the process before that. A
+    // property that breaks is caught by nobody, and ends it all the same.
+    static CAUGHT: Once = Once::new();
+    if cfg!(feature = "fuzzing") {
+        CAUGHT.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    }
+    let about = About::of(data);
+    let Ok(model) = load(Bytes::copy_from_slice(data)) else {
         return;
     };
     let metadata = model.metadata();
@@ -92,6 +108,11 @@ mod tests {
     #[test]
     fn models_are_loaded_within_bounds() {
         replay::seeds("onnx_model", onnx_model);
+    }
+
+    #[test]
+    fn graphs_become_programs_within_bounds() {
+        replay::seeds("onnx_graph", onnx_graph);
     }
 
     #[test]
