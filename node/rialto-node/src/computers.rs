@@ -243,3 +243,50 @@ const SIZE_MAX: u32 = 4096;
 const LONG_ENOUGH: Duration = Duration::from_millis(4);
 /// How long products of one size are repeated.
 const MEASURED: Duration = Duration::from_millis(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(choice: DeviceChoice) -> Config {
+        Config {
+            device_choice: choice,
+            ..Config::in_dir("nowhere")
+        }
+    }
+
+    fn names(config: &Config) -> Result<Vec<String>, OpenError> {
+        let opened = open(config)?;
+        Ok(opened.iter().map(|it| it.name().to_owned()).collect())
+    }
+
+    #[test]
+    fn the_choice_decides_what_is_opened() {
+        let software = || DeviceChoice::GpuNamed("llvmpipe".to_owned());
+        assert_eq!(names(&with(DeviceChoice::Cpu)).unwrap(), ["cpu"]);
+        assert_eq!(names(&with(software())).unwrap(), ["gpu", "cpu"]);
+        let error = names(&with(DeviceChoice::GpuNamed("Voodoo 2".to_owned()))).unwrap_err();
+        assert!(matches!(error, OpenError::NotFound { .. }), "{error}");
+        // Where there is a card or none: the processor is always there, and alone in deterministic mode.
+        let mut auto = with(DeviceChoice::Auto);
+        assert_eq!(names(&auto).unwrap().last().unwrap(), "cpu");
+        auto.engines.deterministic = true;
+        assert_eq!(names(&auto).unwrap(), ["cpu"]);
+    }
+
+    #[test]
+    fn the_survey_marks_what_would_be_opened() {
+        let chosen = |choice| {
+            let found = survey_computers(&with(choice));
+            let chosen = found.into_iter().filter(|computer| computer.chosen);
+            chosen.map(|computer| computer.name).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(DeviceChoice::Cpu), ["processor"]);
+        let software = chosen(DeviceChoice::GpuNamed("LLVMPIPE".to_owned()));
+        assert!(
+            software.len() == 1 && software[0].contains("llvmpipe"),
+            "{software:?}"
+        );
+        assert!(chosen(DeviceChoice::GpuNamed("Voodoo 2".to_owned())).is_empty());
+    }
+}
