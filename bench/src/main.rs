@@ -8,6 +8,7 @@
 
 mod chat;
 mod cpu;
+mod engines;
 mod exchange;
 mod fleet;
 mod gpu;
@@ -21,6 +22,7 @@ mod parts;
 mod payer;
 mod peers;
 mod places;
+mod plot;
 mod record;
 mod report;
 mod sharing;
@@ -29,6 +31,7 @@ mod table;
 mod throughput;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -54,6 +57,9 @@ pub(crate) struct Options {
     /// Where the figures go as JSON: `bench/results/latest.json`, or that of the part measured alone.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Where plots go.
+    #[arg(long, default_value = "docs/perf")]
+    plots: PathBuf,
     /// Measure one part alone, which needs nothing else built.
     #[arg(long)]
     only: Option<Part>,
@@ -78,10 +84,18 @@ enum Part {
     Operations,
     /// Tensor operations on a graphics processor beside the processor.
     Gpu,
+    /// Engines beside ONNX Runtime in Python, and runs done together; needs the clients.
+    Engines,
 }
 
-fn main() -> Result<()> {
-    let options = Options::parse();
+fn main() -> Result<ExitCode> {
+    if std::env::args().nth(1).as_deref() == Some(engines::WORKER) {
+        return Ok(engines::serve());
+    }
+    run(&Options::parse()).map(|()| ExitCode::SUCCESS)
+}
+
+fn run(options: &Options) -> Result<()> {
     if let Some(dir) = &options.reopen {
         return ledger::reopen(dir);
     }
@@ -90,7 +104,7 @@ fn main() -> Result<()> {
         let found = chat::measure(scratch.path(), options.rounds)?;
         chat::print(&found);
         table::say(&table::targets(&chat::targets(&found)));
-        return write(&options, "chat", &found);
+        return write(options, "chat", &found);
     }
     if options.only == Some(Part::Ledger) {
         let ledgers = measure_ledgers(scratch.path(), options.million)?;
@@ -98,30 +112,38 @@ fn main() -> Result<()> {
         table::say("\nThe ledger of a fleet, in PostgreSQL");
         ledgers.shared.print();
         table::say(&table::targets(&ledgers.targets()));
-        return write(&options, "ledger", &ledgers);
+        return write(options, "ledger", &ledgers);
     }
     if options.only == Some(Part::Device) {
         let several = Builder::new_multi_thread().enable_all().build()?;
         let places = Places::from_env()?;
         let sharing = sharing::measure(&places, scratch.path(), options.rounds, &several)?;
         sharing.print();
-        return write(&options, "device", &sharing);
+        sharing.draw(&options.plots)?;
+        return write(options, "device", &sharing);
     }
     if options.only == Some(Part::Operations) {
         let several = Builder::new_multi_thread().enable_all().build()?;
         let operations = operations::measure(scratch.path(), options.rounds, &several)?;
         operations.print();
-        return write(&options, "operations", &operations);
+        return write(options, "operations", &operations);
     }
     if options.only == Some(Part::Gpu) {
         let found = gpu::measure(options.rounds)?;
         found.print();
-        return write(&options, "gpu", &found);
+        return write(options, "gpu", &found);
+    }
+    if options.only == Some(Part::Engines) {
+        let found = engines::measure(options.rounds)?;
+        engines::print(&found);
+        engines::draw(&found, &options.plots)?;
+        table::say(&table::targets(&engines::targets(&found)));
+        return write(options, "engines", &found);
     }
     let ledgers = measure_ledgers(scratch.path(), options.million)?;
-    let report = measure(&options, ledgers)?;
+    let report = measure(options, ledgers)?;
     table::print(&report);
-    write(&options, "latest", &report)
+    write(options, "latest", &report)
 }
 
 fn measure_ledgers(scratch: &Path, million: bool) -> Result<Ledgers> {

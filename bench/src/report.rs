@@ -338,7 +338,7 @@ impl Target {
         }
     }
 
-    fn most(what: String, goal: f64, reached: Spread) -> Self {
+    pub(crate) fn most(what: String, goal: f64, reached: Spread) -> Self {
         Self {
             what,
             goal,

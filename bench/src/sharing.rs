@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use crate::places::Places;
+use crate::plot::{Line, Plot};
 use crate::record::Recording;
 use crate::spread::{Spread, percentile};
 use crate::table;
@@ -27,6 +28,8 @@ use crate::table;
 pub(crate) struct Sharing {
     /// Calls a second at [`CALLERS`] callers, each run alone, and joined; by service.
     throughput: Vec<Throughput>,
+    /// Calls a second by the number of callers, joined.
+    by_callers: Vec<ByCallers>,
     /// The 99th percentile of a quiet service's calls, in milliseconds: alone, and beside a flood.
     quiet_p99_ms: Spread,
     flooded_p99_ms: Spread,
@@ -41,6 +44,16 @@ struct Throughput {
     joined_per_second: Spread,
     joined_by_alone: Spread,
 }
+
+#[derive(Debug, Serialize)]
+struct ByCallers {
+    service: &'static str,
+    callers: usize,
+    per_second: Spread,
+}
+
+/// The numbers of callers that are compared.
+const STEPS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// Calls in progress at a time.
 const CALLERS: usize = 64;
@@ -78,7 +91,7 @@ pub(crate) fn measure(
         let mut rates = [Vec::new(), Vec::new()];
         for round in 0..=rounds {
             for (service, rates) in sides.iter().zip(&mut rates) {
-                let rate = runtime.block_on(load(case, service))?;
+                let rate = runtime.block_on(load(case, service, CALLERS))?;
                 // The first round warms up: engines plan for each shape.
                 if round > 0 {
                     rates.push(rate);
@@ -93,6 +106,7 @@ pub(crate) fn measure(
             joined_per_second: Spread::of(joined),
         });
     }
+    let by_callers = by_callers(places, &joined, rounds, runtime)?;
     let (quiet, flood) = (
         FILETYPE.load(places, &joined)?,
         EMBED.load(places, &joined)?,
@@ -104,6 +118,7 @@ pub(crate) fn measure(
     }
     Ok(Sharing {
         throughput,
+        by_callers,
         flooded_by_quiet: Spread::ratio(&beside, &alone),
         quiet_p99_ms: Spread::of(alone),
         flooded_p99_ms: Spread::of(beside),
@@ -111,6 +126,31 @@ pub(crate) fn measure(
 }
 
 impl Sharing {
+    /// Draws throughput against callers.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn draw(&self, folder: &Path) -> Result<()> {
+        let line = |service: &'static str| {
+            let steps = self.by_callers.iter().filter(|row| row.service == service);
+            let point = |row: &ByCallers| {
+                let callers = u32::try_from(row.callers).unwrap_or(u32::MAX);
+                (f64::from(callers), row.per_second)
+            };
+            Line {
+                name: service.to_owned(),
+                points: steps.map(point).collect(),
+            }
+        };
+        Plot {
+            title: "Throughput against concurrent guests",
+            across: "callers, each with one call at a time",
+            up: "calls a second",
+            lines: vec![line(FILETYPE.service), line(EMBED.service)],
+        }
+        .draw(&folder.join("throughput-by-guests.svg"))
+    }
+
     /// Prints the figures.
     pub(crate) fn print(&self) {
         for row in &self.throughput {
@@ -124,6 +164,31 @@ impl Sharing {
             self.quiet_p99_ms, self.flooded_p99_ms, self.flooded_by_quiet
         ));
     }
+}
+
+fn by_callers(
+    places: &Places,
+    host: &Host,
+    rounds: u32,
+    runtime: &Runtime,
+) -> Result<Vec<ByCallers>> {
+    let mut found = Vec::new();
+    for case in [&FILETYPE, &EMBED] {
+        let service = case.load(places, host)?;
+        let mut rates = vec![Vec::new(); STEPS.len()];
+        for _ in 0..rounds {
+            for (callers, rates) in STEPS.iter().zip(&mut rates) {
+                rates.push(runtime.block_on(load(case, &service, *callers))?);
+            }
+        }
+        let steps = STEPS.iter().zip(rates);
+        found.extend(steps.map(|(callers, rates)| ByCallers {
+            service: case.service,
+            callers: *callers,
+            per_second: Spread::of(rates),
+        }));
+    }
+    Ok(found)
 }
 
 struct Case {
@@ -188,9 +253,9 @@ impl Case {
 }
 
 /// Calls a second, with so many callers.
-async fn load(case: &'static Case, service: &Service) -> Result<f64> {
+async fn load(case: &'static Case, service: &Service, count: usize) -> Result<f64> {
     let end = Instant::now() + LOAD;
-    let mut tasks = callers(case, service, move || Instant::now() < end);
+    let mut tasks = callers(case, service, count, move || Instant::now() < end);
     let mut calls = 0_u32;
     while let Some(done) = tasks.join_next().await {
         calls = calls.saturating_add(done??);
@@ -203,10 +268,11 @@ async fn load(case: &'static Case, service: &Service) -> Result<f64> {
 fn callers(
     case: &'static Case,
     service: &Service,
+    count: usize,
     goes_on: impl Fn() -> bool + Clone + Send + Sync + 'static,
 ) -> JoinSet<Result<u32>> {
     let mut tasks = JoinSet::new();
-    for caller in 0..CALLERS {
+    for caller in 0..count {
         let (service, goes_on) = (service.clone(), goes_on.clone());
         tasks.spawn(async move {
             let mut calls = 0_u32;
@@ -239,7 +305,9 @@ async fn quiet_p99(quiet: &Service) -> Result<f64> {
 async fn flooded_p99(quiet: &Service, flood: &Service) -> Result<f64> {
     let on = Arc::new(AtomicBool::new(true));
     let goes_on = Arc::clone(&on);
-    let mut tasks = callers(&EMBED, flood, move || goes_on.load(Ordering::Relaxed));
+    let mut tasks = callers(&EMBED, flood, CALLERS, move || {
+        goes_on.load(Ordering::Relaxed)
+    });
     let p99 = quiet_p99(quiet).await;
     on.store(false, Ordering::Relaxed);
     while let Some(done) = tasks.join_next().await {

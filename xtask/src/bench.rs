@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::paths::Paths;
 use crate::toolchain::InstallTarget;
-use crate::{clients, guests, host, lock, process, progress};
+use crate::{clients, guests, host, lock, models, process, progress};
 
 /// Builds everything and becomes `rialto-bench` with the arguments.
 pub(crate) fn run(paths: &Paths, arguments: &[String]) -> Result<()> {
@@ -18,6 +18,7 @@ pub(crate) fn run(paths: &Paths, arguments: &[String]) -> Result<()> {
         guests::build_test(paths, InstallTarget::Never)?;
         host::build(paths)?;
         host::fetch_models(paths)?;
+        models::fetch(paths)?;
         install_wasmtime(paths)?;
     }
     let mut command = Command::new(paths.program("rialto-bench"));
@@ -26,6 +27,7 @@ pub(crate) fn run(paths: &Paths, arguments: &[String]) -> Result<()> {
         .current_dir(&paths.root)
         .env("RIALTO_SERVICES", paths.services())
         .env("RIALTO_ARTIFACTS", paths.artifacts())
+        .env("RIALTO_ASSETS", paths.assets())
         .env("RIALTO_BENCH_GUESTS", paths.bench_guests())
         .env("RIALTO_VENV", clients::venv(paths))
         .env("RIALTO_TEST_GUESTS", paths.test_guests())

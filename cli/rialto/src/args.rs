@@ -24,7 +24,7 @@ pub(crate) enum Command {
     /// Call a method of a service and pay for it.
     Call(CallArgs),
     /// List the services of a host, with their methods and prices.
-    Services(GatewayArgs),
+    Services(ServicesArgs),
     /// Look at payment channels, or close one.
     #[command(subcommand)]
     Channel(ChannelCommand),
@@ -57,6 +57,16 @@ pub(crate) struct DataArgs {
     /// A file whose first line is the wallet's password; without it you are asked.
     #[arg(long, env = "RIALTO_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+}
+
+/// What a host runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServicesArgs {
+    /// Show what a call of each may use, instead of its methods.
+    #[arg(long)]
+    pub(crate) limits: bool,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
 }
 
 /// Which gateway to speak to.

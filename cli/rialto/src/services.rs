@@ -1,27 +1,79 @@
 //! `rialto services`: what a host runs, and for how much.
 
 use anyhow::{Context, Result};
+use comfy_table::Table;
 use rialto_gateway::client::{DOCUMENT_BYTES_MAX, read_bounded};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::args::GatewayArgs;
+use crate::args::ServicesArgs;
 use crate::show;
 use crate::up::first_sentence;
 
 /// Lists services with their methods and prices.
-pub(crate) async fn run(args: GatewayArgs) -> Result<()> {
-    let listing: Value = get(&args.gateway, "/services").await?;
-    if args.json {
+pub(crate) async fn run(args: ServicesArgs) -> Result<()> {
+    let listing: Value = get(&args.gateway.gateway, "/services").await?;
+    if args.gateway.json {
         show::json(&listing);
         return Ok(());
     }
-    let mut table = show::table(&["service", "version", "method", "price", "what it does"]);
     let services = listing
         .get("services")
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    for service in &services {
+    let table = if args.limits {
+        limits(&services)
+    } else {
+        methods(&services)
+    };
+    show::line(table.to_string());
+    Ok(())
+}
+
+/// A row for each limit, a column for each service.
+fn limits(services: &[Value]) -> Table {
+    let names: Vec<String> = services.iter().map(|it| text(it, "name")).collect();
+    let heads: Vec<&str> = std::iter::once("a call may use")
+        .chain(names.iter().map(String::as_str))
+        .collect();
+    let mut table = show::table(&heads);
+    let of = |service: &Value| service.get("limits").and_then(Value::as_object).cloned();
+    let all: Vec<_> = services
+        .iter()
+        .map(of)
+        .map(Option::unwrap_or_default)
+        .collect();
+    for name in all.iter().take(1).flat_map(|first| first.keys()) {
+        let value = |limits: &Map<String, Value>| {
+            let value = limits.get(name).and_then(Value::as_u64);
+            value.map(|value| in_units(name, value)).unwrap_or_default()
+        };
+        table.add_row(std::iter::once(name.clone()).chain(all.iter().map(value)));
+    }
+    table
+}
+
+/// A limit as people read it.
+fn in_units(name: &str, value: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    if name.contains("_bytes_") {
+        let unit = UNITS
+            .iter()
+            .find(|(_, size)| value >= *size && value % size == 0);
+        return unit.map_or_else(
+            || format!("{value} B"),
+            |(unit, size)| format!("{} {unit}", value / size),
+        );
+    }
+    if name.contains("_ms_") && value >= 1_000 && value % 1_000 == 0 {
+        return format!("{} s", value / 1_000);
+    }
+    value.to_string()
+}
+
+fn methods(services: &[Value]) -> Table {
+    let mut table = show::table(&["service", "version", "method", "price", "what it does"]);
+    for service in services {
         for method in service
             .get("methods")
             .and_then(Value::as_array)
@@ -37,8 +89,7 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<()> {
             ]);
         }
     }
-    show::line(table.to_string());
-    Ok(())
+    table
 }
 
 /// A JSON document of the gateway.

@@ -20,7 +20,7 @@ use crate::Config;
 use crate::body::Budget;
 use crate::moment;
 use crate::problem::{ErrorCode, Problem};
-use crate::routes::{calls, catalog, facilitator, page, records};
+use crate::routes::{calls, catalog, facilitator, handlers, page, records};
 use crate::x402::Network;
 use crate::x402::header;
 use crate::x402::offer_receipt::SignedOffers;
@@ -76,6 +76,9 @@ pub fn router(node: Node, config: &Config) -> Router {
             "/services/{service}/{method}",
             get(calls::probe).post(calls::call).fallback(wrong_method),
         )
+        .route("/http/{service}", any(handlers::handle))
+        .route("/http/{service}/", any(handlers::handle))
+        .route("/http/{service}/{*path}", any(handlers::handle))
         .route("/openapi.json", get(catalog::openapi))
         .route("/.well-known/x402", get(catalog::manifest))
         // Some auditors look for the manifest below the resource that they were given.

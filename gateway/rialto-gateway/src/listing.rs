@@ -1,6 +1,8 @@
 //! The services of a node as plain data: what `/services` says, and what the OpenAPI document, the
 //! discovery manifest and the page are made from.
 
+use std::collections::BTreeMap;
+
 use rialto_channels::price::MethodPrice;
 use rialto_channels::royalty::Royalty;
 use rialto_node::{Node, ServiceView};
@@ -29,6 +31,8 @@ pub struct ServiceRecord {
     pub royalty: Option<RoyaltyRecord>,
     /// What its author says about it as a whole.
     pub docs: Option<String>,
+    /// What one of its calls may use on this host, by the names that manifests use.
+    pub limits: BTreeMap<&'static str, u64>,
     /// Its methods.
     pub methods: Vec<MethodRecord>,
 }
@@ -216,6 +220,7 @@ impl ServiceRecord {
                 .collect(),
             royalty: manifest.royalty().map(RoyaltyRecord::new),
             docs: view.interface.docs.clone(),
+            limits: view.limits.all().collect(),
             methods,
             name,
         }

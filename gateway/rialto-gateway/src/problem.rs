@@ -145,6 +145,12 @@ impl Problem {
         }
     }
 
+    /// What the service said itself when it refused.
+    pub(crate) fn service_error(&self) -> Option<&Value> {
+        let details = self.details.as_deref();
+        details.filter(|_| self.code == ErrorCode::ServiceRefused)
+    }
+
     /// Adds the next thing to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -6,6 +6,7 @@
 pub(crate) mod context;
 pub(crate) mod devices;
 pub(crate) mod generation;
+pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod operations;
 pub(crate) mod tensor;
@@ -95,6 +96,9 @@ pub(crate) fn link(linker: &mut Linker<CallState>, grants: &Grants) -> wasmtime:
     if grants.log {
         log::link(linker)?;
     }
+    if grants.http.is_some() {
+        http::link(linker)?;
+    }
     for group in &grants.wasi {
         wasi::link(linker, *group)?;
     }
@@ -121,7 +125,13 @@ pub(crate) fn check_imports<'a>(
             Needed::Wasi(group) if !grants.wasi.contains(&group) => {
                 wasi_missing.push((import, group));
             }
-            Needed::Flag(_) | Needed::Wasi(_) => {}
+            Needed::Http if grants.http.is_none() => missing.push(MissingGrant {
+                interface: import.to_owned(),
+                line:
+                    "http = [] # and the origins that it may call, such as \"https://example.com\""
+                        .to_owned(),
+            }),
+            Needed::Flag(_) | Needed::Wasi(_) | Needed::Http => {}
             Needed::Never(advice) => {
                 return Err(LoadError::NeverGranted {
                     interface: import.to_owned(),
@@ -151,6 +161,8 @@ enum Needed {
     Flag(&'static str),
     /// A group in `wasi = […]`.
     Wasi(WasiGroup),
+    /// `http = […]`.
+    Http,
     /// Nothing grants it; the advice for the author.
     Never(&'static str),
 }
@@ -162,6 +174,7 @@ fn needed(import: &str) -> Needed {
         ("rialto:tensor" | "wasi:nn", _) => Needed::Flag("tensor"),
         ("rialto:service", "context") => Needed::Flag("context"),
         ("rialto:service", "log") => Needed::Flag("log"),
+        ("wasi:http", _) => Needed::Http,
         ("wasi:sockets", _) => Needed::Never("services have no network; remove uses of `std::net`"),
         _ => package
             .strip_prefix("wasi:")
@@ -212,7 +225,11 @@ mod tests {
 
     #[test]
     fn sockets_and_strangers_are_never_granted() {
-        for import in ["wasi:sockets/tcp@0.2.0", "wasi:http/types@0.2.0", "evil"] {
+        for import in [
+            "wasi:sockets/tcp@0.2.0",
+            "wasi:keyvalue/store@0.2.0",
+            "evil",
+        ] {
             let error = check_imports([import].into_iter(), &Grants::default()).unwrap_err();
             assert!(matches!(error, LoadError::NeverGranted { .. }), "{error}");
         }

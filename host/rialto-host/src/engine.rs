@@ -21,6 +21,7 @@ use crate::device::{Device, DeviceConfig, DeviceLoad};
 use crate::door::Door;
 use crate::error::{HostError, LoadError};
 use crate::model::Models;
+use crate::outbound::{NoOutbound, Outbound};
 use crate::service::Service;
 use crate::spec::{Limits, ServiceSpec};
 
@@ -29,7 +30,7 @@ const MEMORIES_MAX: u32 = 4;
 /// Tables of one component.
 const TABLES_MAX: u32 = 8;
 /// Core instances of one component; the usual toolchains make three or four.
-const CORE_INSTANCES_MAX: u32 = 16;
+const CORE_INSTANCES_MAX: u32 = 64;
 /// Native stack of a guest.
 const WASM_STACK_BYTES: usize = 512 << 10;
 /// The rest of a fiber's stack is for the host's own frames: short model runs have as much as a thread
@@ -57,6 +58,8 @@ pub struct Config {
     pub device: DeviceConfig,
     /// What tensor operations run on, the default first; without any, operations are refused.
     pub computers: Vec<Arc<dyn ops::Device>>,
+    /// Who sends guests' requests.
+    pub outbound: Arc<dyn Outbound>,
     /// Host memory for prepared arguments of all calls, in bytes.
     pub arguments_bytes_total: u64,
     /// Host memory for prepared arguments of one service's calls, in bytes.
@@ -84,6 +87,7 @@ impl Config {
             service_queue_max: 512,
             device: DeviceConfig::default(),
             computers: Vec::new(),
+            outbound: Arc::new(NoOutbound),
             arguments_bytes_total: 512 << 20,
             service_arguments_bytes_max: 256 << 20,
             values_bytes_total: 1 << 30,
@@ -101,6 +105,7 @@ impl Config {
                 tensor_bytes_max: 512 << 20,
                 multiply_adds_max: 10_000_000_000_000,
                 session_bytes_max: 1 << 30,
+                outbound_requests_max: 64,
                 log_lines_max: 1_024,
                 ..Limits::default()
             },

@@ -4,6 +4,7 @@
 //! change nothing else. Resources, streams and futures are refused here, at load.
 
 pub(crate) mod docs;
+mod http;
 pub(crate) mod schema;
 pub(crate) mod ty;
 mod walk;
@@ -66,6 +67,8 @@ pub(crate) struct Signature {
     /// Names in snake_case with their types, in order.
     pub(crate) params: Vec<ty::Named>,
     pub(crate) returns: Returns,
+    /// Whether it is a handler of `wasi:http` and not a function of these types.
+    pub(crate) is_handler: bool,
 }
 
 /// What a method returns.

@@ -50,6 +50,7 @@ mod interface;
 mod json;
 mod limits;
 mod model;
+mod outbound;
 mod pace;
 mod recorder;
 mod service;
@@ -61,6 +62,9 @@ pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
 pub use interface::{Interface, Method, Param};
 pub use model::{Models, NoModels, OpenError};
+pub use outbound::{
+    NoOutbound, Origin, Outbound, OutboundAnswer, OutboundBody, OutboundError, is_public,
+};
 pub use rialto_scheduler::{Quota, Share, Use as DeviceUse};
 pub use service::{Arguments, CallContext, Outcome, Part, Prepared, Service, Usage};
 pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};

@@ -5,6 +5,7 @@
 
 mod call;
 mod computers;
+mod http;
 
 use std::fmt;
 use std::sync::Arc;
@@ -165,6 +166,8 @@ impl Service {
         let instance = linker.instantiate_pre(&component).map_err(link_error)?;
         let interface = interface::walk(engine, &component, bytes)?;
         let shared = Arc::new(Shared {
+            origins: spec.grants.http.unwrap_or_default().into(),
+            outbound: Arc::clone(&host.config.outbound),
             tenant: Tenant::new(&spec.name),
             service: spec.name,
             models_granted: spec

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::outbound::Origin;
+
 /// A service to load: its identity for logs, what it may import, and how much it may use.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceSpec {
@@ -33,6 +35,8 @@ pub struct Grants {
     pub context: bool,
     /// Links `rialto:service/log`.
     pub log: bool,
+    /// Links `wasi:http`; requests may go to these origins, and to no other.
+    pub http: Option<Vec<Origin>>,
     /// Groups of WASI 0.2 interfaces, each without any ambient authority.
     pub wasi: BTreeSet<WasiGroup>,
 }
@@ -119,6 +123,8 @@ pub struct Limits {
     pub multiply_adds_max: u64,
     /// Keys and values of language models' sessions, in bytes.
     pub session_bytes_max: u64,
+    /// Requests over HTTP that the call may send.
+    pub outbound_requests_max: u32,
     /// Lines of log, standard output included; more are dropped and counted.
     pub log_lines_max: u32,
 }
@@ -139,6 +145,7 @@ impl Default for Limits {
             tensor_bytes_max: 64 << 20,
             multiply_adds_max: 300_000_000_000,
             session_bytes_max: 256 << 20,
+            outbound_requests_max: 16,
             log_lines_max: 64,
         }
     }
@@ -162,6 +169,7 @@ impl Limits {
             tensor_bytes_max: self.tensor_bytes_max.min(caps.tensor_bytes_max),
             multiply_adds_max: self.multiply_adds_max.min(caps.multiply_adds_max),
             session_bytes_max: self.session_bytes_max.min(caps.session_bytes_max),
+            outbound_requests_max: self.outbound_requests_max.min(caps.outbound_requests_max),
             log_lines_max: self.log_lines_max.min(caps.log_lines_max),
         }
     }

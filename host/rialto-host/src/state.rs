@@ -12,6 +12,7 @@ use wasmtime::UpdateDeadline;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 
+use crate::capabilities::http::HttpState;
 use crate::capabilities::log::Lines;
 use crate::clock::CpuClock;
 use crate::computer::Computer;
@@ -19,6 +20,7 @@ use crate::device::Device;
 use crate::digest;
 use crate::limits::{Breach, Limiter};
 use crate::model::Models;
+use crate::outbound::{Origin, Outbound};
 use crate::pace::Pace;
 use crate::recorder::Recorder;
 use crate::spec::Limits;
@@ -41,6 +43,10 @@ pub(crate) struct Shared {
     pub(crate) device: Device,
     /// What tensor operations may run on.
     pub(crate) computers: Arc<[Computer]>,
+    /// Where requests may go.
+    pub(crate) origins: Arc<[Origin]>,
+    /// Who sends them.
+    pub(crate) outbound: Arc<dyn Outbound>,
 }
 
 impl Shared {
@@ -66,6 +72,7 @@ pub(crate) struct CallState {
     pub(crate) table: ResourceTable,
     /// Made on first use: a guest that never asks WASI anything does not pay for it.
     pub(crate) wasi: Option<WasiCtx>,
+    pub(crate) http: Option<Box<HttpState>>,
     pub(crate) lines: Lines,
     pub(crate) host_calls: u64,
     pub(crate) host_bytes: u64,
@@ -99,6 +106,7 @@ impl CallState {
             limiter: Limiter::new(limits),
             table,
             wasi: None,
+            http: None,
             lines: Lines::new(limits.log_lines_max),
             host_calls: 0,
             host_bytes: 0,

@@ -16,7 +16,7 @@ use rialto_channels::{
     Amount, ChainTime, ChannelConfig, ChannelId, Signature, SignedVoucher, TransferAuthorization,
 };
 use rialto_host::{Arguments, Interface};
-use rialto_registry::Manifest;
+use rialto_registry::{Limits, Manifest};
 
 /// A service as callers see it.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct ServiceView {
     pub interface: Arc<Interface>,
     /// SHA-256 of the component.
     pub component: B256,
+    /// What a call may use on this host.
+    pub limits: Limits,
 }
 
 /// What a call costs and how it can be paid; stable for a method and an input size, because a

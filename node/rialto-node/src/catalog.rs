@@ -235,6 +235,7 @@ async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError
         view: ServiceView {
             interface: Arc::new(service.interface().clone()),
             component: digest,
+            limits: site.sandbox.limits_of(&manifest),
             manifest: Arc::new(manifest),
         },
         host: service,

@@ -8,6 +8,7 @@ mod engines;
 mod facilitator;
 mod ledger;
 mod risk;
+mod sandbox;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,12 +26,14 @@ use engines::RawEngines;
 use facilitator::RawFacilitator;
 use ledger::RawLedger;
 use risk::{RawClaims, RawRisk};
+use sandbox::RawSandbox;
 
 pub use device::DeviceChoice;
 pub use engines::Engines;
 pub use facilitator::Facilitator;
 pub use ledger::{LedgerChoice, SharedChoice};
 pub use risk::{Claims, Risk};
+pub use sandbox::Sandbox;
 
 /// Everything a node needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -102,17 +105,6 @@ pub struct Payments {
     /// Somebody else's facilitator, through which `exact` payments are made; none makes them
     /// ourselves.
     pub facilitator_url: Option<String>,
-}
-
-/// What guests may use, all services together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sandbox {
-    /// Calls that run at once; more are refused with 503.
-    pub calls_max: u32,
-    /// Largest memory that a manifest may ask for, in bytes.
-    pub memory_bytes_max: u64,
-    /// Longest wall time that a manifest may ask for, in milliseconds.
-    pub time_ms_max: u64,
 }
 
 impl Config {
@@ -193,9 +185,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.sandbox.calls_max == 0 {
-            problems.push("sandbox.calls_max is 0: no call could run".to_owned());
-        }
+        problems.extend(self.sandbox.problems());
         if matches!(self.chain, ChainChoice::Rpc { .. }) && self.payout.is_none() {
             problems.push(
                 "provider.payout is missing: on a chain of your own choice, say where earnings go"
@@ -233,7 +223,7 @@ impl Config {
             }
         }
         self.payments.overlay(raw.payments, &mut problems);
-        self.sandbox.overlay(&raw.sandbox);
+        self.sandbox.overlay(raw.sandbox, &mut problems);
         self.device_choice.overlay(&raw.device, &mut problems);
         device::overlay(&mut self.device, raw.device, &mut problems);
         self.engines.overlay(raw.engines, &mut problems);
@@ -297,14 +287,6 @@ impl Payments {
     }
 }
 
-impl Sandbox {
-    fn overlay(&mut self, raw: &RawSandbox) {
-        self.calls_max = raw.calls_max.unwrap_or(self.calls_max);
-        self.memory_bytes_max = raw.memory_bytes_max.unwrap_or(self.memory_bytes_max);
-        self.time_ms_max = raw.time_ms_max.unwrap_or(self.time_ms_max);
-    }
-}
-
 impl Default for Payments {
     fn default() -> Self {
         Self {
@@ -316,16 +298,6 @@ impl Default for Payments {
             watch_every: Duration::from_secs(2),
             confirmations: 1,
             facilitator_url: None,
-        }
-    }
-}
-
-impl Default for Sandbox {
-    fn default() -> Self {
-        Self {
-            calls_max: 128,
-            memory_bytes_max: 256 << 20,
-            time_ms_max: 30_000,
         }
     }
 }
@@ -419,14 +391,6 @@ struct RawPayments {
     facilitator_url: Option<String>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawSandbox {
-    calls_max: Option<u32>,
-    memory_bytes_max: Option<u64>,
-    time_ms_max: Option<u64>,
-}
-
 impl From<&Config> for RawConfig {
     fn from(config: &Config) -> Self {
         let chain = match &config.chain {
@@ -467,11 +431,7 @@ impl From<&Config> for RawConfig {
             },
             claims: RawClaims::from(&config.claims),
             risk: RawRisk::from(&config.risk),
-            sandbox: RawSandbox {
-                calls_max: Some(config.sandbox.calls_max),
-                memory_bytes_max: Some(config.sandbox.memory_bytes_max),
-                time_ms_max: Some(config.sandbox.time_ms_max),
-            },
+            sandbox: RawSandbox::from(&config.sandbox),
             device: RawDevice::new(&config.device_choice, &config.device),
             engines: RawEngines::from(&config.engines),
             facilitator: RawFacilitator::from(&config.facilitator),

@@ -70,6 +70,7 @@ pub(crate) fn wanted(config: &Config) -> rialto_lm::Config {
     rialto_lm::Config {
         threads: threads.and_then(NonZeroUsize::new).unwrap_or(usual.threads),
         weights_bytes_max: config.engines.weights_bytes_max,
+        sessions_bytes_max: config.engines.sessions_bytes_max,
         ..usual
     }
 }

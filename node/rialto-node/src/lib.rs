@@ -30,6 +30,7 @@ mod manifest;
 mod models;
 mod money;
 mod node;
+mod outbound;
 mod pending;
 mod progress;
 mod promises;

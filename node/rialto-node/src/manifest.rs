@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use rialto_host::{Grants, Limits, ServiceSpec, WasiGroup};
+use rialto_host::{Grants, Limits, Origin, ServiceSpec, WasiGroup};
 use rialto_registry::{Manifest, ManifestErrors, RawManifest};
 
 use crate::config::Sandbox;
@@ -64,8 +64,6 @@ pub enum ManifestFileError {
 
 /// What the host must know of a manifest, with its limits lowered to the operator's.
 pub(crate) fn service_spec(manifest: &Manifest, sandbox: &Sandbox) -> ServiceSpec {
-    let asked = manifest.limits();
-    let wall_max = Duration::from_millis(asked.time_ms_max.min(sandbox.time_ms_max));
     ServiceSpec {
         name: manifest.name().to_string(),
         version: manifest.version().to_string(),
@@ -80,20 +78,47 @@ pub(crate) fn service_spec(manifest: &Manifest, sandbox: &Sandbox) -> ServiceSpe
             .iter()
             .map(|model| (model.name.to_string(), B256::from(model.digest).0))
             .collect(),
-        limits: Limits {
-            memory_bytes_max: asked.memory_bytes_max.min(sandbox.memory_bytes_max),
-            cpu_max: wall_max,
-            wall_max,
-            input_bytes_max: asked.input_bytes_max,
-            output_bytes_max: asked.output_bytes_max,
-            host_calls_max: asked.host_calls_max,
-            ..Limits::default()
-        },
+        limits: host_limits(&sandbox.limits_of(manifest)),
+    }
+}
+
+/// Limits in the host's terms.
+pub(crate) fn host_limits(limits: &rialto_registry::Limits) -> Limits {
+    let count = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
+    Limits {
+        memory_bytes_max: limits.memory_bytes_max,
+        table_elements_max: limits.table_elements_max,
+        cpu_max: Duration::from_millis(limits.cpu_ms_max.min(limits.time_ms_max)),
+        wall_max: limits.time_max(),
+        input_bytes_max: limits.input_bytes_max,
+        output_bytes_max: limits.output_bytes_max,
+        handles_max: count(limits.handles_max),
+        host_calls_max: limits.host_calls_max,
+        host_bytes_max: limits.host_bytes_max,
+        transfer_bytes_max: limits.transfer_bytes_max,
+        tensor_bytes_max: limits.tensor_bytes_max,
+        multiply_adds_max: limits.multiply_adds_max,
+        session_bytes_max: limits.session_bytes_max,
+        outbound_requests_max: count(limits.outbound_requests_max),
+        log_lines_max: count(limits.log_lines_max),
+    }
+}
+
+fn origin(origin: &rialto_registry::Origin) -> Origin {
+    Origin {
+        https: origin.https,
+        host: origin.host.clone(),
+        below: origin.below,
+        port: origin.port,
     }
 }
 
 fn grants(grants: &rialto_registry::Grants) -> Grants {
     Grants {
+        http: grants
+            .http
+            .as_ref()
+            .map(|origins| origins.iter().map(origin).collect()),
         tensor: grants.tensor,
         context: grants.context,
         log: grants.log,

@@ -10,7 +10,7 @@ use rialto_chain::contracts;
 use rialto_channels::SettlementDomain;
 use rialto_channels::payee::{RestoreError, Terms};
 use rialto_compute::ops::Device;
-use rialto_host::Host;
+use rialto_host::{Host, NoOutbound, Outbound};
 use rialto_ledger::{Ledger, Provider, SharedLedger};
 use rialto_tensor::ModelCache;
 use rialto_tensor::engines::Engines;
@@ -31,8 +31,10 @@ use crate::facilitator::Policy;
 use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::languages::{self, Languages};
+use crate::manifest::host_limits;
 use crate::money::Money;
 use crate::node::Inner;
+use crate::outbound::Requests;
 use crate::pending::Pending;
 use crate::progress::Progress;
 use crate::promises::Promises;
@@ -58,7 +60,7 @@ impl Node {
         }
         let computers = open_computers(&config).await?;
         let accelerator = computers::accelerator(&computers);
-        let host = Host::new(host_config(&config, computers)).map_err(StartError::Host)?;
+        let host = Host::new(host_config(&config, computers)?).map_err(StartError::Host)?;
         let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
         let engines = Engines::new(engines::wanted(&config, accelerator))?;
@@ -80,10 +82,6 @@ impl Node {
         let (ledger, book) = open_money(&config, &payee).await?;
         let book = book.with_receivers(catalog.splitters().into_keys());
         let info = chain_info(&chain, &payee);
-        // Calls that run and calls that wait for a place; each may hold one place in the ledger's queue.
-        let calls_max = usize::try_from(config.sandbox.calls_max)
-            .unwrap_or(usize::MAX >> 4)
-            .saturating_add(CALLS_WAITING_MAX);
         let is_dev = matches!(config.chain, ChainChoice::Dev { .. });
         let foreign = config.payments.facilitator_url.as_deref().map(Foreign::new);
         let foreign = foreign.transpose().map_err(StartError::Facilitator)?;
@@ -98,7 +96,7 @@ impl Node {
             chain,
             clock,
             turns: Turns::default(),
-            permits: Arc::new(Semaphore::new(calls_max)),
+            permits: Arc::new(Semaphore::new(calls_max(&config))),
             newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
             collecting: tokio::sync::Mutex::default(),
             claiming: tokio::sync::Mutex::default(),
@@ -136,6 +134,13 @@ impl Node {
     }
 }
 
+/// Calls that run and calls that wait for a place; each may hold one place in the ledger's queue.
+fn calls_max(config: &Config) -> usize {
+    usize::try_from(config.sandbox.calls_max)
+        .unwrap_or(usize::MAX >> 4)
+        .saturating_add(CALLS_WAITING_MAX)
+}
+
 /// Two nodes on one ledger would charge twice; the second is refused.
 fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
     let fail = |source| StartError::DataDir {
@@ -167,14 +172,28 @@ async fn open_computers(config: &Config) -> Result<Vec<Arc<dyn Device>>, StartEr
         .map_err(StartError::Gpu)
 }
 
-fn host_config(config: &Config, computers: Vec<Arc<dyn Device>>) -> rialto_host::Config {
-    rialto_host::Config {
+/// Who sends guests' requests.
+fn outbound(config: &Config) -> Result<Arc<dyn Outbound>, StartError> {
+    if !config.sandbox.outbound {
+        return Ok(Arc::new(NoOutbound));
+    }
+    let requests = Requests::new(config.sandbox.outbound_private.clone());
+    Ok(Arc::new(requests.map_err(StartError::Outbound)?))
+}
+
+fn host_config(
+    config: &Config,
+    computers: Vec<Arc<dyn Device>>,
+) -> Result<rialto_host::Config, StartError> {
+    Ok(rialto_host::Config {
         calls_max: config.sandbox.calls_max,
         queue_max: u32::try_from(CALLS_WAITING_MAX).unwrap_or(u32::MAX),
         device: config.device.clone(),
         computers,
+        outbound: outbound(config)?,
+        limits_max: host_limits(&config.sandbox.limits_max),
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
-    }
+    })
 }
 
 async fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Money, Book), StartError> {
@@ -293,6 +312,9 @@ pub enum StartError {
     /// The WebAssembly host.
     #[error("the host cannot start")]
     Host(#[source] rialto_host::HostError),
+    /// Nothing can send guests' requests.
+    #[error("guests' requests cannot be sent: the system's TLS roots cannot be read")]
+    Outbound(#[source] reqwest::Error),
     /// The graphics processor that the configuration asks for.
     #[error(
         "tensor operations cannot run where [device] asks: set device.choice to \"auto\" or \"cpu\", or mend this"

@@ -57,14 +57,7 @@ fn check(manifest: &Manifest) {
         }
     }
     assert!(manifest.models().is_empty() || manifest.grants().tensor);
-    let (limits, cap) = (manifest.limits(), &Limits::CAP);
-    for (limit, cap) in [
-        (limits.memory_bytes_max, cap.memory_bytes_max),
-        (limits.time_ms_max, cap.time_ms_max),
-        (limits.input_bytes_max, cap.input_bytes_max),
-        (limits.output_bytes_max, cap.output_bytes_max),
-        (limits.host_calls_max, cap.host_calls_max),
-    ] {
+    for ((_, limit), (_, cap)) in manifest.limits().all().zip(Limits::CAP.all()) {
         assert!((1..=cap).contains(&limit));
     }
 }

@@ -4,6 +4,8 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use crate::Origin;
+
 /// The capabilities that a manifest asks for. What is not granted is not linked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
@@ -13,6 +15,8 @@ pub struct Grants {
     pub context: bool,
     /// The interface `rialto:service/log`.
     pub log: bool,
+    /// `wasi:http`, and where requests may go; an empty list only handles requests.
+    pub http: Option<Vec<Origin>>,
     /// Groups of WASI 0.2 interfaces, each without any ambient authority.
     pub wasi: BTreeSet<WasiGroup>,
 }

@@ -9,7 +9,7 @@ use rialto_channels::{price::MethodPrice, royalty::Royalty};
 use semver::Version;
 
 use crate::{
-    Digest, Grants, Limits, ManifestErrors, MethodName, Name, RawManifest, Source,
+    Digest, Grants, Limits, ManifestErrors, MethodName, Name, Origin, RawManifest, Source,
     prices::prices,
     problem::{Problems, quoted, required},
     raw::{RawGrants, RawLimits, RawModel, RawSource},
@@ -194,12 +194,28 @@ fn grants(raw: RawGrants, has_models: bool, problems: &mut Problems) -> Grants {
             )
         })
         .collect();
+    let http = raw.http.map(|origins| origins_of(&origins, problems));
     Grants {
+        http,
         tensor: raw.tensor,
         context: raw.context,
         log: raw.log,
         wasi,
     }
+}
+
+fn origins_of(raw: &[String], problems: &mut Problems) -> Vec<Origin> {
+    if raw.len() > ORIGINS_MAX {
+        let found = format!("has {} entries, more than {ORIGINS_MAX}", raw.len());
+        problems.add("grants.http", found, "fewer origins");
+    }
+    let origins = raw.iter().enumerate();
+    origins
+        .filter_map(|(i, origin)| {
+            let parsed = quoted(origin, origin.parse());
+            problems.take(&format!("grants.http[{i}]"), parsed, WRITE_ORIGIN)
+        })
+        .collect()
 }
 
 fn models(raw: Vec<RawModel>, problems: &mut Problems) -> Vec<ModelGrant> {
@@ -263,61 +279,36 @@ fn source(field: &str, raw: &RawSource, problems: &mut Problems) -> Option<Sourc
 }
 
 fn limits(raw: RawLimits, problems: &mut Problems) -> Limits {
-    let mut limit = |name: &str, value: Option<i64>, default: u64, cap: u64| {
-        let Some(value) = value else { return default };
+    let mut limits = Limits::DEFAULT;
+    for (name, value) in raw.0 {
+        let field = format!("limits.{name}");
+        let (Some(default), Some(cap)) = (Limits::DEFAULT.get(&name), Limits::CAP.get(&name))
+        else {
+            let write = format!("one of {}", Limits::NAMES.join(", "));
+            problems.add(field, "is no limit", write);
+            continue;
+        };
         match u64::try_from(value) {
-            Ok(value) if (1..=cap).contains(&value) => value,
+            Ok(value) if (1..=cap).contains(&value) => {
+                limits.set(&name, value);
+            }
             _ => {
                 let write = format!("a number from 1 to {cap}, or leave it out for {default}");
-                problems.add(
-                    format!("limits.{name}"),
-                    format!("= {value} is out of range"),
-                    write,
-                );
-                default
+                problems.add(field, format!("= {value} is out of range"), write);
             }
         }
-    };
-    let (default, cap) = (Limits::DEFAULT, Limits::CAP);
-    Limits {
-        memory_bytes_max: limit(
-            "memory_bytes_max",
-            raw.memory_bytes_max,
-            default.memory_bytes_max,
-            cap.memory_bytes_max,
-        ),
-        time_ms_max: limit(
-            "time_ms_max",
-            raw.time_ms_max,
-            default.time_ms_max,
-            cap.time_ms_max,
-        ),
-        input_bytes_max: limit(
-            "input_bytes_max",
-            raw.input_bytes_max,
-            default.input_bytes_max,
-            cap.input_bytes_max,
-        ),
-        output_bytes_max: limit(
-            "output_bytes_max",
-            raw.output_bytes_max,
-            default.output_bytes_max,
-            cap.output_bytes_max,
-        ),
-        host_calls_max: limit(
-            "host_calls_max",
-            raw.host_calls_max,
-            default.host_calls_max,
-            cap.host_calls_max,
-        ),
     }
+    limits
 }
 
 /// The longest description or licence, in bytes.
 const TEXT_BYTES_MAX: usize = 1_000;
+/// The most origins of one service.
+const ORIGINS_MAX: usize = 64;
 /// The most models of one service.
 const MODELS_MAX: usize = 32;
 
+const WRITE_ORIGIN: &str = "an origin such as `https://example.com` or `https://*.example.com`";
 const WRITE_NAME: &str =
     "a lowercase letter followed by up to 62 lowercase letters, digits and hyphens";
 const WRITE_VERSION: &str = "a semantic version such as `0.1.0`";

@@ -58,6 +58,8 @@ pub struct RawGrants {
     /// Grants `rialto:service/log`.
     #[serde(default)]
     pub log: bool,
+    /// Origins that requests may be sent to; grants `wasi:http`, if only to handle requests.
+    pub http: Option<Vec<String>>,
     /// Names of groups of WASI interfaces.
     #[serde(default)]
     pub wasi: Vec<String>,
@@ -89,21 +91,10 @@ pub struct RawSource {
     pub url: Option<String>,
 }
 
-/// The table `limits`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawLimits {
-    /// See [`Limits`](crate::Limits).
-    pub memory_bytes_max: Option<i64>,
-    /// See [`Limits`](crate::Limits).
-    pub time_ms_max: Option<i64>,
-    /// See [`Limits`](crate::Limits).
-    pub input_bytes_max: Option<i64>,
-    /// See [`Limits`](crate::Limits).
-    pub output_bytes_max: Option<i64>,
-    /// See [`Limits`](crate::Limits).
-    pub host_calls_max: Option<i64>,
-}
+/// The table `limits`: [`Limits`](crate::Limits) by their names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct RawLimits(pub BTreeMap<String, i64>);
 
 /// One method's prices, in token base units.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -53,6 +53,7 @@ fn a_good_manifest_is_understood() {
             tensor: true,
             context: false,
             log: true,
+            http: None,
             wasi: [WasiGroup::Cli, WasiGroup::Io].into(),
         }
     );
@@ -78,6 +79,18 @@ fn a_good_manifest_is_understood() {
         (Amount::new(u128::MAX), Amount::ZERO)
     );
     assert!(manifest.price(&"free".parse().unwrap()).is_none());
+}
+
+#[test]
+fn origins_are_checked_one_by_one() {
+    let http = |list: &str| GOOD.replace("tensor = true", &format!("tensor = true\nhttp = {list}"));
+    let granted = |list: &str| parse(&http(list)).unwrap().grants().http.clone().unwrap();
+    assert!(granted("[]").is_empty());
+    let origins = granted(r#"["https://a.example", "http://*.b.example:8080"]"#);
+    let texts: Vec<String> = origins.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["https://a.example", "http://*.b.example:8080"]);
+    let bad = http(r#"["a.example", "https://b.example/path", "https://c.example"]"#);
+    assert_eq!(fields(&bad), ["grants.http[0]", "grants.http[1]"]);
 }
 
 #[test]
@@ -191,6 +204,7 @@ fn every_problem_is_reported_at_once() {
         memory_bytes_max = 0
         time_ms_max = -1
         output_bytes_max = 1099511627776
+        outputs_max = 1
         [prices.Identify]
         call = -1
         [prices.a]
@@ -214,8 +228,9 @@ fn every_problem_is_reported_at_once() {
             "grants.tensor",
             "grants.wasi[1]",
             "limits.memory_bytes_max",
-            "limits.time_ms_max",
             "limits.output_bytes_max",
+            "limits.outputs_max",
+            "limits.time_ms_max",
             "prices.Identify",
             "prices.Identify.call",
             "prices.a.call",
@@ -309,7 +324,7 @@ proptest! {
         raw.models[0].source = Some(crate::raw::RawSource {
             wheel: Some(wheel), path: Some(path), ..Default::default()
         });
-        raw.limits.memory_bytes_max = Some(limit);
+        raw.limits.0.insert("memory_bytes_max".to_owned(), limit);
         raw.prices.get_mut("identify").unwrap().call = Some(crate::raw::RawAmount::Text(price));
         if let Err(errors) = Manifest::try_from(raw) {
             prop_assert!(!errors.0.is_empty());

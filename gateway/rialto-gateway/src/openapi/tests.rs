@@ -38,6 +38,7 @@ fn listing() -> Vec<ServiceRecord> {
         component: "0x00".to_owned(),
         models: Vec::new(),
         docs: None,
+        limits: std::collections::BTreeMap::new(),
         methods: vec![
             method("identify", "100", Some("content")),
             method("version", "0", None),

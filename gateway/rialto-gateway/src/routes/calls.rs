@@ -11,7 +11,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method};
 use rialto_channels::Amount;
-use rialto_node::{CallError, CallRequest, ChannelPayment, Payment, Terms};
+use rialto_node::{Arguments, CallError, CallOutcome, CallRequest, ChannelPayment, Payment, Terms};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -105,6 +105,15 @@ pub(crate) async fn probe(
     answer.await.unwrap_or_else(IntoResponse::into_response)
 }
 
+/// What a call is made with.
+pub(super) struct Sent {
+    pub(super) arguments: Arguments,
+    /// SHA-256 of what names the request.
+    pub(super) digest: [u8; 32],
+    /// What the price counts.
+    pub(super) bytes: u64,
+}
+
 struct Content<'a> {
     headers: &'a HeaderMap,
     held: &'a Held,
@@ -129,6 +138,15 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The handler of a service of `wasi:http`.
+    pub(super) fn of_handler(gateway: &'a Gateway, headers: &HeaderMap, service: &'a str) -> Self {
+        let base = gateway.base_url(headers);
+        Self {
+            url: format!("{base}/http/{service}"),
+            ..Self::new(gateway, headers, service, "handle")
+        }
+    }
+
     /// What is sold here.
     pub(crate) fn resource(&self) -> Resource {
         let view = self.gateway.node.service(self.service);
@@ -142,7 +160,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    fn terms(&self, bytes: u64) -> Result<Terms, Refusal> {
+    pub(super) fn terms(&self, bytes: u64) -> Result<Terms, Refusal> {
         let terms = self.gateway.node.terms(self.service, self.method, bytes);
         terms.map_err(|error| problem(error).into())
     }
@@ -166,7 +184,11 @@ impl<'a> Route<'a> {
     }
 
     /// The payment that the request carries, if any.
-    fn presented(&self, headers: &HeaderMap, terms: &Terms) -> Result<Option<Presented>, Refusal> {
+    pub(super) fn presented(
+        &self,
+        headers: &HeaderMap,
+        terms: &Terms,
+    ) -> Result<Option<Presented>, Refusal> {
         let parsed = match (only(headers, PAYMENT_SIGNATURE)?, only(headers, X_PAYMENT)?) {
             (None, None) => return Ok(None),
             (Some(value), None) => payment::parse(value.as_bytes()),
@@ -196,7 +218,21 @@ impl<'a> Route<'a> {
         content: Option<Content<'_>>,
     ) -> Result<Response, Refusal> {
         let manner = presented.as_ref().map(|p| p.manner).unwrap_or_default();
-        let means = match presented {
+        let means = self.means(presented, terms)?;
+        match (means, content) {
+            (Some(Means::Refund(request)), _) => self.refund(*request, terms).await,
+            (means, Some(content)) => self.answer(means, manner, terms, content).await,
+            (_, None) => Err(self.demand(terms).into()),
+        }
+    }
+
+    /// How a request pays, if that is for these terms.
+    pub(super) fn means(
+        &self,
+        presented: Option<Presented>,
+        terms: &Terms,
+    ) -> Result<Option<Means>, Refusal> {
+        match presented {
             Some(presented) => {
                 let is_refund = matches!(presented.means, Means::Refund(_));
                 if is_refund || !terms.price.is_zero() {
@@ -204,14 +240,9 @@ impl<'a> Route<'a> {
                         .matches(terms)
                         .map_err(|mismatch| self.demand(terms).mismatch(&mismatch))?;
                 }
-                Some(presented.means)
+                Ok(Some(presented.means))
             }
-            None => None,
-        };
-        match (means, content) {
-            (Some(Means::Refund(request)), _) => self.refund(*request, terms).await,
-            (means, Some(content)) => self.answer(means, manner, terms, content).await,
-            (_, None) => Err(self.demand(terms).into()),
+            None => Ok(None),
         }
     }
 
@@ -227,7 +258,22 @@ impl<'a> Route<'a> {
             return Err(self.demand(terms).into());
         }
         let takes_raw = self.takes_raw_bytes();
-        let arguments = arguments::read(content.headers, bytes, takes_raw).await?;
+        let sent = Sent {
+            arguments: arguments::read(content.headers, bytes, takes_raw).await?,
+            digest: Sha256::digest(bytes).into(),
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        };
+        let (outcome, known) = self.make(means, terms, sent).await?;
+        Ok(self.result(&outcome, known, manner))
+    }
+
+    /// Makes a call. With what its payer knew to be charged before.
+    pub(super) async fn make(
+        &self,
+        means: Option<Means>,
+        terms: &Terms,
+        sent: Sent,
+    ) -> Result<(CallOutcome, Amount), Refusal> {
         let payment = match means {
             _ if terms.price.is_zero() => Payment::None,
             Some(Means::Channel(payment)) => Payment::Channel(payment),
@@ -235,7 +281,7 @@ impl<'a> Route<'a> {
             Some(Means::Refund(_)) | None => {
                 self.gateway
                     .node
-                    .check_arguments(self.service, self.method, &arguments)
+                    .check_arguments(self.service, self.method, &sent.arguments)
                     .map_err(problem)?;
                 return Err(self.demand(terms).into());
             }
@@ -245,13 +291,13 @@ impl<'a> Route<'a> {
         let request = CallRequest {
             service: self.service.to_owned(),
             method: self.method.to_owned(),
-            arguments,
-            body_digest: Sha256::digest(bytes).into(),
-            body_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            arguments: sent.arguments,
+            body_digest: sent.digest,
+            body_bytes: sent.bytes,
             payment,
         };
         match self.gateway.node.call(request).await {
-            Ok(outcome) => Ok(self.result(&outcome, known, manner)),
+            Ok(outcome) => Ok((outcome, known)),
             Err(CallError::Payment(error)) => Err(self
                 .demand(terms)
                 .refused(error, self.gateway.network())

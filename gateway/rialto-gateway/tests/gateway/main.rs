@@ -5,6 +5,7 @@
 )]
 
 mod calls;
+mod devices;
 mod documents;
 mod doors;
 mod exact;
@@ -13,6 +14,7 @@ mod facilitated;
 mod failures;
 mod foreign;
 mod forged;
+mod handlers;
 mod liars;
 mod lost;
 mod mesh;

@@ -20,7 +20,7 @@ use super::ty::{Case, Named, Ty, TyKind, snake};
 use super::{Interface, Method, Returns, Signature};
 use crate::error::LoadError;
 use leaves::scalar;
-use method::method;
+pub(super) use method::method;
 
 /// Types nested in types.
 const DEPTH_MAX: usize = 32;
@@ -41,6 +41,9 @@ pub(crate) fn walk(
     component: &Component,
     bytes: &[u8],
 ) -> Result<Interface, LoadError> {
+    if let Some(handler) = super::http::walk(engine, component) {
+        return Ok(handler);
+    }
     let found = find_functions(engine, component)?;
     let docs = Docs::read(bytes);
     let interface_docs = docs.interface(&found.export);
@@ -92,6 +95,19 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
             }
             _ => {}
         }
+    }
+    // Toolchains of other languages leave their own entrance beside the service (componentize-qjs a
+    // function `init`, componentize-py an interface `exports`), without a package's name: it cannot be
+    // called.
+    if let [own] = interfaces
+        .iter()
+        .enumerate()
+        .filter(|(_, (name, _))| name.contains('/'))
+        .map(|(at, _)| at)
+        .collect::<Vec<_>>()[..]
+    {
+        interfaces = vec![interfaces.swap_remove(own)];
+        functions.clear();
     }
     if interfaces.len() + usize::from(!functions.is_empty()) > 1 {
         let names: Vec<&str> = interfaces.iter().map(|(name, _)| name.as_str()).collect();
@@ -162,6 +178,7 @@ impl Builder<'_> {
                 export,
                 params,
                 returns,
+                is_handler: false,
             },
         ))
     }

@@ -11,7 +11,7 @@ use tracing::Instrument;
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Val};
 
-use super::{CallContext, Outcome, Prepared, Service, Usage};
+use super::{CallContext, Outcome, Prepared, Service, Usage, http};
 use crate::door::Guest;
 use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
@@ -61,24 +61,38 @@ impl Service {
         let state = CallState::new(Arc::clone(&self.loaded.shared), context.call_id, deadline);
         let clock = state.clock.clone();
         let mut store = self.store(state, fuel);
-        let buffers = &self.loaded.host.buffers;
-        let params: Vec<Val> = prepared
-            .args
-            .into_iter()
-            .map(|arg| arg.into_val(buffers))
-            .collect();
-        let finished = {
-            let instance = &self.loaded.instance;
-            let running = pin!(run(instance, &mut store, &prepared.signature, &params));
-            timeout_at(deadline.into(), clock.measure(running)).await
+        let signature = &prepared.signature;
+        let body = if signature.is_handler {
+            let request = http::request(prepared.args)?;
+            let running = pin!(http::run(
+                &self.loaded.instance,
+                &mut store,
+                request,
+                limits
+            ));
+            match timeout_at(deadline.into(), clock.measure(running)).await {
+                Ok(Ok(body)) => body,
+                Ok(Err(http::Failure::Answer(error))) => return Err(error),
+                Ok(Err(http::Failure::Guest(error))) => {
+                    return Err(self.failed(&error, started, deadline));
+                }
+                Err(_) => return Err(late(started, deadline)),
+            }
+        } else {
+            let buffers = &self.loaded.host.buffers;
+            let args = prepared.args.into_iter();
+            let params: Vec<Val> = args.map(|arg| arg.into_val(buffers)).collect();
+            let finished = {
+                let running = pin!(run(&self.loaded.instance, &mut store, signature, &params));
+                timeout_at(deadline.into(), clock.measure(running)).await
+            };
+            buffers.keep(params);
+            match finished {
+                Ok(Ok(result)) => answer(&signature.returns, result, limits)?,
+                Ok(Err(error)) => return Err(self.failed(&error, started, deadline)),
+                Err(_) => return Err(late(started, deadline)),
+            }
         };
-        buffers.keep(params);
-        let result = match finished {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => return Err(self.failed(&error, started, deadline)),
-            Err(_) => return Err(late(started, deadline)),
-        };
-        let body = answer(&prepared.signature.returns, result, limits)?;
         let state = store.data();
         let usage = Usage {
             guest_time: clock.used(),

@@ -5,7 +5,9 @@
 )]
 
 mod cache;
+mod generation;
 mod hostile;
+mod http;
 mod loading;
 mod models;
 mod nn;

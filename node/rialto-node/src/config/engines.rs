@@ -31,6 +31,8 @@ pub struct Engines {
     pub run_time_max: Duration,
     /// The files of all loaded models together, in bytes; unused ones are given up beyond it.
     pub weights_bytes_max: u64,
+    /// The sessions of all language models together, in bytes; what finds no room is refused.
+    pub sessions_bytes_max: u64,
     /// The program that serves as a worker, from whoever starts the node; not from the file.
     pub worker: Option<Program>,
 }
@@ -49,6 +51,7 @@ impl Default for Engines {
             load_time_max: limits.load_time_max,
             run_time_max: limits.run_time_max,
             weights_bytes_max: 2 << 30,
+            sessions_bytes_max: 2 << 30,
             worker: None,
         }
     }
@@ -84,6 +87,7 @@ impl Engines {
             self.run_time_max = Duration::from_secs(seconds);
         }
         self.weights_bytes_max = raw.weights_bytes_max.unwrap_or(self.weights_bytes_max);
+        self.sessions_bytes_max = raw.sessions_bytes_max.unwrap_or(self.sessions_bytes_max);
     }
 
     pub(super) fn problems(&self) -> Vec<String> {
@@ -123,6 +127,7 @@ pub(super) struct RawEngines {
     load_seconds_max: Option<u64>,
     run_seconds_max: Option<u64>,
     weights_bytes_max: Option<u64>,
+    sessions_bytes_max: Option<u64>,
 }
 
 impl From<&Engines> for RawEngines {
@@ -139,6 +144,7 @@ impl From<&Engines> for RawEngines {
             load_seconds_max: Some(engines.load_time_max.as_secs()),
             run_seconds_max: Some(engines.run_time_max.as_secs()),
             weights_bytes_max: Some(engines.weights_bytes_max),
+            sessions_bytes_max: Some(engines.sessions_bytes_max),
         }
     }
 }
@@ -172,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back() {
         let text = "choice = \"onnxruntime\"\ndevice = \"cuda:2\"\nthreads = 4\nvet = false\n\
-                    onnxruntime = \"/opt/libonnxruntime.so\"\nweights_bytes_max = 5\nisolate = true\n\
+                    onnxruntime = \"/opt/libonnxruntime.so\"\nweights_bytes_max = 5\nsessions_bytes_max = 6\nisolate = true\n\
                     load_seconds_max = 7\nrun_seconds_max = 8";
         let (before, problems) = engines(text);
         assert_eq!(problems, Vec::<String>::new());

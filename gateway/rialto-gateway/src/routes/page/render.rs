@@ -199,6 +199,7 @@ mod tests {
             component: String::new(),
             models: Vec::new(),
             docs: None,
+            limits: std::collections::BTreeMap::new(),
             methods: vec![MethodRecord {
                 name: "embed".to_owned(),
                 path: "/services/embed/embed".to_owned(),

@@ -7,7 +7,11 @@ use crate::interface::ty::{Ty, TyKind};
 use crate::interface::{Method, Param, Returns, Signature};
 
 /// Adds what follows from a signature: schemas, and the parameter that raw bodies fill.
-pub(super) fn method(name: String, docs: Option<String>, signature: Signature) -> Method {
+pub(in crate::interface) fn method(
+    name: String,
+    docs: Option<String>,
+    signature: Signature,
+) -> Method {
     let params = signature
         .params
         .iter()

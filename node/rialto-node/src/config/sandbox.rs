@@ -1,0 +1,218 @@
+//! `[sandbox]`: what guests may use, all services together.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rialto_registry::{Limits, Manifest};
+use serde::{Deserialize, Serialize};
+
+/// What guests may use, all services together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Calls that run at once; more are refused with 503.
+    pub calls_max: u32,
+    /// Largest memory that a manifest may ask for, in bytes.
+    pub memory_bytes_max: u64,
+    /// Longest wall time that a manifest may ask for, in milliseconds.
+    pub time_ms_max: u64,
+    /// What no call may exceed, whatever its manifest says.
+    pub limits_max: Limits,
+    /// What a service's calls may use, by its name, instead of what its manifest says.
+    pub services: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Whether services may send requests to the origins that their manifests name, as far as those lead
+    /// to public addresses.
+    pub outbound: bool,
+    /// Addresses that are good for that although they are not public.
+    pub outbound_private: Vec<IpAddr>,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            calls_max: 128,
+            memory_bytes_max: 256 << 20,
+            time_ms_max: 30_000,
+            limits_max: usual_limits_max(),
+            services: BTreeMap::new(),
+            outbound: false,
+            outbound_private: Vec::new(),
+        }
+    }
+}
+
+impl Sandbox {
+    /// What a service's calls may use here: what its manifest asks for or the operator says of this
+    /// service, and no more than any may.
+    #[must_use]
+    pub fn limits_of(&self, manifest: &Manifest) -> Limits {
+        let mut limits = *manifest.limits();
+        let own = self.services.get(manifest.name().as_str());
+        for (name, value) in own.into_iter().flatten() {
+            limits.set(name, *value);
+        }
+        let caps = Limits {
+            memory_bytes_max: self.memory_bytes_max.min(self.limits_max.memory_bytes_max),
+            time_ms_max: self.time_ms_max.min(self.limits_max.time_ms_max),
+            ..self.limits_max
+        };
+        limits.lowered_to(caps)
+    }
+
+    pub(super) fn overlay(&mut self, raw: RawSandbox, problems: &mut Vec<String>) {
+        self.calls_max = raw.calls_max.unwrap_or(self.calls_max);
+        self.memory_bytes_max = raw.memory_bytes_max.unwrap_or(self.memory_bytes_max);
+        self.time_ms_max = raw.time_ms_max.unwrap_or(self.time_ms_max);
+        for (name, value) in raw.limits {
+            if !self.limits_max.set(&name, value) || value == 0 {
+                problems.push(problem(&format!("sandbox.limits.{name}"), &name));
+            }
+        }
+        for (service, limits) in raw.services {
+            for (name, value) in &limits {
+                if Limits::DEFAULT.get(name).is_none() || *value == 0 {
+                    problems.push(problem(&format!("sandbox.services.{service}.{name}"), name));
+                }
+            }
+            self.services.insert(service, limits);
+        }
+        self.outbound = raw.outbound.unwrap_or(self.outbound);
+        for text in raw.outbound_private {
+            match text.parse() {
+                Ok(address) => self.outbound_private.push(address),
+                Err(_) => problems.push(format!(
+                    "sandbox.outbound_private has `{text}`: use addresses such as \"10.0.0.5\""
+                )),
+            }
+        }
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.calls_max == 0 {
+            problems.push("sandbox.calls_max is 0: no call could run".to_owned());
+        }
+        if !self.outbound && !self.outbound_private.is_empty() {
+            problems.push(
+                "sandbox.outbound_private goes with `outbound = true`: without it nothing is sent"
+                    .to_owned(),
+            );
+        }
+        problems
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSandbox {
+    calls_max: Option<u32>,
+    memory_bytes_max: Option<u64>,
+    time_ms_max: Option<u64>,
+    outbound: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outbound_private: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    limits: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    services: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// What is wrong with a limit.
+fn problem(field: &str, name: &str) -> String {
+    if Limits::DEFAULT.get(name).is_some() {
+        return format!("{field} is 0: no call could run");
+    }
+    let names = Limits::NAMES.join(", ");
+    format!("{field} is no limit: use one of {names}")
+}
+
+/// What no call of a host may exceed whose operator says nothing else.
+fn usual_limits_max() -> Limits {
+    Limits {
+        memory_bytes_max: 512 << 20,
+        table_elements_max: 65_536,
+        time_ms_max: 120_000,
+        cpu_ms_max: 60_000,
+        input_bytes_max: 32 << 20,
+        output_bytes_max: 32 << 20,
+        handles_max: 16_384,
+        host_calls_max: 1_000_000,
+        host_bytes_max: 2 << 30,
+        transfer_bytes_max: 64 << 20,
+        tensor_bytes_max: 512 << 20,
+        multiply_adds_max: 10_000_000_000_000,
+        session_bytes_max: 1 << 30,
+        outbound_requests_max: 64,
+        log_lines_max: 1_024,
+    }
+}
+
+impl From<&Sandbox> for RawSandbox {
+    fn from(sandbox: &Sandbox) -> Self {
+        let private = sandbox.outbound_private.iter();
+        Self {
+            calls_max: Some(sandbox.calls_max),
+            memory_bytes_max: Some(sandbox.memory_bytes_max),
+            time_ms_max: Some(sandbox.time_ms_max),
+            outbound: Some(sandbox.outbound),
+            outbound_private: private.map(IpAddr::to_string).collect(),
+            limits: sandbox
+                .limits_max
+                .all()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            services: sandbox.services.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox(text: &str) -> (Sandbox, Vec<String>) {
+        let (mut sandbox, mut problems) = (Sandbox::default(), Vec::new());
+        sandbox.overlay(toml::from_str(text).unwrap(), &mut problems);
+        problems.extend(sandbox.problems());
+        (sandbox, problems)
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let text = "calls_max = 3\nmemory_bytes_max = 4\ntime_ms_max = 5\noutbound = true\n\
+                    outbound_private = [\"10.0.0.5\", \"::1\"]\n\
+                    [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7";
+        let (before, problems) = sandbox(text);
+        assert_eq!(problems, Vec::<String>::new());
+        for sandbox in [before, Sandbox::default()] {
+            let printed = toml::to_string(&RawSandbox::from(&sandbox)).unwrap();
+            assert_eq!(super::tests::sandbox(&printed).0, sandbox);
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let (_, problems) = sandbox(
+            "calls_max = 0\noutbound_private = [\"here\", \"::1\"]\n[limits]\nmemory = 1\n\
+             handles_max = 0\n[services.chat]\ntime = 1\ntime_ms_max = 0",
+        );
+        assert_eq!(problems.len(), 7, "{problems:?}");
+    }
+
+    #[test]
+    fn a_service_gets_what_it_asks_for_or_the_operator_says_and_no_more_than_any() {
+        let text = "name = \"chat\"\nversion = \"0.1.0\"\ndescription = \"Talks.\"\n\
+                    license = \"MIT\"\n[limits]\nhandles_max = 10\ntime_ms_max = 100\n\
+                    log_lines_max = 9000";
+        let raw: rialto_registry::RawManifest = toml::from_str(text).unwrap();
+        let manifest = Manifest::try_from(raw).unwrap();
+        let limits = |text: &str| sandbox(text).0.limits_of(&manifest);
+        let usual = limits("");
+        assert_eq!((usual.handles_max, usual.time_ms_max), (10, 100));
+        assert_eq!(usual.log_lines_max, 1_024, "the host's cap");
+        let other = limits(
+            "time_ms_max = 50\n[limits]\nlog_lines_max = 5\n[services.chat]\nhandles_max = 20",
+        );
+        assert_eq!((other.handles_max, other.time_ms_max), (20, 50));
+        assert_eq!(other.log_lines_max, 5);
+    }
+}
