@@ -144,8 +144,10 @@ impl Attempt {
         running.over = matches!(
             outcome,
             Ok(_)
-                | Err(CallError::Service(rialto_host::CallError::Overloaded { .. })
-                    | CallError::Unavailable { .. })
+                | Err(
+                    CallError::Service(rialto_host::CallError::Overloaded { .. })
+                        | CallError::Unavailable { .. }
+                )
         );
         outcome
     }
