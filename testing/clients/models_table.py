@@ -26,17 +26,38 @@ HEAD = """# Engines and models
 Every engine on every model that the services use or that was measured for them, with the same seeded
 inputs (`cargo xtask models --table` writes this file). *Difference*: the largest absolute difference of any
 output to ONNX Runtime {version} in Python; the largest value of those outputs is beside it for scale. *Time*: the
-median of a run in a worker process with one thread. What a model's services compute is tested against
-reference implementations on real inputs, beside each service.
+median of a run with one thread, ONNX Runtime and tract in a worker process. `rialto graph` runs models as programs
+of tensor operations on any device: here on the processor, and on Mesa's software Vulkan (all cores, and only to
+show that the kernels for graphics processors give the same answers). What a model's services compute is tested
+against reference implementations on real inputs, beside each service.
 
 | model | inputs | {engines} |
 |---|---|{lines}|
 """
 
 TAIL = """
-A model that the embedded engine does not take needs ONNX Runtime: `rialto engines` says whether it is
-here, and what to install. Where both take a model, a host compares them once before it lets ONNX
-Runtime run it; beyond a relative difference of 2e-3 it does not.
+## Which engine runs a model
+
+`[engines] choice` in the host's configuration:
+
+| `choice` | models run on |
+|---|---|
+| `"auto"` | the graphics processor that `[device]` chose, where that covers the model, agrees with an engine on the processor and is not slower; else ONNX Runtime, where its library is found and agrees; else tract, the embedded engine. The default |
+| `"gpu"` | the same, the graphics processor also where it is slower; without one the host does not start |
+| `"onnxruntime"` | ONNX Runtime; a model that it does not run is an error |
+| `"embedded"` | tract |
+
+Engines are compared once for each file, on seeded inputs: beyond a relative difference of 2e-3 the faster one does
+not run it. What does not run where it was wanted is a line in the log, with the model and the reason (an
+operator that is not known, a difference), and runs on the next engine. With `deterministic = true` nothing depends
+on what is installed, and with `isolate = true` no file is read in the host's process: both keep models off the
+graphics processor unless it is named. `rialto engines` says what is here, how fast it is and what to install.
+
+Graphs run on graphics processors if they use the standard's operators of sets 7 to 24 among these: element-wise
+ones, comparisons and choices; shapes and layout; gathering, scattering, ranking; reductions; products, also of 8-bit
+integers; convolutions (1 and 2 axes, transposed too) and pools; normalisations; quantisation; resizing; LSTM and GRU
+of up to 512 steps; `If` whose condition is constant or a small input. Loops, and shapes that depend on data,
+stay on the processor.
 """
 
 

@@ -33,6 +33,7 @@ use bytes::Bytes;
 
 use crate::{
     Config, Engine, LoadError, Model,
+    joining::allow_joining,
     ops::Device,
     share::{Pool, Share},
 };
@@ -43,6 +44,7 @@ pub struct GraphEngine {
     config: Arc<Config>,
     devices: Arc<Devices>,
     weights: Pool,
+    equal_bits: bool,
 }
 
 /// Where programs run, and where constants are folded.
@@ -60,7 +62,17 @@ impl GraphEngine {
             weights: Pool::new(config.weights_bytes_max),
             config: Arc::new(config),
             devices: Arc::new(Devices { device, cpu }),
+            equal_bits: true,
         }
+    }
+
+    /// Lets runs that wait be joined where that changes results within rounding only; models then do not
+    /// promise equal bits. A device that computes large products in another order than small ones gains
+    /// most by this.
+    #[must_use]
+    pub const fn joining_within_rounding(mut self) -> Self {
+        self.equal_bits = false;
+        self
     }
 
     /// The device's short name.
@@ -102,8 +114,8 @@ impl Engine for GraphEngine {
         let share = self.reserve(size, name)?;
         let config = Arc::clone(&self.config);
         let devices = Arc::clone(&self.devices);
-        let model = GraphModel::load(&bytes, name, config, devices, share)?;
-        Ok(Arc::new(model))
+        let model = GraphModel::load(&bytes, name, config, devices, share, self.equal_bits)?;
+        Ok(allow_joining(Arc::new(model), &bytes))
     }
 }
 

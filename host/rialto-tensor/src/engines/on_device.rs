@@ -38,7 +38,11 @@ pub(super) fn engine(config: &Config) -> Result<Option<GraphEngine>, SetupError>
     let cpu = CpuDevice::new(1, config.embedded.run_bytes_max);
     let limits = config.embedded.clone();
     let engine = GraphEngine::new(Arc::clone(device), Arc::new(cpu), limits);
-    Ok(Some(engine))
+    Ok(Some(if config.deterministic {
+        engine
+    } else {
+        engine.joining_within_rounding()
+    }))
 }
 
 impl Engines {

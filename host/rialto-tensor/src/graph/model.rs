@@ -48,6 +48,7 @@ impl GraphModel {
         config: Arc<Config>,
         devices: Arc<Devices>,
         share: Share,
+        equal_bits: bool,
     ) -> Result<Self, LoadError> {
         let read = || {
             let mut graph = file::parse(bytes, &config)?;
@@ -65,7 +66,7 @@ impl GraphModel {
             name: name.to_owned(),
             readers: readers(&graph.block),
             graph,
-            abilities: abilities(&devices, bytes),
+            abilities: abilities(&devices, bytes, equal_bits),
             plans: Cache::new(config.plans_max),
             by_value: AtomicBool::new(false),
             weights: Weights::default(),
@@ -217,9 +218,9 @@ impl fmt::Debug for GraphModel {
     }
 }
 
-fn abilities(devices: &Devices, file: &[u8]) -> Abilities {
+fn abilities(devices: &Devices, file: &[u8], equal_bits: bool) -> Abilities {
     let device = &devices.device;
-    let deterministic = device.abilities().deterministic;
+    let deterministic = equal_bits && device.abilities().deterministic;
     Abilities {
         engine: ENGINE.to_owned(),
         device: device.name().to_owned(),

@@ -139,6 +139,33 @@ fn it_is_seen_as_the_embedded_engine_sees_it() {
 }
 
 #[test]
+fn runs_that_wait_are_joined() {
+    for engine in [engine(), engine().joining_within_rounding()] {
+        let model = engine.load(layer().file().into(), "m").unwrap();
+        let names = ["y".to_owned(), "z".to_owned()];
+        let runs: Vec<_> = (1..9_u8).map(|by| scaled_input(f32::from(by))).collect();
+        let alone: Vec<_> = runs
+            .iter()
+            .map(|inputs| model.run(inputs.clone(), &names))
+            .collect();
+        assert_eq!(model.run_joined(runs, &names), alone);
+    }
+    let promised = engine().load(layer().file().into(), "m").unwrap();
+    let joined = engine()
+        .joining_within_rounding()
+        .load(layer().file().into(), "m")
+        .unwrap();
+    assert!(promised.abilities().deterministic && !joined.abilities().deterministic);
+}
+
+fn scaled_input(by: f32) -> Vec<(String, Tensor)> {
+    vec![(
+        "a".to_owned(),
+        Tensor::from_f32(vec![1, 3], &[by, 1.0, -by]).unwrap(),
+    )]
+}
+
+#[test]
 fn many_threads_run_one_model() {
     let model = load(layer().file()).unwrap();
     let expected = run(model.as_ref(), layer_input(3)).unwrap();
