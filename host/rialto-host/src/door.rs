@@ -89,6 +89,17 @@ impl Door {
         }
     }
 
+    /// Whether a call of this tenant would be let in or may wait, if it came now.
+    pub(crate) fn check(&self, tenant: &Tenant, deadline: Instant) -> Result<(), Turned> {
+        let deadline = deadline.saturating_duration_since(self.inner.opened);
+        let now = self.now();
+        let admission = self.admission();
+        if admission.is_free() {
+            return Ok(());
+        }
+        admission.check(now, tenant, Some(deadline))
+    }
+
     /// Lets in whoever may run now.
     fn pump(&self) {
         let now = self.now();

@@ -19,7 +19,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use crate::budget::Share;
 use crate::capabilities;
 use crate::engine::{Inner, PAGE_BYTES};
-use crate::error::{ArgumentError, LoadError};
+use crate::error::{ArgumentError, CallError, LoadError};
 use crate::interface::{self, Interface, Method, Signature};
 use crate::json::{self, Arg};
 use crate::model::Models;
@@ -262,6 +262,17 @@ impl Service {
             input_bytes,
             _share: share,
         })
+    }
+}
+
+impl Service {
+    /// Whether a call would find room if it came now: to be asked before anything is paid for it.
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`] with when to come again.
+    pub fn check_room(&self, deadline: Instant) -> Result<(), CallError> {
+        let tenant = &self.loaded.shared.tenant;
+        Ok(self.loaded.host.door.check(tenant, deadline)?)
     }
 }
 

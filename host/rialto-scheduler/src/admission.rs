@@ -154,40 +154,56 @@ impl<T> Admission<T> {
         (self.waiting == 0 && self.fits(bytes)).then(|| self.seat(tenant, payer, bytes))
     }
 
+    /// Whether a call of this tenant would be taken now, if it came.
+    ///
+    /// # Errors
+    /// [`Turned`] if the queue is full or its turn would come too late.
+    pub fn check(
+        &self,
+        now: Duration,
+        tenant: &Tenant,
+        deadline: Option<Duration>,
+    ) -> Result<(), Turned> {
+        let party = self.parties.get(tenant);
+        let own = party.map_or(0, Party::waiting);
+        let after = party.map_or(Duration::ZERO, Party::expected_wait);
+        if own >= self.capacity.tenant_waiting_max {
+            return Err(Turned::TenantFull {
+                tenant: tenant.clone(),
+                waiting: own,
+                after,
+            });
+        }
+        if self.waiting >= self.capacity.waiting_max {
+            return Err(Turned::Full {
+                waiting: self.waiting,
+                after,
+            });
+        }
+        let late = |deadline: Duration| own > 0 && now.saturating_add(after) > deadline;
+        if deadline.is_some_and(late) {
+            return Err(Turned::TooLate { after });
+        }
+        Ok(())
+    }
+
     /// Puts a call into the queue. [`Admission::next`] says when it may run.
     ///
     /// # Errors
-    /// [`Turned`], with what was to be done, if the queue is full or its turn would come too late.
+    /// [`Turned`], with what was to be done, as [`Admission::check`] says.
     pub fn ask(&mut self, now: Duration, ask: Ask<T>) -> Result<TicketId, (Turned, T)> {
-        let weight = self.weight(&ask.tenant);
-        let (waiting, tenant_max) = (self.waiting, self.capacity.tenant_waiting_max);
-        let party = self.parties.entry(ask.tenant.clone());
-        let party = party.or_insert_with(|| Party::new(weight));
-        let (own, after) = (party.waiting(), party.expected_wait());
-        let turned = if own >= tenant_max {
-            let tenant = ask.tenant.clone();
-            Some(Turned::TenantFull {
-                tenant,
-                waiting: own,
-                after,
-            })
-        } else if waiting >= self.capacity.waiting_max {
-            Some(Turned::Full { waiting, after })
-        } else {
-            let late = |deadline: Duration| own > 0 && now.saturating_add(after) > deadline;
-            let late = ask.deadline.is_some_and(late);
-            late.then_some(Turned::TooLate { after })
-        };
-        if let Some(turned) = turned {
-            self.forget_if_idle(&ask.tenant);
+        if let Err(turned) = self.check(now, &ask.tenant, ask.deadline) {
             return Err((turned, ask.work));
         }
+        let weight = self.weight(&ask.tenant);
+        let party = self.parties.entry(ask.tenant);
+        let party = party.or_insert_with(|| Party::new(weight));
         self.last_id = self.last_id.wrapping_add(1);
         let id = TicketId(self.last_id);
         party.join(Waiter {
             id,
             since: now,
-            behind: own,
+            behind: party.waiting(),
             payer: ask.payer,
             bytes: ask.bytes.min(self.capacity.bytes),
             passed: 0,
@@ -255,6 +271,12 @@ impl<T> Admission<T> {
             party.release(&seat.payer, seat.bytes);
         }
         self.forget_if_idle(&seat.tenant);
+    }
+
+    /// Whether nobody waits and a place is free.
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.waiting == 0 && self.places < self.capacity.places
     }
 
     /// Calls that wait.

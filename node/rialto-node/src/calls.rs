@@ -67,6 +67,11 @@ impl Node {
             price,
         };
         let permit = self.admit()?;
+        if !matches!(request.payment, Payment::None) {
+            // Before a deposit moves or a signature is checked.
+            let deadline = Instant::now() + job.service.view.limits.time_max();
+            job.service.host.check_room(deadline)?;
+        }
         match request.payment {
             Payment::None if job.price.is_zero() => self.call_free(job).await,
             Payment::None => Err(PaymentError::Required.into()),
@@ -277,7 +282,7 @@ impl Node {
         } = job;
         let context = CallContext {
             call_id: id.to_string(),
-            deadline: Instant::now() + service.view.manifest.limits().time_max(),
+            deadline: Instant::now() + service.view.limits.time_max(),
             payer: payer.map(|payer| format!("{payer:x}")).unwrap_or_default(),
         };
         let outcome = service.host.call(prepared, context).await?;

@@ -168,7 +168,11 @@ async fn a_full_queue_refuses_at_once_and_recovers() {
         .await
         .unwrap_err();
     assert_eq!(error.wire_code(), "overloaded");
+    let soon = Instant::now() + Duration::from_secs(1);
+    let room = service.check_room(soon).unwrap_err();
+    assert_eq!(room.wire_code(), "overloaded");
     assert_eq!(spin.await.unwrap_err().wire_code(), "timed_out");
+    service.check_room(soon).unwrap();
     still_serves(&service).await;
 }
 

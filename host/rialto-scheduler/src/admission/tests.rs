@@ -159,6 +159,7 @@ fn who_leaves_is_not_called() {
     let (tenant, payer) = (Tenant::new("t"), Tenant::new("p"));
     let seat = door.try_admit(&tenant, &payer, 1).unwrap();
     assert_eq!(door.try_admit(&tenant, &payer, 1), None);
+    assert_eq!(door.check(at(0), &tenant, None), Ok(()), "it may wait");
     let first = door.ask(at(0), ask("t", "p", 1, 1)).unwrap();
     door.ask(at(0), ask("t", "q", 1, 2)).unwrap();
     assert_eq!(door.cancel(&tenant, first), Some(1));
