@@ -12,7 +12,9 @@ use super::{
     agree::{self, Comparison},
     verdicts::Verdicts,
 };
-use crate::{CpuDevice, Engine, GraphEngine, LoadError, Model, TractEngine, onnxruntime::Device};
+use crate::{
+    CpuDevice, Engine, GraphEngine, Kind, LoadError, Model, TractEngine, onnxruntime::Device,
+};
 
 /// The engine for the device, as configured; none where nobody asked for it by name and there is none.
 pub(super) fn engine(config: &Config) -> Result<Option<GraphEngine>, SetupError> {
@@ -90,6 +92,15 @@ impl Engines {
         name: &str,
         free: bool,
     ) -> Result<String, LoadError> {
+        // A device that is full, or fails, says nothing about the file.
+        if let Some(Err(error)) = agree::trial(model)
+            && matches!(error.kind(), Kind::OutOfBudget | Kind::Engine)
+        {
+            return Err(LoadError::Engine {
+                model: name.to_owned(),
+                reason: error.to_string(),
+            });
+        }
         let reference = self.reference(bytes, name)?;
         match agree::compare(model, reference.as_ref()) {
             Comparison::Agree { difference } => {

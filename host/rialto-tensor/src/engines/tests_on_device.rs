@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -27,6 +27,7 @@ use crate::{
 #[derive(Debug)]
 struct Elsewhere {
     cpu: CpuDevice,
+    full: AtomicBool,
     off_by: f32,
     pause: Duration,
     runs: AtomicU32,
@@ -36,6 +37,7 @@ impl Elsewhere {
     fn new(off_by: f32, pause: Duration) -> Arc<Self> {
         Arc::new(Self {
             cpu: CpuDevice::new(1, 1 << 30),
+            full: AtomicBool::new(false),
             off_by,
             pause,
             runs: AtomicU32::new(0),
@@ -77,6 +79,13 @@ impl Device for Elsewhere {
         inputs: &[Resident],
         cancel: &Cancel,
     ) -> Result<Vec<Resident>, EvalError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(EvalError::Memory {
+                needed: 1,
+                used: 1,
+                limit: 1,
+            });
+        }
         self.runs.fetch_add(1, Ordering::Relaxed);
         let end = std::time::Instant::now() + self.pause;
         let results = self.cpu.run(program, inputs, cancel);
@@ -175,6 +184,17 @@ fn what_differs_runs_on_the_processor() {
         error.contains("elsewhere is not used for it: output"),
         "{error}"
     );
+}
+
+#[test]
+fn a_device_that_is_full_is_no_verdict() {
+    let (folder, device) = (Folder::new("full"), Elsewhere::new(0.0, Duration::ZERO));
+    device.full.store(true, Ordering::Relaxed);
+    let model = load(config(&folder, &device), file()).unwrap();
+    assert_ne!(model.abilities().device, "elsewhere");
+    device.full.store(false, Ordering::Relaxed);
+    let model = load(config(&folder, &device), file()).unwrap();
+    assert_eq!(model.abilities().device, "elsewhere");
 }
 
 #[test]

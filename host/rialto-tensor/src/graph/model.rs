@@ -111,7 +111,8 @@ impl GraphModel {
 
     fn plan(&self, key: &Key) -> Result<Arc<Plan>, RunError> {
         self.plans.get(key, || {
-            tracing::debug!(model = self.name, ?key, "planning for a device");
+            let shapes: Vec<_> = key.0.iter().map(|(shape, _)| shape).collect();
+            tracing::debug!(model = self.name, ?shapes, "planning for a device");
             let (graph, readers) = (&self.graph, &self.readers);
             let build = || {
                 Plan::build(
