@@ -97,11 +97,9 @@ impl Hooks {
     /// Whether a request may go to this URL.
     fn admit(&mut self, url: &http::Uri) -> Result<(), Error> {
         if !self.origins.iter().any(|origin| origin.covers(url)) {
-            let scheme = url.scheme_str().unwrap_or("https");
-            let authority = url.authority().map(http::uri::Authority::as_str);
+            let origin = origin_of(url);
             let line = format!(
-                "a request to {url} was refused: add \"{scheme}://{}\" to `http` in [grants] of service.toml",
-                authority.unwrap_or_default()
+                "a request was refused: add \"{origin}\" to `http` in [grants] of service.toml"
             );
             self.lines.push(Level::WARN, &line);
             return Err(Error::HttpRequestDenied);
@@ -138,10 +136,13 @@ impl WasiHttpHooks for Hooks {
             let body = body.map_err(|_| Error::HttpRequestBodySize(None))?;
             let body = body.to_bytes();
             take(&bytes_left, body.len())?;
-            let url = parts.uri.clone();
+            let origin = origin_of(&parts.uri);
             let sent = outbound.send(http::Request::from_parts(parts, body), deadline);
             let response = sent.await.map_err(|error| {
-                lines.push(Level::WARN, &format!("a request to {url} failed: {error}"));
+                lines.push(
+                    Level::WARN,
+                    &format!("a request to {origin} failed: {error}"),
+                );
                 error_of(&error)
             })?;
             let body = |body| {
@@ -181,6 +182,14 @@ impl Body for Counted {
         });
         Poll::Ready(counted)
     }
+}
+
+/// The origin of a URL for the log, where paths and queries have no place: they may hold secrets.
+fn origin_of(url: &http::Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or("https");
+    let host = url.host().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}"));
+    format!("{scheme}://{host}{}", port.unwrap_or_default())
 }
 
 /// Takes bytes from what is left.

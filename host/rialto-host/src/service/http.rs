@@ -110,6 +110,12 @@ async fn response(receiver: oneshot::Receiver<Answer>, limits: &Limits) -> Resul
     };
     let answer = answer.map_err(|error| trapped(format!("it answered with {error}")))?;
     let (parts, body) = answer.into_parts();
+    let status = parts.status.as_u16();
+    if status < 200 {
+        return Err(trapped(format!(
+            "it answered with status {status}, which ends nothing"
+        )));
+    }
     let bytes_max = usize::try_from(limits.output_bytes_max).unwrap_or(usize::MAX);
     let body = Limited::new(body, bytes_max).collect().await;
     let body = body.map_err(|error| match error.downcast::<LengthLimitError>() {
@@ -121,7 +127,6 @@ async fn response(receiver: oneshot::Receiver<Answer>, limits: &Limits) -> Resul
         .iter()
         .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
         .collect();
-    let status = parts.status.as_u16();
     let body = STANDARD.encode(body.to_bytes());
     let json = json!({ "status": status, "headers": headers, "body": body }).to_string();
     if json.len() > bytes_max {

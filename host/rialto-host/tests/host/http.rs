@@ -115,6 +115,7 @@ async fn what_is_no_response_is_a_failure() {
     assert_eq!(read(&error), (503, "broken".to_owned()));
     for (path, code) in [
         ("/silent", "trapped"),
+        ("/waits", "trapped"),
         ("/error", "trapped"),
         ("/early", "trapped"),
         ("/trap", "trapped"),

@@ -22,6 +22,7 @@ impl Guest for Handler {
         match path {
             "/echo" => respond(out, 200, &headers_of(&request), &body_of(&request)),
             "/about" => respond(out, 200, &[], about(&request, query).as_bytes()),
+            "/waits" => respond(out, 100, &[], b""),
             "/missing" => respond(out, 404, &[], b"not here"),
             "/broken" => respond(out, 503, &[], b"broken"),
             "/silent" => drop(out),
