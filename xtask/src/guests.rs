@@ -209,7 +209,7 @@ fn lay_out(services: &[Source], guest_target: &Path, to: &Path) -> Result<()> {
 }
 
 /// Copies a file over another one in one step, so that a host never reads half of it.
-fn replace(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     let fresh = to.with_extension("new");
     fs::copy(from, &fresh).with_context(|| format!("copy {}", from.display()))?;
     fs::rename(&fresh, to).with_context(|| format!("move to {}", to.display()))

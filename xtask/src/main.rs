@@ -15,6 +15,7 @@ mod fuzz;
 mod gas;
 mod guests;
 mod host;
+mod languages;
 mod lock;
 mod models;
 mod paths;
@@ -67,6 +68,11 @@ fn run(arguments: &[String]) -> Result<()> {
             let _lock = lock::hold(&paths)?;
             guests::build(&paths, install)
         }
+        "languages" => {
+            let install = only_install_target(task, rest)?;
+            let _lock = lock::hold(&paths)?;
+            languages::build(&paths, install)
+        }
         "fetch" => {
             let install = only_install_target(task, rest)?;
             let _lock = lock::hold(&paths)?;
@@ -116,6 +122,8 @@ cargo xtask TASK
   tidy                        dependency directions, file names, module docs, licences, leaks
   fmt                         format every workspace
   guests [--install-target]   build the services in services/ to WebAssembly components
+  languages [--install-target]
+                              build the templates of `rialto new` by each language's own tools
   fetch [--install-target]    guests, then every model that they name, into the artifact store
   clients                     install the unmodified clients that the end-to-end tests use
   bench [..]                  run the benchmarks with the arguments left

@@ -24,6 +24,13 @@ pub(crate) fn cargo(paths: &Paths) -> Command {
     command
 }
 
+/// A program that may start a cargo of its own.
+pub(crate) fn outside_cargo(program: &str) -> Command {
+    let mut command = Command::new(program);
+    forget_outer_cargo(&mut command);
+    command
+}
+
 /// Runs a command whose own output is worth seeing.
 ///
 /// # Errors

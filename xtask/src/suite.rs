@@ -10,7 +10,7 @@ use crate::lock;
 use crate::paths::Paths;
 use crate::report::{Outcome, Report};
 use crate::toolchain::InstallTarget;
-use crate::{clients, guests, prerequisites, process, progress, tidy};
+use crate::{clients, guests, languages, prerequisites, process, progress, tidy};
 
 /// Runs all steps, or the named ones, and prints the table; stops at the first failure.
 ///
@@ -172,6 +172,7 @@ fn guests(paths: &Paths) -> Result<Outcome> {
     let _lock = lock::hold(paths)?;
     guests::build(paths, InstallTarget::Never)?;
     guests::build_test(paths, InstallTarget::Never)?;
+    languages::build(paths, InstallTarget::Never)?;
     Ok(Outcome::Passed)
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rialto_templates::{Language, ProjectName};
 
 use crate::policy::Units;
 
@@ -21,6 +22,8 @@ const AFTER_HELP: &str = "Start here:\n  rialto up                     everythin
 pub(crate) enum Command {
     /// Start the mesh on this machine: chain, host, services and gateway.
     Up(Box<UpArgs>),
+    /// Write a new service: a small, complete project to change.
+    New(NewArgs),
     /// Call a method of a service and pay for it.
     Call(CallArgs),
     /// List the services of a host, with their methods and prices.
@@ -46,6 +49,22 @@ pub(crate) enum Command {
     Artifacts(ArtifactsCommand),
     /// Show the engines that run models: which are here, how fast, and what to install for more.
     Engines(EnginesArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// The service's name: lowercase words joined by hyphens.
+    pub(crate) name: ProjectName,
+    /// What it is written in: rust, javascript or python.
+    #[arg(long, value_name = "LANGUAGE", default_value_t = Language::Rust)]
+    pub(crate) language: Language,
+    /// Write it here instead of into a folder of its name.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Rust only: take rialto-sdk from this folder (`sdk/rialto-sdk` of a checkout), not from its
+    /// repository.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
 }
 
 /// Where durable things live.

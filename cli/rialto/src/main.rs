@@ -11,6 +11,7 @@ mod engines;
 mod exit;
 mod home;
 mod ledger;
+mod new;
 mod pay;
 mod policy;
 mod progress;
@@ -66,6 +67,7 @@ async fn start() -> ExitCode {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(args) => up::run(*args).await,
+        Command::New(args) => new::run(args),
         Command::Call(args) => call::run(args).await,
         Command::Services(args) => services::run(args).await,
         Command::Channel(command) => channel::run(command).await,

@@ -59,13 +59,13 @@ fn in_units(name: &str, value: u64) -> String {
     if name.contains("_bytes_") {
         let unit = UNITS
             .iter()
-            .find(|(_, size)| value >= *size && value % size == 0);
+            .find(|(_, size)| value >= *size && value.is_multiple_of(*size));
         return unit.map_or_else(
             || format!("{value} B"),
             |(unit, size)| format!("{} {unit}", value / size),
         );
     }
-    if name.contains("_ms_") && value >= 1_000 && value % 1_000 == 0 {
+    if name.contains("_ms_") && value >= 1_000 && value.is_multiple_of(1_000) {
         return format!("{} s", value / 1_000);
     }
     value.to_string()

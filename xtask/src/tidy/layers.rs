@@ -40,6 +40,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("rialto-compute", Layer::Core),
     ("rialto-registry", Layer::Core),
     ("rialto-scheduler", Layer::Core),
+    ("rialto-templates", Layer::Core),
     ("rialto-artifacts", Layer::Driver),
     ("rialto-chain", Layer::Driver),
     ("rialto-gpu", Layer::Driver),

@@ -9,6 +9,7 @@ mod fleet;
 mod hostile;
 mod installed;
 mod journeys;
+mod languages;
 mod payer;
 mod pictures;
 mod services;

@@ -8,6 +8,7 @@ mod cache;
 mod generation;
 mod hostile;
 mod http;
+mod languages;
 mod loading;
 mod models;
 mod nn;
