@@ -49,6 +49,28 @@ fn number(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// What a service that refused the call said itself, as JSON on one line. A stranger chose the text: what
+/// would move a terminal's cursor or change its colours is written out.
+pub(crate) fn services_word(error: &anyhow::Error) -> Option<String> {
+    let ClientError::Refused {
+        code,
+        details: Some(details),
+        ..
+    } = client_error(error)?
+    else {
+        return None;
+    };
+    let mut word = String::new();
+    for letter in details.to_string().chars().take(WORD_LETTERS_MAX) {
+        if letter.is_control() {
+            word.extend(letter.escape_unicode());
+        } else {
+            word.push(letter);
+        }
+    }
+    (code == "service_refused").then_some(word)
+}
+
 /// The next thing to type, where there is one.
 pub(crate) fn next_step(error: &anyhow::Error) -> Option<String> {
     Some(match client_error(error)? {
@@ -103,6 +125,9 @@ fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
+/// Of a service's own error, what is shown; a script that wants the rest asks over HTTP.
+const WORD_LETTERS_MAX: usize = 2_000;
+
 const FAILED: u8 = 1;
 const POLICY: u8 = 3;
 const BREACH: u8 = 4;
@@ -114,6 +139,23 @@ mod tests {
     use rialto_channels::{Amount, ChannelId};
 
     use super::*;
+
+    #[test]
+    fn a_services_own_error_is_shown_and_moves_no_cursor() {
+        let refused = |code: &str| {
+            anyhow::Error::from(ClientError::Refused {
+                status: 422,
+                code: code.to_owned(),
+                message: "no".to_owned(),
+                hint: None,
+                details: Some(Box::new(serde_json::json!("a \"b\" \u{1b}[2J \u{9b}2J ß"))),
+            })
+        };
+        let word = services_word(&refused("service_refused"));
+        assert_eq!(word.as_deref(), Some(r#""a \"b\" \u001b[2J \u{9b}2J ß""#));
+        assert_eq!(services_word(&refused("busy")), None);
+        assert_eq!(services_word(&Breach("no".to_owned()).into()), None);
+    }
 
     #[test]
     fn each_kind_of_failure_has_its_code_and_next_step() {

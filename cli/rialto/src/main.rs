@@ -56,6 +56,9 @@ async fn start() -> ExitCode {
             for cause in error.chain().skip(1) {
                 show::note(format!("  because: {cause}"));
             }
+            if let Some(word) = exit::services_word(&error) {
+                show::note(format!("  the service says: {word}"));
+            }
             if let Some(next) = exit::next_step(&error) {
                 show::note(format!("  try: {next}"));
             }

@@ -35,7 +35,7 @@ async fn a_service_in_javascript_is_called_and_paid() -> Result<()> {
     for (parameters, reason) in [
         (
             r#"{"document": {"text": " "}}"#,
-            "the service refused the call",
+            "the service says: \"`text` has no words\"",
         ),
         (r#"{"document": {"text": 7}}"#, "text"),
         (r#"{"document": {}}"#, "text"),
