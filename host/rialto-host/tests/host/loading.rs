@@ -51,7 +51,11 @@ fn sockets_and_unknown_imports_are_refused_under_every_grant() {
         http: Some(Vec::new()),
         wasi: BTreeSet::from(WasiGroup::ALL),
     };
-    for import in ["wasi:sockets/tcp@0.2.0", "wasi:keyvalue/store@0.2.0", "a:b/c"] {
+    for import in [
+        "wasi:sockets/tcp@0.2.0",
+        "wasi:keyvalue/store@0.2.0",
+        "a:b/c",
+    ] {
         let text = format!(r#"(component (import "{import}" (instance)))"#);
         let error = load(&Fixture::new(), &text, all.clone()).unwrap_err();
         assert!(matches!(error, LoadError::NeverGranted { .. }), "{error}");
