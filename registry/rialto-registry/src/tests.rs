@@ -240,7 +240,7 @@ fn every_problem_is_reported_at_once() {
     );
     let text = parse(bad).unwrap_err().to_string();
     assert!(
-        text.starts_with("18 problems:\n  - `name` = \"File Type\": starts with 'F'"),
+        text.starts_with("19 problems:\n  - `name` = \"File Type\": starts with 'F'"),
         "{text}"
     );
     assert!(
@@ -299,7 +299,6 @@ fn unknown_keys_are_refused() {
         ("tensor =", "tensors ="),
         ("sha256 =", "sha512 ="),
         ("path =", "file_path ="),
-        ("time_ms_max =", "time_max ="),
         ("per_input_kib =", "per_kib ="),
         ("[prices.identify]", "[royalties]\n[prices.identify]"),
     ] {
@@ -309,6 +308,9 @@ fn unknown_keys_are_refused() {
             .to_string();
         assert!(error.contains("unknown field"), "{error}");
     }
+    let unknown = GOOD.replace("time_ms_max =", "time_max =");
+    let error = parse(&unknown).unwrap_err().to_string();
+    assert!(error.contains("`limits.time_max` is no limit"), "{error}");
 }
 
 proptest! {
