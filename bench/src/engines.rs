@@ -130,7 +130,7 @@ type Inputs = Vec<(String, Tensor)>;
 ///
 /// # Errors
 /// A model, the library or Python is missing, or a run fails.
-pub(crate) fn measure(rounds: u32) -> Result<Found> {
+pub(crate) fn measure(rounds: u32, only: Option<&str>) -> Result<Found> {
     let mut python = Python::start()?;
     let library = python.library.clone();
     let embedded = TractEngine::default();
@@ -148,7 +148,8 @@ pub(crate) fn measure(rounds: u32) -> Result<Found> {
         Limits::default(),
     );
     let mut runs = Vec::new();
-    for case in &CASES {
+    let wanted = |case: &&Case| only.is_none_or(|name| case.name.contains(name));
+    for case in CASES.iter().filter(wanted) {
         table::say(&format!("{} …", case.name));
         let file = file_of(case.sha256)?;
         let bytes = Bytes::from(std::fs::read(&file)?);
@@ -176,7 +177,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Found> {
         ("ONNX Runtime", worker.load(bytes, "sentences")?),
     ];
     let (mut batches, mut mixed) = (Vec::new(), Vec::new());
-    for (engine, model) in engines {
+    for (engine, model) in engines.into_iter().filter(|_| only.is_none()) {
         table::say(&format!("runs together, {engine} …"));
         for size in SIZES {
             batches.push(batch(engine, model.as_ref(), size, rounds)?);

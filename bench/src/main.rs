@@ -63,6 +63,9 @@ pub(crate) struct Options {
     /// Measure one part alone, which needs nothing else built.
     #[arg(long)]
     only: Option<Part>,
+    /// Of engines, only the models whose names contain this, and no batches: for a profiler.
+    #[arg(long)]
+    model: Option<String>,
     /// A ledger of a million channels too: some minutes more.
     #[arg(long)]
     million: bool,
@@ -134,9 +137,11 @@ fn run(options: &Options) -> Result<()> {
         return write(options, "gpu", &found);
     }
     if options.only == Some(Part::Engines) {
-        let found = engines::measure(options.rounds)?;
+        let found = engines::measure(options.rounds, options.model.as_deref())?;
         engines::print(&found);
-        engines::draw(&found, &options.plots)?;
+        if options.model.is_none() {
+            engines::draw(&found, &options.plots)?;
+        }
         table::say(&table::targets(&engines::targets(&found)));
         return write(options, "engines", &found);
     }
