@@ -73,42 +73,88 @@ fn compare(device: &GpuDevice, op: Op, tensors: &[Tensor]) -> Result<(), String>
     let (found, want) = found
         .and_then(|found| want.map(|want| (found, want)))
         .map_err(|error| text(&error))?;
+    if found.len() != want.len() {
+        return Err(format!("{} results instead of {}", found.len(), want.len()));
+    }
     for (found, want) in found.iter().zip(&want) {
-        let (found, want) = (numbers(found), numbers(want));
-        let size = want
-            .iter()
-            .fold(1.0, |most: f32, value| most.max(value.abs()));
-        for (at, (found, want)) in found.iter().zip(&want).enumerate() {
-            if (found - want).abs() > size * TOLERANCE || found.is_nan() != want.is_nan() {
-                return Err(format!("element {at} is {found} instead of {want}"));
-            }
+        same(found, want)?;
+    }
+    Ok(())
+}
+
+/// Whether two results are the same: floats within the tolerance, everything else to the bit.
+fn same(found: &Tensor, want: &Tensor) -> Result<(), String> {
+    if (found.element(), found.shape()) != (want.element(), want.shape()) {
+        return Err(format!(
+            "{} {:?} instead of {} {:?}",
+            found.element(),
+            found.shape(),
+            want.element(),
+            want.shape()
+        ));
+    }
+    let (Some(found), Some(want)) = (floats(found), floats(want)) else {
+        let mut bytes = found.data().iter().zip(want.data().iter());
+        return match bytes.position(|(found, want)| found != want) {
+            Some(at) => Err(format!("byte {at} is another")),
+            None => Ok(()),
+        };
+    };
+    let size = want
+        .iter()
+        .fold(1.0, |most: f32, value| most.max(value.abs()));
+    for (at, (found, want)) in found.iter().zip(&want).enumerate() {
+        if (found - want).abs() > size * TOLERANCE || found.is_nan() != want.is_nan() {
+            return Err(format!("element {at} is {found} instead of {want}"));
         }
     }
     Ok(())
 }
 
-/// Elements as floats; of integers, each byte.
-fn numbers(tensor: &Tensor) -> Vec<f32> {
-    let data = tensor.data();
+/// Elements as floats, if they are.
+fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    let pairs = || tensor.data().as_chunks::<2>().0.iter();
     match tensor.element() {
-        Element::F32 => tensor.to_f32().unwrap_or_default(),
+        Element::F32 => {
+            let cells = tensor.data().as_chunks::<4>().0.iter();
+            Some(cells.map(|cell| f32::from_le_bytes(*cell)).collect())
+        }
         Element::F16 => {
-            let cells = data.as_chunks::<2>().0.iter();
-            cells
-                .map(|cell| half::f16::from_le_bytes(*cell).to_f32())
-                .collect()
+            let wide = |cell: &[u8; 2]| half::f16::from_le_bytes(*cell).to_f32();
+            Some(pairs().map(wide).collect())
         }
         Element::Bf16 => {
-            let cells = data.as_chunks::<2>().0.iter();
-            cells
-                .map(|cell| half::bf16::from_le_bytes(*cell).to_f32())
-                .collect()
+            let wide = |cell: &[u8; 2]| half::bf16::from_le_bytes(*cell).to_f32();
+            Some(pairs().map(wide).collect())
         }
-        Element::I64 | Element::I32 | Element::I8 | Element::U8 | Element::Bool => {
-            data.iter().map(|byte| f32::from(*byte)).collect()
-        }
+        Element::I64 | Element::I32 | Element::I8 | Element::U8 | Element::Bool => None,
     }
 }
 
 /// Of the largest value: a rounding of bf16.
 const TOLERANCE: f32 = 1.0 / 128.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_form_or_in_one_whole_number_is_not_the_same() {
+        let row = |values: &[f32]| {
+            let length = u32::try_from(values.len()).unwrap();
+            Tensor::from_f32(vec![length], values).unwrap()
+        };
+        let bytes = |last: u8| Tensor::new(Element::U8, vec![2], vec![250, last].into()).unwrap();
+        assert_eq!(same(&row(&[1.0, 2.0]), &row(&[1.001, 2.0])), Ok(()));
+        assert_eq!(same(&bytes(7), &bytes(7)), Ok(()));
+        for (found, want) in [
+            (row(&[1.0]), row(&[1.0, 2.0])),
+            (row(&[1.0, 2.1]), row(&[1.0, 2.0])),
+            (row(&[f32::NAN]), row(&[1.0])),
+            (bytes(8), bytes(7)),
+            (bytes(7), row(&[1.0, 2.0])),
+        ] {
+            assert!(same(&found, &want).is_err(), "{found:?} {want:?}");
+        }
+    }
+}

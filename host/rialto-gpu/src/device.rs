@@ -155,8 +155,14 @@ impl GpuDevice {
         work: impl FnOnce(&Arc<Link>) -> Result<T, EvalError>,
     ) -> Result<T, EvalError> {
         let link = self.link()?;
-        catch_unwind(AssertUnwindSafe(|| work(&link))).unwrap_or_else(|_| {
-            let reason = "the driver's library panicked".to_owned();
+        // Nothing is silenced: the work fails with the panic's own words, and the device is given up.
+        catch_unwind(AssertUnwindSafe(|| work(&link))).unwrap_or_else(|panic| {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+            let reason = format!(
+                "the driver's library panicked: {}",
+                words.unwrap_or("it did not say why")
+            );
             link.give_up(reason.clone());
             Err(failed(op, reason))
         })

@@ -8,6 +8,7 @@ use rialto_compute::{Element, ops::EvalError};
 
 use crate::{
     kernel::{Kernel, Operand, spread},
+    link::failed,
     pool::Part,
     stream::Stream,
 };
@@ -74,13 +75,11 @@ impl Stream<'_> {
         self.flush()?;
         for check in std::mem::take(&mut self.checks) {
             let words = self.link.read(check.op, &check.found, 12, self.deadline)?;
-            let word = |at: usize| {
-                let cell = words.as_chunks::<4>().0.get(at);
-                u32::from_le_bytes(cell.copied().unwrap_or_default())
+            let [found, low, high] = *words.as_chunks::<4>().0 else {
+                return Err(failed(check.op, "what was found is too short".to_owned()));
             };
-            if word(0) != u32::MAX {
-                let [a, b, c, d] = word(1).to_le_bytes();
-                let [e, f, g, h] = word(2).to_le_bytes();
+            if u32::from_le_bytes(found) != u32::MAX {
+                let ([a, b, c, d], [e, f, g, h]) = (low, high);
                 return Err(EvalError::Index {
                     op: check.op,
                     index: i64::from_le_bytes([a, b, c, d, e, f, g, h]),

@@ -117,7 +117,9 @@ impl Link {
         {
             let mapped = landing.get_mapped_range(0..length);
             let mapped = mapped.map_err(|error| failed(op, error.to_string()))?;
-            data.extend_from_slice(mapped.get(..count).unwrap_or_default());
+            let read = mapped.get(..count);
+            let read = read.ok_or_else(|| failed(op, "the download is too short".to_owned()))?;
+            data.extend_from_slice(read);
         }
         landing.unmap();
         self.keep(landing);

@@ -123,6 +123,14 @@ impl Fact {
             .ok_or_else(|| Refusal::malformed(format!("{what} is {}", tensor.element())))
     }
 
+    /// The element of an f32 tensor of one.
+    pub(super) fn float(&self, what: &str) -> Result<f32, Refusal> {
+        match self.floats(what)?[..] {
+            [value] => Ok(value),
+            _ => Err(Refusal::malformed(format!("{what} is not one number"))),
+        }
+    }
+
     fn decided(&self, what: &str) -> Result<&Tensor, Refusal> {
         self.tensor()
             .ok_or_else(|| Refusal::DependsOnData(format!("{what} depends on the inputs' values")))

@@ -33,7 +33,8 @@ pub(super) fn of(op: &str, a: &mut Attributes<'_>) -> Found {
             let fixed = a.ints("axes")?;
             one(move |s, x| {
                 let axes = axes(fixed.as_deref(), x, 1)?;
-                unsqueeze(s, x.at(0)?, &axes.unwrap_or_default())
+                let axes = axes.ok_or_else(|| Refusal::malformed("no axes are given"))?;
+                unsqueeze(s, x.at(0)?, &axes)
             })
         }
         "Transpose" => {

@@ -64,9 +64,7 @@ fn pad(a: &mut Attributes<'_>) -> Found {
 fn number(s: &mut Scope<'_>, fact: &Fact) -> Result<Number, Refusal> {
     if is_float(fact.element()) {
         let wide = s.cast(fact, Element::F32)?;
-        let values = wide.floats("a value")?;
-        let value = values.first().copied().unwrap_or_default();
-        return Ok(Number::Float(f64::from(value)));
+        return Ok(Number::Float(f64::from(wide.float("a value")?)));
     }
     fact.int("a value").map(Number::Int)
 }

@@ -129,10 +129,7 @@ fn range(s: &mut Scope<'_>, x: &Operands) -> Result<Fact, Refusal> {
     let (start, limit, step) = (x.at(0)?, x.at(1)?, x.at(2)?);
     let element = start.element();
     if element == Element::F32 {
-        let one = |fact: &Fact| {
-            fact.floats("a range")
-                .map(|v| v.first().copied().unwrap_or_default())
-        };
+        let one = |fact: &Fact| fact.float("a range");
         let (start, limit, step) = (
             f64::from(one(start)?),
             f64::from(one(limit)?),
