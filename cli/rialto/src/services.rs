@@ -46,7 +46,7 @@ fn limits(services: &[Value]) -> Table {
     for name in all.iter().take(1).flat_map(|first| first.keys()) {
         let value = |limits: &Map<String, Value>| {
             let value = limits.get(name).and_then(Value::as_u64);
-            value.map(|value| in_units(name, value)).unwrap_or_default()
+            value.map_or_else(|| "not said".to_owned(), |value| in_units(name, value))
         };
         table.add_row(std::iter::once(name.clone()).chain(all.iter().map(value)));
     }

@@ -217,7 +217,7 @@ impl<'a> Route<'a> {
         terms: &Terms,
         content: Option<Content<'_>>,
     ) -> Result<Response, Refusal> {
-        let manner = presented.as_ref().map(|p| p.manner).unwrap_or_default();
+        let manner = manner_of(presented.as_ref());
         let means = self.means(presented, terms)?;
         match (means, content) {
             (Some(Means::Refund(request)), _) => self.refund(*request, terms).await,
@@ -306,6 +306,11 @@ impl<'a> Route<'a> {
             Err(error) => Err(problem(error).into()),
         }
     }
+}
+
+/// In which version of the protocol to answer: the payment's own, else the current one.
+pub(super) fn manner_of(presented: Option<&Presented>) -> Manner {
+    presented.map_or_else(Manner::default, |presented| presented.manner)
 }
 
 /// A header that may be there once.

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
-use crate::routes::calls::{Route, Sent};
+use crate::routes::calls::{Route, Sent, manner_of};
 use crate::routes::refusal::Refusal;
 use crate::x402::payment::Means;
 
@@ -51,7 +51,7 @@ pub(crate) async fn handle(
         let json = arguments(&parts, &target.path, &held.bytes);
         let bytes = u64::try_from(json.len()).unwrap_or(u64::MAX);
         let terms = route.terms(bytes)?;
-        let manner = presented.as_ref().map(|it| it.manner).unwrap_or_default();
+        let manner = manner_of(presented.as_ref());
         let means = route.means(presented, &terms)?;
         if let Some(Means::Refund(request)) = means {
             return route.refund(*request, &terms).await;
@@ -86,7 +86,7 @@ fn check_handler(gateway: &Gateway, service: &str) -> Result<(), Refusal> {
 /// The parameters of `handle`. Keys in this order: receipts hash the text.
 fn arguments(parts: &Parts, path: &str, body: &Bytes) -> Bytes {
     let query = parts.uri.query();
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
     let headers: Vec<Value> = parts
         .headers
         .iter()
