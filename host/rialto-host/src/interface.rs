@@ -1,11 +1,14 @@
 //! A service's interface: methods, types, JSON Schemas and documentation, walked from the component.
 //!
 //! The component's own type is the truth; doc comments come from the WIT text that the SDK embeds and
-//! change nothing else. Resources, streams and futures are refused here, at load.
+//! change nothing else. A method may return a stream: a resource of the component's own with the one
+//! method `next` ([`stream`]). Other resources, and the component model's streams and futures, are
+//! refused here, at load.
 
 pub(crate) mod docs;
 mod http;
 pub(crate) mod schema;
+mod stream;
 pub(crate) mod ty;
 mod walk;
 
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use wasmtime::component::ComponentExportIndex;
 
+pub(crate) use stream::{Refusal, Stream};
 pub(crate) use ty::{Ty, TyKind};
 pub(crate) use walk::walk;
 
@@ -38,8 +42,11 @@ pub struct Method {
     pub docs: Option<String>,
     /// The parameters, in order.
     pub params: Vec<Param>,
-    /// The JSON Schema (2020-12) of the answer; of a `result`, its ok part.
+    /// The JSON Schema (2020-12) of the answer; of a `result`, its ok part; of a stream, the list of all
+    /// its items.
     pub result_schema: Value,
+    /// Whether the answer comes item by item.
+    pub streams: bool,
     /// The JSON Schema of a refusal, for methods that return a `result`.
     pub error_schema: Option<Value>,
     /// The parameter that raw bodies fill: the only `list<u8>`, all others being optional.
@@ -77,6 +84,17 @@ pub(crate) enum Returns {
     Nothing,
     Value(Ty),
     Result { ok: Option<Ty>, err: Option<Ty> },
+    Stream(Box<Stream>),
+}
+
+impl Signature {
+    /// The stream that the method returns, if it returns one.
+    pub(crate) fn stream(&self) -> Option<&Stream> {
+        match &self.returns {
+            Returns::Stream(stream) => Some(stream),
+            Returns::Nothing | Returns::Value(_) | Returns::Result { .. } => None,
+        }
+    }
 }
 
 impl Interface {

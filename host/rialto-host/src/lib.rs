@@ -4,7 +4,8 @@
 //! code is cached on disk), links exactly the capabilities that its manifest grants, and walks the
 //! exported types into an [`Interface`] with JSON Schemas. [`Service::prepare`] checks a call's
 //! arguments completely, before any money moves; [`Service::call`] runs them in a fresh instance with
-//! every limit armed and turns the result into JSON.
+//! every limit armed and turns the result into JSON; [`Service::open`] does so item by item, for methods
+//! that return a stream.
 //!
 //! What a guest can never do here: reach a file, a socket, an environment variable or another
 //! instance; keep state between calls; use more memory, time, handles or host work than its limits;
@@ -24,6 +25,7 @@
 //! | `list<T>`, `tuple` | array |
 //! | `record` | object; a missing `option` field is none |
 //! | `option<T>` | the value or `null`; directly nested options: `{"some": …}` |
+//! | a stream (a resource of the component's own with the one method `next`) | array of its items, or one item after the other |
 //! | `result<T, E>` | the method's own: the value, or a refusal; inside a value: `{"ok": …}`, `{"err": …}` |
 //! | `enum`, `variant` without payload | the case's name |
 //! | `variant` with payload | `{"case": value}` |
@@ -66,5 +68,7 @@ pub use outbound::{
     NoOutbound, Origin, Outbound, OutboundAnswer, OutboundBody, OutboundError, is_public,
 };
 pub use rialto_scheduler::{Quota, Share, Use as DeviceUse};
-pub use service::{Arguments, CallContext, Outcome, Part, Prepared, Service, Usage};
+pub use service::{
+    Arguments, CallContext, GuestStream, ItemList, Outcome, Part, Prepared, Service, Usage,
+};
 pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};

@@ -1,11 +1,15 @@
 //! A loaded service: check arguments, then run them in a fresh instance.
 //!
 //! [`Service::prepare`] does everything that can fail because of the caller, before any money moves.
-//! [`Service::call`] is cancel-safe: dropping it drops the instance; nothing survives a call.
+//! [`Service::call`] runs a call to its end, [`Service::open`] one whose answer comes item by item. Both
+//! are cancel-safe: dropping them drops the instance; nothing survives a call.
 
 mod call;
 mod computers;
+mod guest;
 mod http;
+mod items;
+mod stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +29,9 @@ use crate::json::{self, Arg};
 use crate::model::Models;
 use crate::spec::{Limits, ServiceSpec};
 use crate::state::{CallState, Shared};
+
+pub use items::ItemList;
+pub use stream::GuestStream;
 
 /// A component that is ready to be called. Cloning is cheap.
 #[derive(Clone)]

@@ -1,11 +1,13 @@
 //! The expansion: what replaces the author's module.
 
+mod function;
+
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote};
-use syn::{Attribute, Error, FnArg, Ident, Item, ItemFn, ItemMod, LitStr, Result};
+use syn::{Attribute, Error, FnArg, Item, ItemMod, LitStr, Result};
 
 use crate::docs::is_doc;
-use crate::model::{self, Interface, is_public, parameter_name};
+use crate::model::{self, Interface, is_public};
 use crate::names::{from_package, to_rust_module};
 use crate::wit::{self, NAMESPACE, WORLD};
 
@@ -30,7 +32,7 @@ pub(crate) fn expand(module: &ItemMod, package: &Package) -> Result<TokenStream>
         .map(strip_parameter_docs);
     let bindings = bindings(&text);
     let types = types(&interface, &exports);
-    let guest = guest(module, &exports);
+    let guest = guest(module, &interface, &exports);
     let section = section(&text);
     let (attributes, visibility, name) = (&module.attrs, &module.vis, &module.ident);
     Ok(quote! {
@@ -71,47 +73,33 @@ fn types(interface: &Interface, exports: &TokenStream) -> TokenStream {
     }
 }
 
-fn guest(module: &ItemMod, exports: &TokenStream) -> TokenStream {
-    let functions = module
-        .content
-        .iter()
-        .flat_map(|(_, items)| items)
-        .filter_map(|item| match item {
-            Item::Fn(item) if is_public(&item.vis) => Some(forward(item)),
-            _ => None,
-        });
+fn guest(module: &ItemMod, interface: &Interface, exports: &TokenStream) -> TokenStream {
+    let items = module.content.iter().flat_map(|(_, items)| items);
+    let functions = items.filter_map(|item| match item {
+        Item::Fn(item) if is_public(&item.vis) => Some(item),
+        _ => None,
+    });
+    // Both in the order of the source.
+    let glue = functions
+        .zip(&interface.functions)
+        .map(|(item, function)| function::glue(item, function, exports));
+    let (members, resources): (Vec<_>, Vec<_>) =
+        glue.map(|glue| (glue.members, glue.resource)).unzip();
     quote! {
         #[doc(hidden)]
         struct RialtoService;
 
         impl #exports::Guest for RialtoService {
-            #(#functions)*
+            #(#members)*
         }
+
+        #(#resources)*
 
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "the canonical ABI is a C ABI; generated")]
         const _: () = {
             bindings::export!(RialtoService with_types_in bindings);
         };
-    }
-}
-
-fn forward(item: &ItemFn) -> TokenStream {
-    let name = &item.sig.ident;
-    let output = &item.sig.output;
-    let (names, types): (Vec<&Ident>, Vec<_>) = item
-        .sig
-        .inputs
-        .iter()
-        .filter_map(|input| match input {
-            FnArg::Typed(typed) => Some((parameter_name(&typed.pat).ok()?, &typed.ty)),
-            FnArg::Receiver(_) => None,
-        })
-        .unzip();
-    quote! {
-        fn #name(#(#names: #types),*) #output {
-            self::#name(#(#names),*)
-        }
     }
 }
 
@@ -189,6 +177,22 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
         assert!(!text.contains("pub struct Item"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_stands_behind_its_resource() {
+        let text = expanded(
+            "mod shop { pub fn all(min: u32) -> Result<Stream<Result<u32, u8>>, String> { f(min) } }",
+        );
+        let shop = "self :: bindings :: exports :: rialto_service :: my_service :: shop";
+        for part in [
+            "type AllItems = :: rialto_sdk :: Stream < Result < u32 , u8 > > ;".to_owned(),
+            format!("self :: all (min) . map ({shop} :: AllItems :: new)"),
+            format!("impl {shop} :: GuestAllItems for :: rialto_sdk :: Stream"),
+            "self . pull () . transpose ()".to_owned(),
+        ] {
+            assert!(text.contains(&part), "{part} is missing in {text}");
+        }
     }
 
     #[test]

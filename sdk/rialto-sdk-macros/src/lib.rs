@@ -51,6 +51,7 @@ mod wit;
 /// |---|---|
 /// | `mod` with its docs | `interface` |
 /// | `pub fn` | function; a `Result` is the method's result or error |
+/// | `-> Stream<T>`, `-> Result<Stream<T>, E>` of a `pub fn` | a `resource` named `<function>-items` with the one method `next: func() -> option<t>`; for items that are a `Result<T, E>`, `next: func() -> result<option<t>, e>` |
 /// | `pub struct` with named, `pub` fields | `record` |
 /// | `pub enum` without payloads | `enum` |
 /// | `pub enum` with payloads (one value a case) | `variant` |

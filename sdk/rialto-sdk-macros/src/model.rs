@@ -56,6 +56,16 @@ pub(crate) struct Function {
     pub(crate) docs: Vec<String>,
     pub(crate) parameters: Vec<Member>,
     pub(crate) result: Option<String>,
+    /// The items that it streams, if it does.
+    pub(crate) items: Option<Items>,
+}
+
+/// The resource that stands for a stream's items.
+#[derive(Debug)]
+pub(crate) struct Items {
+    pub(crate) name: String,
+    /// What its method `next` returns.
+    pub(crate) next: String,
 }
 
 /// Reads the interface of `module`.
@@ -256,16 +266,27 @@ fn function(item: &ItemFn, known: &Known) -> Result<Function> {
             }
         }
     }
-    let result = problems.take(types::returned(&signature.output, known));
     let name = problems.take(from_snake(&signature.ident));
+    let items_name = items_name(name.as_deref().unwrap_or_default());
+    let returned = problems.take(types::returned(&signature.output, known, &items_name));
+    let returned = returned.unwrap_or_default();
     let docs = problems.take(docs::lines(&item.attrs));
     problems.finish()?;
     Ok(Function {
         name: name.unwrap_or_default(),
         docs: docs.unwrap_or_default(),
         parameters,
-        result: result.flatten(),
+        result: returned.result,
+        items: returned.next.map(|next| Items {
+            name: items_name,
+            next,
+        }),
     })
+}
+
+/// The name of what a function streams.
+pub(crate) fn items_name(function: &str) -> String {
+    format!("{function}-items")
 }
 
 /// The identifier of a parameter; other patterns have no name to show to callers.
@@ -345,6 +366,13 @@ mod tests {
             ("#[derive(Hash)] pub struct S { pub a: u8 }", "by hand"),
             ("#[cfg(test)] pub fn f() {}", "cannot depend on `cfg`"),
             ("pub type T = u8;", "an alias cannot be part"),
+            ("pub fn f(x: Stream<u8>) {}", "only be returned"),
+            ("pub fn f() -> Vec<Stream<u8>> {}", "only be returned"),
+            ("pub fn f() -> Stream<&str> {}", "cannot return a reference"),
+            (
+                "pub fn f() -> Stream<u8> {} pub fn f_items() {}",
+                "share the WIT name `f-items`",
+            ),
             (
                 "pub struct Rank { pub a: u8 } pub fn rank() {}",
                 "share the WIT name `rank`",

@@ -117,7 +117,7 @@ fn split_camel(text: &str) -> String {
     name
 }
 
-fn to_camel(name: &str) -> String {
+pub(crate) fn to_camel(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for word in name.split('-') {
         let mut chars = word.chars();

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use syn::{Attribute, Error, Ident, Item, Result};
 
-use crate::model::is_public;
+use crate::model::{is_public, items_name};
 use crate::names::{from_camel, from_snake};
+use crate::types::streamed;
 
 /// Collects problems so that an author sees all of them at once.
 #[derive(Debug, Default)]
@@ -39,13 +40,19 @@ impl Problems {
                 _ => continue,
             };
             let Ok(name) = name else { continue };
-            if let Some(first) = seen.get(&name) {
-                self.add(Error::new_spanned(
-                    ident,
-                    format!("`{first}` and `{ident}` share the WIT name `{name}`: rename one"),
-                ));
-            } else {
-                seen.insert(name, ident.clone());
+            let items = match item {
+                Item::Fn(item) if streamed(&item.sig.output).is_some() => Some(items_name(&name)),
+                _ => None,
+            };
+            for name in [Some(name), items].into_iter().flatten() {
+                if let Some(first) = seen.get(&name) {
+                    self.add(Error::new_spanned(
+                        ident,
+                        format!("`{first}` and `{ident}` share the WIT name `{name}`: rename one"),
+                    ));
+                } else {
+                    seen.insert(name, ident.clone());
+                }
             }
         }
     }

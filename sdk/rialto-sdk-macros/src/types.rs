@@ -46,13 +46,90 @@ pub(crate) fn wit(ty: &Type, known: &Known, place: Place) -> Result<String> {
     }
 }
 
-/// The WIT text after `->`, or nothing for a function that returns nothing.
-pub(crate) fn returned(output: &ReturnType, known: &Known) -> Result<Option<String>> {
-    match output {
-        ReturnType::Default => Ok(None),
-        ReturnType::Type(_, ty) if is_unit(ty) => Ok(None),
-        ReturnType::Type(_, ty) => wit(ty, known, Place::Returned).map(Some),
+/// What a function returns.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Returned {
+    /// The WIT text after `->`; none for a function that returns nothing.
+    pub(crate) result: Option<String>,
+    /// For a function that streams, what its items' `next` returns.
+    pub(crate) next: Option<String>,
+}
+
+/// What a function returns, whose stream would be named `items`.
+pub(crate) fn returned(output: &ReturnType, known: &Known, items: &str) -> Result<Returned> {
+    let ty = match output {
+        ReturnType::Default => return Ok(Returned::default()),
+        ReturnType::Type(_, ty) if is_unit(ty) => return Ok(Returned::default()),
+        ReturnType::Type(_, ty) => ty,
+    };
+    let Some(Streamed { item, error }) = streamed(output) else {
+        return Ok(Returned {
+            result: Some(wit(ty, known, Place::Returned)?),
+            next: None,
+        });
+    };
+    let items = escape(items);
+    let optional = |item: &Type| {
+        let item = wit(item, known, Place::Returned)?;
+        Result::Ok(format!("option<{item}>"))
+    };
+    let next = match result_of(item) {
+        None => optional(item)?,
+        Some((item, refusal)) => result_text(Some(optional(item)?), refusal, known)?,
+    };
+    let result = match error {
+        None => items,
+        Some(error) => result_text(Some(items), error, known)?,
+    };
+    Ok(Returned {
+        result: Some(result),
+        next: Some(next),
+    })
+}
+
+/// A stream that a function returns.
+#[derive(Clone, Copy)]
+pub(crate) struct Streamed<'a> {
+    /// What it consists of; a `Result` if making an item may fail.
+    pub(crate) item: &'a Type,
+    /// The other part of the `Result` that it is returned in.
+    pub(crate) error: Option<&'a Type>,
+}
+
+/// The stream that is returned as it is, or as the ok part of a `Result`.
+pub(crate) fn streamed(output: &ReturnType) -> Option<Streamed<'_>> {
+    let ReturnType::Type(_, ty) = output else {
+        return None;
+    };
+    let of = |ty| match generic(ty, "Stream")?.as_slice() {
+        [item] => Some(*item),
+        _ => None,
+    };
+    if let Some(item) = of(ty) {
+        return Some(Streamed { item, error: None });
     }
+    let (ok, error) = result_of(ty)?;
+    let item = of(ok)?;
+    Some(Streamed {
+        item,
+        error: Some(error),
+    })
+}
+
+/// The two parts of a `Result`.
+pub(crate) fn result_of(ty: &Type) -> Option<(&Type, &Type)> {
+    match generic(ty, "Result")?.as_slice() {
+        [ok, error] => Some((ok, error)),
+        _ => None,
+    }
+}
+
+/// The type arguments of the type of this name.
+fn generic<'a>(ty: &'a Type, name: &str) -> Option<Vec<&'a Type>> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last()?;
+    let found = last.ident == name && path.qself.is_none();
+    found.then(|| arguments(&last.arguments).ok()).flatten()
 }
 
 fn named(path: &TypePath, known: &Known, place: Place) -> Result<String> {
@@ -70,6 +147,10 @@ fn named(path: &TypePath, known: &Known, place: Place) -> Result<String> {
             path,
             "write both types, `Result<T, E>`: an alias hides the error's type",
         )),
+        ("Stream", [_]) => Err(unsupported(
+            path,
+            "a stream can only be returned by a function, as it is or as `Result<Stream<T>, E>`",
+        )),
         ("Box" | "Rc" | "Arc", _) => Err(unsupported(path, "use the value itself")),
         ("HashMap" | "BTreeMap" | "HashSet" | "BTreeSet" | "VecDeque", _) => {
             Err(unsupported(path, "use a `Vec`, of pairs for a map"))
@@ -83,19 +164,29 @@ fn named(path: &TypePath, known: &Known, place: Place) -> Result<String> {
 }
 
 fn result(ok: &Type, error: &Type, known: &Known, place: Place) -> Result<String> {
-    let part = |ty: &Type| {
-        if is_unit(ty) {
-            Ok(None)
-        } else {
-            wit(ty, known, place).map(Some)
-        }
-    };
-    Ok(match (part(ok)?, part(error)?) {
+    let ok = part(ok, known, place)?;
+    Ok(result_with(ok, part(error, known, place)?))
+}
+
+/// A `result` whose ok part is there already.
+fn result_text(ok: Option<String>, error: &Type, known: &Known) -> Result<String> {
+    Ok(result_with(ok, part(error, known, Place::Returned)?))
+}
+
+fn part(ty: &Type, known: &Known, place: Place) -> Result<Option<String>> {
+    if is_unit(ty) {
+        return Ok(None);
+    }
+    wit(ty, known, place).map(Some)
+}
+
+fn result_with(ok: Option<String>, error: Option<String>) -> String {
+    match (ok, error) {
         (None, None) => "result".to_owned(),
         (Some(ok), None) => format!("result<{ok}>"),
         (None, Some(error)) => format!("result<_, {error}>"),
         (Some(ok), Some(error)) => format!("result<{ok}, {error}>"),
-    })
+    }
 }
 
 fn all<'a>(
@@ -267,11 +358,45 @@ mod tests {
     #[test]
     fn nothing_returned_has_no_type() {
         let none: ReturnType = syn::parse_str("").unwrap();
-        assert_eq!(returned(&none, &known()).unwrap(), None);
+        assert_eq!(returned(&none, &known(), "x").unwrap(), Returned::default());
         let unit: ReturnType = syn::parse_str("-> ()").unwrap();
-        assert_eq!(returned(&unit, &known()).unwrap(), None);
+        assert_eq!(returned(&unit, &known(), "x").unwrap(), Returned::default());
         let borrowed: ReturnType = syn::parse_str("-> &'static str").unwrap();
-        let error = returned(&borrowed, &known()).unwrap_err().to_string();
+        let error = returned(&borrowed, &known(), "x").unwrap_err().to_string();
         assert!(error.contains("cannot return a reference"), "{error}");
+    }
+
+    #[test]
+    fn streams_become_resources() {
+        for (rust, result, next) in [
+            ("-> Stream<u32>", "f-items", "option<u32>"),
+            (
+                "-> rialto_sdk::Stream<Option<Verdict>>",
+                "f-items",
+                "option<option<verdict>>",
+            ),
+            (
+                "-> Stream<Result<u32, String>>",
+                "f-items",
+                "result<option<u32>, string>",
+            ),
+            (
+                "-> Result<Stream<Vec<u8>>, Verdict>",
+                "result<f-items, verdict>",
+                "option<list<u8>>",
+            ),
+            (
+                "-> Result<Stream<Result<char, ()>>, ()>",
+                "result<f-items>",
+                "result<option<char>>",
+            ),
+        ] {
+            let output: ReturnType = syn::parse_str(rust).unwrap();
+            let expected = Returned {
+                result: Some(result.to_owned()),
+                next: Some(next.to_owned()),
+            };
+            assert_eq!(returned(&output, &known(), "f-items").unwrap(), expected);
+        }
     }
 }

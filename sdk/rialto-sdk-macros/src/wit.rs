@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::docs;
-use crate::model::{Function, Interface, Member, Shape, TypeDef};
+use crate::model::{Function, Interface, Items, Member, Shape, TypeDef};
 use crate::names::escape;
 
 /// Namespace of the packages that hold the interfaces of services.
@@ -29,6 +29,9 @@ pub(crate) fn render(interface: &Interface, package: &str, version: &str) -> Str
     for (index, function) in interface.functions.iter().enumerate() {
         if index > 0 || !interface.types.is_empty() {
             out.push('\n');
+        }
+        if let Some(items) = &function.items {
+            self::items(&mut out, function, items);
         }
         self::function(&mut out, function);
     }
@@ -63,6 +66,26 @@ fn type_def(out: &mut String, ty: &TypeDef) {
         }
     }
     line(out, format_args!("{INDENT}}}"));
+}
+
+/// What a function streams: a resource that is asked for one item after the other.
+fn items(out: &mut String, function: &Function, items: &Items) {
+    let docs = [format!("The items of `{}`.", function.name)];
+    docs::write(out, INDENT, &docs);
+    line(
+        out,
+        format_args!("{INDENT}resource {} {{", escape(&items.name)),
+    );
+    docs::write(
+        out,
+        INDENT_TWICE,
+        &["The next item; none at the end.".to_owned()],
+    );
+    line(
+        out,
+        format_args!("{INDENT_TWICE}next: func() -> {};", items.next),
+    );
+    line(out, format_args!("{INDENT}}}\n"));
 }
 
 fn function(out: &mut String, function: &Function) {
@@ -204,6 +227,22 @@ world service {
 }
 "
         );
+    }
+
+    #[test]
+    fn a_stream_is_a_resource_beside_its_function() {
+        let text = rendered(
+            "mod counter { pub fn count(to: u32) -> Result<Stream<u32>, String> { todo!() } }",
+        );
+        let expected = "    /// The items of `count`.
+    resource count-items {
+        /// The next item; none at the end.
+        next: func() -> option<u32>;
+    }
+
+    count: func(to: u32) -> result<count-items, string>;
+";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`macro@service`] makes a component of a module with public functions; [`tensor`] runs operations
 //! and models on the host's engine, [`generation`] its language models; [`context`] and [`log`] talk
-//! about the call in progress.
+//! about the call in progress. A function that returns a [`Stream`] gives its answer item by item.
 //!
 //! ```
 //! /// Says hello.
@@ -39,8 +39,10 @@ mod bindings;
 pub mod context;
 pub mod generation;
 pub mod log;
+mod stream;
 pub mod tensor;
 
 pub use rialto_sdk_macros::service;
+pub use stream::Stream;
 #[doc(hidden)]
 pub use wit_bindgen;

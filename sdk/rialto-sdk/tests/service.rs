@@ -6,6 +6,8 @@
 mod harbour {
     use std::fmt;
 
+    use rialto_sdk::Stream;
+
     /// A boat.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Boat {
@@ -66,6 +68,24 @@ mod harbour {
         (bytes.len() as u64, type_)
     }
 
+    /// The boats of the harbour, one after the other.
+    pub fn watch(names: Vec<String>) -> Result<Stream<Boat>, Refusal> {
+        if names.is_empty() {
+            return Err(Refusal::Full);
+        }
+        Ok(Stream::new(names.into_iter().map(|name| Boat {
+            name,
+            type_: Kind::Motor,
+            length_m: None,
+            top_5: Vec::new(),
+        })))
+    }
+
+    /// Whole lengths, until one is no number.
+    pub fn lengths(texts: Vec<String>) -> rialto_sdk::Stream<Result<u32, String>> {
+        Stream::new(texts.into_iter().map(|text| text.parse().map_err(|_| text)))
+    }
+
     pub fn check(enter: bool) -> Result<(), String> {
         if enter { Ok(()) } else { Err("no".to_owned()) }
     }
@@ -99,4 +119,15 @@ fn the_authors_functions_work_on_the_generated_types() {
     assert_eq!(harbour::count(vec![1, 2], Kind::Motor), (2, Kind::Motor));
     assert_eq!(harbour::check(true), Ok(()));
     assert!(harbour::check(false).is_err());
+}
+
+#[test]
+fn streams_are_iterators_of_their_items() {
+    let boats = harbour::watch(vec!["a".to_owned(), "b".to_owned()]).unwrap();
+    let names: Vec<String> = boats.map(|boat| boat.name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(harbour::watch(Vec::new()).is_err());
+    let texts = ["1", "x", "2"].map(str::to_owned).to_vec();
+    let lengths: Vec<_> = harbour::lengths(texts).collect();
+    assert_eq!(lengths, [Ok(1), Err("x".to_owned()), Ok(2)]);
 }

@@ -11,11 +11,12 @@ mod leaves;
 mod method;
 
 use wasmtime::Engine;
-use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
+use wasmtime::component::types::{ComponentFunc, ComponentItem, ResourceType, Type};
 use wasmtime::component::{Component, ComponentExportIndex};
 use wit_parser::{Type as WitType, TypeDef, TypeDefKind};
 
 use super::docs::{Docs, InterfaceDocs, text_of};
+use super::stream::{self, Exported, Refusal, Stream};
 use super::ty::{Case, Named, Ty, TyKind, snake};
 use super::{Interface, Method, Returns, Signature};
 use crate::error::LoadError;
@@ -30,6 +31,8 @@ const NODES_MAX: usize = 10_000;
 /// comment on a type that is used often would fill the host's memory. Names beyond it are refused,
 /// documentation is left out.
 const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Resources that the interface exports.
+const RESOURCES_MAX: usize = 64;
 const TOO_LARGE: &str = "its types are nested too deeply or too large";
 
 /// Reads the one interface that `component` exports, with docs from its bytes.
@@ -49,6 +52,7 @@ pub(crate) fn walk(
     let interface_docs = docs.interface(&found.export);
     let mut builder = Builder {
         docs: interface_docs.as_ref(),
+        resources: &found.resources,
         nodes: 0,
         text_bytes: 0,
     };
@@ -77,6 +81,7 @@ struct Found {
     /// The interface's name; empty for functions of the world itself.
     export: String,
     functions: Vec<(String, ComponentFunc, ComponentExportIndex)>,
+    resources: Vec<Exported>,
 }
 
 fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadError> {
@@ -84,6 +89,7 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
     let ty = component.component_type();
     let mut interfaces = Vec::new();
     let mut functions = Vec::new();
+    let mut resources = Vec::new();
     for (name, item) in ty.exports(engine) {
         match item.ty {
             ComponentItem::ComponentInstance(instance) if !name.starts_with("wasi:") => {
@@ -93,6 +99,7 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
                 let index = component.get_export_index(None, name);
                 functions.extend(index.map(|index| (name.to_owned(), function, index)));
             }
+            ComponentItem::Resource(resource) => resources.push((name.to_owned(), resource)),
             _ => {}
         }
     }
@@ -108,6 +115,7 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
     {
         interfaces = vec![interfaces.swap_remove(own)];
         functions.clear();
+        resources.clear();
     }
     if interfaces.len() + usize::from(!functions.is_empty()) > 1 {
         let names: Vec<&str> = interfaces.iter().map(|(name, _)| name.as_str()).collect();
@@ -120,21 +128,40 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
     if let Some((name, instance)) = interfaces.pop() {
         let parent = component.get_export_index(None, name.as_str());
         for (function_name, item) in instance.exports(engine) {
-            if let ComponentItem::ComponentFunc(function) = item.ty {
-                let index = component.get_export_index(parent.as_ref(), function_name);
-                functions.extend(index.map(|index| (function_name.to_owned(), function, index)));
+            match item.ty {
+                ComponentItem::ComponentFunc(function) => {
+                    let index = component.get_export_index(parent.as_ref(), function_name);
+                    functions
+                        .extend(index.map(|index| (function_name.to_owned(), function, index)));
+                }
+                ComponentItem::Resource(resource) => {
+                    resources.push((function_name.to_owned(), resource));
+                }
+                _ => {}
             }
         }
         export = name;
     }
+    if resources.len() > RESOURCES_MAX {
+        return refuse(format!("it exports more than {RESOURCES_MAX} resources"));
+    }
+    let resources = resources
+        .into_iter()
+        .map(|(name, ty)| Exported::new(&name, ty, &mut functions))
+        .collect();
     if functions.is_empty() {
         return refuse("it exports no function of its own".to_owned());
     }
-    Ok(Found { export, functions })
+    Ok(Found {
+        export,
+        functions,
+        resources,
+    })
 }
 
 struct Builder<'a> {
     docs: Option<&'a InterfaceDocs<'a>>,
+    resources: &'a [Exported],
     nodes: usize,
     text_bytes: usize,
 }
@@ -191,6 +218,9 @@ impl Builder<'_> {
         let Some(ty) = function.results().next() else {
             return Ok(Returns::Nothing);
         };
+        if let Some(stream) = self.stream(&ty, wit)? {
+            return Ok(Returns::Stream(Box::new(stream)));
+        }
         let built = self.build(&ty, wit, 0)?;
         Ok(match built.kind {
             TyKind::Result { ok, err } => Returns::Result {
@@ -198,6 +228,60 @@ impl Builder<'_> {
                 err: err.map(|err| *err),
             },
             _ => Returns::Value(built),
+        })
+    }
+
+    /// The stream that a method returns as it is, or as the ok part of a `result`.
+    fn stream(&mut self, ty: &Type, wit: Option<WitType>) -> Result<Option<Stream>, String> {
+        let (resource, opening) = match ty {
+            Type::Own(resource) => (*resource, Refusal::Never),
+            Type::Result(result) => {
+                let Some(Type::Own(resource)) = result.ok() else {
+                    return Ok(None);
+                };
+                let resolved = self.docs.map(|docs| docs.resolve(wit)).unwrap_or_default();
+                let wit_err = match resolved.definition.map(|definition| &definition.kind) {
+                    Some(TypeDefKind::Result(result)) => result.err,
+                    _ => None,
+                };
+                let err = self.payload(result.err(), wit_err, 1)?;
+                (resource, Refusal::With(err))
+            }
+            _ => return Ok(None),
+        };
+        self.stream_of(resource, opening).map(Some)
+    }
+
+    fn stream_of(&mut self, resource: ResourceType, opening: Refusal) -> Result<Stream, String> {
+        let exported = self.resources.iter().find(|known| known.ty == resource);
+        let Some(exported) = exported else {
+            return Err("a resource of another interface cannot be served".to_owned());
+        };
+        let Some((function, next)) = &exported.next else {
+            return Err(exported.not_a_stream("it has no method `next`"));
+        };
+        if let Some(other) = &exported.other {
+            return Err(exported.not_a_stream(&format!("it has `{other}`")));
+        }
+        let mut results = function.results();
+        let (Some(returned), 1) = (results.next(), function.params().len()) else {
+            return Err(exported.not_a_stream("its `next` has another type"));
+        };
+        if function.async_() {
+            return Err(exported.not_a_stream("its `next` is async"));
+        }
+        let wit = self
+            .docs
+            .and_then(|docs| docs.function(&exported.next_name())?.result);
+        let returned = self.build(&returned, wit, 0)?;
+        let Some((item, pulling)) = stream::parts(returned) else {
+            return Err(exported.not_a_stream("its `next` has another type"));
+        };
+        Ok(Stream {
+            next: *next,
+            item,
+            opening,
+            pulling,
         })
     }
 
@@ -286,9 +370,10 @@ impl Builder<'_> {
                 let err = self.payload(result.err(), wit_err, depth)?.map(Box::new);
                 Ok(TyKind::Result { ok, err })
             }
-            Type::Own(_) | Type::Borrow(_) => {
-                Err("resources cannot be served; use plain values".to_owned())
-            }
+            Type::Own(_) | Type::Borrow(_) => Err(
+                "resources cannot be served but as the stream that a method returns; use plain values"
+                    .to_owned(),
+            ),
             _ => Err("this kind of type cannot be served; use plain values".to_owned()),
         }
     }

@@ -13,6 +13,7 @@ mod loading;
 mod models;
 mod nn;
 mod operations;
+mod streams;
 mod types;
 
 use std::sync::Arc;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::interface::schema::{Direction, schema};
 use crate::interface::ty::{Ty, TyKind};
-use crate::interface::{Method, Param, Returns, Signature};
+use crate::interface::{Method, Param, Refusal, Returns, Signature};
 
 /// Adds what follows from a signature: schemas, and the parameter that raw bodies fill.
 pub(in crate::interface) fn method(
@@ -31,6 +33,15 @@ pub(in crate::interface) fn method(
         Returns::Nothing => (null(), None),
         Returns::Value(ty) => (schema(ty, Direction::Out), None),
         Returns::Result { ok, err } => (out(ok), Some(out(err))),
+        Returns::Stream(stream) => {
+            let item = schema(&stream.item, Direction::Out);
+            let all = serde_json::json!({ "type": "array", "items": item });
+            let refusals = [&stream.opening, &stream.pulling].map(|refusal| match refusal {
+                Refusal::Never => None,
+                Refusal::With(ty) => Some(out(ty)),
+            });
+            (all, either(refusals))
+        }
     };
     let mut required = signature
         .params
@@ -45,8 +56,19 @@ pub(in crate::interface) fn method(
         docs,
         params,
         result_schema,
+        streams: signature.stream().is_some(),
         error_schema,
         raw_bytes_param,
         signature: Arc::new(signature),
+    }
+}
+
+/// The schema of what either schema allows.
+fn either(schemas: [Option<Value>; 2]) -> Option<Value> {
+    match schemas {
+        [Some(first), Some(second)] if first != second => {
+            Some(serde_json::json!({ "anyOf": [first, second] }))
+        }
+        [first, second] => first.or(second),
     }
 }

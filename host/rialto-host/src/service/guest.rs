@@ -1,0 +1,146 @@
+//! A guest that was let in: its store, its place at the door, and its clocks.
+//!
+//! Dropped, the store goes first and then the place: whoever comes next finds the room.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rialto_scheduler::Tenant;
+use tokio::time::timeout_at;
+use wasmtime::Store;
+
+use super::{CallContext, Prepared, Service, Usage};
+use crate::clock::CpuClock;
+use crate::door::{Guest, Place};
+use crate::error::CallError;
+use crate::interface::{Returns, Signature, Ty};
+use crate::json::Arg;
+use crate::limits::{Breach, classify, from_breach};
+use crate::spec::Limits;
+use crate::state::CallState;
+
+/// A guest that may run.
+pub(super) struct Admitted {
+    pub(super) store: Store<CallState>,
+    pub(super) clock: CpuClock,
+    /// When the call came to the door.
+    started: Instant,
+    /// When the guest ends at the latest.
+    pub(super) deadline: Instant,
+    input_bytes: u64,
+    _place: Place,
+}
+
+impl Service {
+    /// Waits at the door and makes a store, in which nothing runs yet.
+    pub(super) async fn admit(
+        &self,
+        prepared: &Prepared,
+        context: CallContext,
+    ) -> Result<Admitted, CallError> {
+        let started = Instant::now();
+        let limits = self.limits();
+        let deadline = context.deadline.min(started + limits.wall_max);
+        let fuel = transfer_fuel(&prepared.signature, limits);
+        let expansion: u64 = prepared.args.iter().map(Arg::expansion_bytes).sum();
+        let guest = Guest {
+            tenant: &self.loaded.shared.tenant,
+            payer: &Tenant::new(&context.payer),
+            bytes: fuel.saturating_add(expansion),
+        };
+        let place = self.loaded.host.door.enter(guest, deadline).await?;
+        let state = CallState::new(Arc::clone(&self.loaded.shared), context.call_id, deadline);
+        Ok(Admitted {
+            clock: state.clock.clone(),
+            store: self.store(state, fuel),
+            started,
+            deadline,
+            input_bytes: prepared.input_bytes,
+            _place: place,
+        })
+    }
+
+    fn store(&self, state: CallState, fuel: u64) -> Store<CallState> {
+        let handles = usize::try_from(self.limits().handles_max).unwrap_or(usize::MAX);
+        let mut store = Store::new(&self.loaded.host.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(CallState::on_tick);
+        store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
+        store.set_max_component_handles(handles);
+        store
+    }
+}
+
+impl Admitted {
+    /// What it used so far, with so many bytes of JSON as its answer.
+    pub(super) fn usage(&self, output_bytes: u64) -> Usage {
+        let state = self.store.data();
+        Usage {
+            guest_time: self.clock.used(),
+            host_time: state.device_time,
+            memory_peak: state.limiter.memory_peak(),
+            host_calls: state.host_calls,
+            input_bytes: self.input_bytes,
+            output_bytes,
+            tensor_runs: state.tensor_runs,
+            device_time: state.device_time,
+            multiply_adds: state.multiply_adds,
+            moved_bytes: state.moved_bytes,
+            tokens_read: state.tokens_read,
+            tokens_written: state.tokens_written,
+        }
+    }
+
+    /// What ended the guest.
+    pub(super) fn failed(&self, error: &wasmtime::Error) -> CallError {
+        if let Some(Breach::Wall) = error.downcast_ref() {
+            return self.late();
+        }
+        classify(error, &self.store.data().shared.limits)
+    }
+
+    /// The wall time is over.
+    pub(super) fn late(&self) -> CallError {
+        let limits = Limits {
+            wall_max: self.deadline.saturating_duration_since(self.started),
+            ..Limits::default()
+        };
+        from_breach(Breach::Wall, &limits)
+    }
+}
+
+/// Runs the guest's `work` on its clock, until its deadline at most: none if that came first.
+pub(super) async fn within<T>(
+    clock: &CpuClock,
+    deadline: Instant,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let work = pin!(work);
+    timeout_at(deadline.into(), clock.measure(work)).await.ok()
+}
+
+/// Host memory that one transfer from the guest may take: its largest result or host call.
+fn transfer_fuel(signature: &Signature, limits: &Limits) -> u64 {
+    /// A result as large as its limit must not fail for the names and values around it.
+    const SLACK_BYTES: u64 = 64 << 10;
+    let largest = |types: &mut dyn Iterator<Item = &Ty>| types.map(Ty::expansion).max();
+    let expansion = match &signature.returns {
+        Returns::Nothing => None,
+        Returns::Value(ty) => Some(ty.expansion()),
+        Returns::Result { ok, err } => largest(&mut ok.iter().chain(err)),
+        Returns::Stream(stream) => {
+            let refusals = [&stream.opening, &stream.pulling].into_iter();
+            let refusals = refusals.filter_map(|refusal| refusal.ty());
+            largest(&mut refusals.chain([&stream.item]))
+        }
+    };
+    let result = limits
+        .output_bytes_max
+        .saturating_mul(expansion.unwrap_or(1));
+    result
+        .saturating_add(SLACK_BYTES)
+        .max(limits.transfer_bytes_max)
+}
