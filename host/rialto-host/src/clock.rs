@@ -40,6 +40,11 @@ impl CpuClock {
         Duration::from_nanos(finished.saturating_add(running))
     }
 
+    /// Processor time of finished polls.
+    pub(crate) fn finished(&self) -> Duration {
+        Duration::from_nanos(self.shared.finished.load(Ordering::Relaxed))
+    }
+
     /// Runs `future` on this clock.
     pub(crate) fn measure<'a, F: Future>(&self, future: Pin<&'a mut F>) -> Measured<'a, F> {
         Measured {

@@ -13,6 +13,7 @@ use rialto_compute::ops;
 use rialto_scheduler::Capacity;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::background::Background;
 use crate::budget::Budget;
 use crate::buffers::Buffers;
 use crate::cache::Cache;
@@ -73,6 +74,8 @@ pub struct Config {
     /// Time between clock ticks: how late a time limit may act, and how long a guest may keep a
     /// thread from other tasks. At most 10 ms is sensible.
     pub tick: Duration,
+    /// Processor time after which a call goes on in the background, on threads that yield to others.
+    pub foreground_max: Duration,
 }
 
 impl Config {
@@ -110,6 +113,7 @@ impl Config {
                 ..Limits::default()
             },
             tick: Duration::from_millis(5),
+            foreground_max: Duration::from_millis(10),
         }
     }
 }
@@ -130,6 +134,7 @@ pub(crate) struct Inner {
     pub(crate) computers: Arc<[Computer]>,
     pub(crate) arguments: Budget,
     pub(crate) buffers: Buffers,
+    pub(crate) background: Background,
 }
 
 impl Host {
@@ -153,6 +158,7 @@ impl Host {
                 config.service_arguments_bytes_max,
             ),
             buffers: Buffers::default(),
+            background: Background::new(config.foreground_max).map_err(HostError::Background)?,
             config,
         };
         Ok(Self {

@@ -17,6 +17,9 @@ pub enum HostError {
     /// The epoch thread could not be started.
     #[error("cannot start the clock thread: {0}")]
     Clock(#[source] io::Error),
+    /// The threads for long calls could not be started.
+    #[error("cannot start the threads for long calls: {0}")]
+    Background(#[source] io::Error),
 }
 
 /// An import that the manifest does not grant, and how to grant it.

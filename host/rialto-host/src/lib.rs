@@ -34,6 +34,7 @@
 //! Names are the WIT names in snake_case; kebab-case is accepted on input.
 #![deny(unsafe_code)]
 
+mod background;
 mod budget;
 mod buffers;
 mod cache;

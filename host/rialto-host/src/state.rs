@@ -95,14 +95,19 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    pub(crate) fn new(shared: Arc<Shared>, call_id: String, deadline: Instant) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        call_id: String,
+        deadline: Instant,
+        clock: CpuClock,
+    ) -> Self {
         let limits = &shared.limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.handles_max).unwrap_or(usize::MAX));
         Self {
             call_id,
             deadline,
-            clock: CpuClock::default(),
+            clock,
             limiter: Limiter::new(limits),
             table,
             wasi: None,

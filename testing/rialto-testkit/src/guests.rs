@@ -19,6 +19,10 @@ pub const INFER: &str = include_str!("guests/infer.wat");
 /// `rialto:types/api`: returns a record of every kind of type as it came, and byte lists and text.
 pub const TYPES: &str = include_str!("guests/types.wat");
 
+/// `rialto:leak/api`: `stain` fills its memories, table and global and traps; `look` counts what is not as it
+/// should be at birth; `stain-and-look` does both in one instance, to show that it would find something.
+pub const LEAK: &str = include_str!("guests/leak.wat");
+
 /// The binary form of a guest's text.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use wasmtime::component::{Instance, InstancePre, Val};
 
 use super::guest::{Admitted, within};
 use super::{CallContext, Outcome, Prepared, Service, http};
+use crate::clock::CpuClock;
 use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
 use crate::json::{self, Arg, EncodeError};
@@ -14,8 +15,9 @@ use crate::spec::Limits;
 use crate::state::CallState;
 
 impl Service {
-    /// Runs prepared arguments in a fresh instance, on the calling task. A stream is taken to its end:
-    /// the answer is the list of its items.
+    /// Runs prepared arguments in a fresh instance: on the calling task, and once it has used the processor
+    /// for [`Config::foreground_max`](crate::Config::foreground_max), in the background. A stream is taken
+    /// to its end: the answer is the list of its items.
     ///
     /// Cancel-safe: dropping the future drops the instance; a model run in progress finishes, on its own
     /// thread or within the poll that began it, and its result is thrown away.
@@ -33,18 +35,23 @@ impl Service {
             method = %prepared.method,
             call_id = %context.call_id,
         );
-        self.admit_and_run(prepared, context).instrument(span).await
+        let clock = CpuClock::default();
+        let call = self.clone().admit_and_run(prepared, context, clock.clone());
+        let background = &self.loaded.host.background;
+        background.carry(clock, call).instrument(span).await
     }
 
     async fn admit_and_run(
-        &self,
+        self,
         prepared: Prepared,
         context: CallContext,
+        clock: CpuClock,
     ) -> Result<Outcome, CallError> {
         if prepared.signature.stream().is_some() {
-            return self.open(prepared, context).await?.collect().await;
+            let stream = self.open_on(prepared, context, clock).await?;
+            return stream.collect().await;
         }
-        let mut guest = self.admit(&prepared, context).await?;
+        let mut guest = self.admit(&prepared, context, clock).await?;
         let (limits, signature) = (self.limits(), &prepared.signature);
         let body = if signature.is_handler {
             let request = http::request(prepared.args)?;

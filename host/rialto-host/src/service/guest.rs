@@ -39,6 +39,7 @@ impl Service {
         &self,
         prepared: &Prepared,
         context: CallContext,
+        clock: CpuClock,
     ) -> Result<Admitted, CallError> {
         let started = Instant::now();
         let limits = self.limits();
@@ -51,9 +52,10 @@ impl Service {
             bytes: fuel.saturating_add(expansion),
         };
         let place = self.loaded.host.door.enter(guest, deadline).await?;
-        let state = CallState::new(Arc::clone(&self.loaded.shared), context.call_id, deadline);
+        let shared = Arc::clone(&self.loaded.shared);
+        let state = CallState::new(shared, context.call_id, deadline, clock.clone());
         Ok(Admitted {
-            clock: state.clock.clone(),
+            clock,
             store: self.store(state, fuel),
             started,
             deadline,

@@ -3,7 +3,7 @@
 //! The guest runs while somebody asks for the next item, and at no other time: nothing is made ahead.
 //! Its place, its memory and its limits stay the same from the first item to the last, time that a
 //! reader takes between two items included. Dropping the stream, or the future of an item, drops the
-//! guest at once.
+//! guest at once, or at its next clock tick where it computes in the background.
 //!
 //! Not here: how long a reader may take, and what a part of a stream costs.
 
@@ -16,6 +16,7 @@ use wasmtime::component::{Func, Val};
 use super::call::{refused, unwritten};
 use super::guest::{Admitted, within};
 use super::{CallContext, ItemList, Outcome, Prepared, Service, Usage};
+use crate::clock::CpuClock;
 use crate::error::CallError;
 use crate::interface::{Refusal, Signature, Stream};
 use crate::json::{self, EncodeError};
@@ -23,6 +24,7 @@ use crate::spec::Limits;
 
 /// A stream that a guest has returned.
 pub struct GuestStream {
+    service: Service,
     signature: Arc<Signature>,
     /// None once the stream has ended, or the guest was given up.
     guest: Option<Pulled>,
@@ -39,7 +41,7 @@ struct Pulled {
 
 impl Service {
     /// Calls a method that streams: returns when the method has returned its stream, before the first
-    /// item is made. The guest runs on the calling task.
+    /// item is made. The guest runs where those of [`Service::call`] do.
     ///
     /// Cancel-safe: dropping the future drops the instance.
     ///
@@ -51,11 +53,23 @@ impl Service {
         prepared: Prepared,
         context: CallContext,
     ) -> Result<GuestStream, CallError> {
+        let clock = CpuClock::default();
+        let opening = self.clone().open_on(prepared, context, clock.clone());
+        self.loaded.host.background.carry(clock, opening).await
+    }
+
+    /// The same on the calling task.
+    pub(super) async fn open_on(
+        self,
+        prepared: Prepared,
+        context: CallContext,
+        clock: CpuClock,
+    ) -> Result<GuestStream, CallError> {
         let signature = Arc::clone(&prepared.signature);
         let Some(stream) = signature.stream() else {
             return Err(CallError::Internal("the method does not stream".to_owned()));
         };
-        let mut admitted = self.admit(&prepared, context).await?;
+        let mut admitted = self.admit(&prepared, context, clock).await?;
         let args = prepared.args;
         let (instance, result) = self.invoke(&mut admitted, &signature, args).await?;
         let resource = opened(stream, result, self.limits())?;
@@ -65,6 +79,7 @@ impl Service {
         let written = ItemList::default().written().len() as u64;
         let usage = admitted.usage(written);
         Ok(GuestStream {
+            service: self,
             signature,
             guest: Some(Pulled {
                 admitted,
@@ -92,7 +107,13 @@ impl GuestStream {
         let Some(stream) = self.signature.stream() else {
             return Ok(None);
         };
-        let pulled = guest.pull(stream).await?;
+        let (signature, clock) = (Arc::clone(&self.signature), guest.admitted.clock.clone());
+        let pulling = async move {
+            let pulled = guest.pull(&signature).await?;
+            Ok((guest, pulled))
+        };
+        let background = &self.service.loaded.host.background;
+        let (guest, pulled) = background.carry(clock, pulling).await?;
         let Some(value) = pulled else {
             self.written = self.written.saturating_add(1);
             self.usage = guest.admitted.usage(self.written);
@@ -136,7 +157,7 @@ impl GuestStream {
 
 impl Pulled {
     /// Asks the guest for its next item.
-    async fn pull(&mut self, stream: &Stream) -> Result<Option<Box<Val>>, CallError> {
+    async fn pull(&mut self, signature: &Signature) -> Result<Option<Box<Val>>, CallError> {
         let Self {
             admitted,
             next,
@@ -153,9 +174,9 @@ impl Pulled {
         }
         let limits = &admitted.store.data().shared.limits;
         let [result] = results;
-        let item = match &stream.pulling {
-            Refusal::Never => Some(result),
-            Refusal::With(err) => taken(result, err.as_ref(), limits)?,
+        let item = match signature.stream().map(|stream| &stream.pulling) {
+            None | Some(Refusal::Never) => Some(result),
+            Some(Refusal::With(err)) => taken(result, err.as_ref(), limits)?,
         };
         if let Some(Val::Option(item)) = item {
             return Ok(item);

@@ -9,6 +9,7 @@ mod generation;
 mod hostile;
 mod http;
 mod languages;
+mod leaks;
 mod loading;
 mod models;
 mod nn;
