@@ -1,4 +1,5 @@
-//! Processor time: of the calling thread, of this process, and of other processes' threads by name.
+//! Processor time: of the calling thread, of this process, and of other processes' threads by name; and
+//! their memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -75,6 +76,18 @@ pub(crate) fn of_family(process: u32) -> Result<Duration> {
 }
 
 /// A name and the user and system time of `/proc/../stat`.
+/// Memory of a process that lies in the machine's, in MiB.
+///
+/// # Errors
+/// There is no such process.
+pub(crate) fn resident_mib(process: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kibibytes: f64 = kibibytes.context("no VmRSS")?.trim().parse()?;
+    Ok(kibibytes / 1024.0)
+}
+
 fn stat(path: &str) -> Result<(String, Duration)> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     parse(&text).with_context(|| format!("{path} is not as expected"))

@@ -6,12 +6,16 @@
 //!
 //! Not here: anything about a network, other machines, or many cores.
 
+mod alone;
 mod chat;
 mod cpu;
 mod engines;
 mod exchange;
+mod flame;
 mod fleet;
 mod gpu;
+mod handlers;
+mod hostile;
 mod instance;
 mod ledger;
 mod load;
@@ -27,6 +31,7 @@ mod record;
 mod report;
 mod sharing;
 mod spread;
+mod start;
 mod table;
 mod throughput;
 
@@ -38,6 +43,7 @@ use clap::Parser;
 use serde::Serialize;
 use tokio::runtime::Builder;
 
+use crate::alone::Part;
 use crate::places::Places;
 use crate::report::{Ledgers, Report};
 
@@ -74,23 +80,6 @@ pub(crate) struct Options {
     reopen: Option<PathBuf>,
 }
 
-/// A part that can be measured alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
-    /// Both kinds of ledger on this machine's disk.
-    Ledger,
-    /// A language model's tokens a second beside llama.cpp's; needs the services and the clients.
-    Chat,
-    /// How services share the device; needs the services built.
-    Device,
-    /// Tensor operations through the sandbox; needs the tests' guests built.
-    Operations,
-    /// Tensor operations on a graphics processor beside the processor.
-    Gpu,
-    /// Engines beside ONNX Runtime in Python, and runs done together; needs the clients.
-    Engines,
-}
-
 fn main() -> Result<ExitCode> {
     if std::env::args().nth(1).as_deref() == Some(engines::WORKER) {
         return Ok(engines::serve());
@@ -103,47 +92,8 @@ fn run(options: &Options) -> Result<()> {
         return ledger::reopen(dir);
     }
     let scratch = tempfile::tempdir()?;
-    if options.only == Some(Part::Chat) {
-        let found = chat::measure(scratch.path(), options.rounds)?;
-        chat::print(&found);
-        table::say(&table::targets(&chat::targets(&found)));
-        return write(options, "chat", &found);
-    }
-    if options.only == Some(Part::Ledger) {
-        let ledgers = measure_ledgers(scratch.path(), options.million)?;
-        ledgers.own.print();
-        table::say("\nThe ledger of a fleet, in PostgreSQL");
-        ledgers.shared.print();
-        table::say(&table::targets(&ledgers.targets()));
-        return write(options, "ledger", &ledgers);
-    }
-    if options.only == Some(Part::Device) {
-        let several = Builder::new_multi_thread().enable_all().build()?;
-        let places = Places::from_env()?;
-        let sharing = sharing::measure(&places, scratch.path(), options.rounds, &several)?;
-        sharing.print();
-        sharing.draw(&options.plots)?;
-        return write(options, "device", &sharing);
-    }
-    if options.only == Some(Part::Operations) {
-        let several = Builder::new_multi_thread().enable_all().build()?;
-        let operations = operations::measure(scratch.path(), options.rounds, &several)?;
-        operations.print();
-        return write(options, "operations", &operations);
-    }
-    if options.only == Some(Part::Gpu) {
-        let found = gpu::measure(options.rounds)?;
-        found.print();
-        return write(options, "gpu", &found);
-    }
-    if options.only == Some(Part::Engines) {
-        let found = engines::measure(options.rounds, options.model.as_deref())?;
-        engines::print(&found);
-        if options.model.is_none() {
-            engines::draw(&found, &options.plots)?;
-        }
-        table::say(&table::targets(&engines::targets(&found)));
-        return write(options, "engines", &found);
+    if let Some(part) = options.only {
+        return alone::measure(part, options, scratch.path());
     }
     let ledgers = measure_ledgers(scratch.path(), options.million)?;
     let report = measure(options, ledgers)?;

@@ -95,12 +95,23 @@ impl Drop for Served {
 /// # Errors
 /// It does not start or gives no answer within half a minute.
 pub(crate) async fn start_wasmtime(places: &Places, call: &Call) -> Result<Served> {
+    let served = start_wasmtime_with(places, &places.hello_http()).await?;
+    let mut connection = Connection::open(served.address).await?;
+    connection.send(call.request(None)?).await?.success()?;
+    Ok(served)
+}
+
+/// The same with any component.
+///
+/// # Errors
+/// It does not start or takes no connection within half a minute.
+pub(crate) async fn start_wasmtime_with(places: &Places, component: &Path) -> Result<Served> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let child = Command::new(&places.wasmtime)
         .arg("serve")
         .args(WASMTIME_FLAGS)
         .args(["--addr", &port.to_string()])
-        .arg(places.hello_http())
+        .arg(component)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -112,8 +123,7 @@ pub(crate) async fn start_wasmtime(places: &Places, call: &Call) -> Result<Serve
     };
     let give_up = Instant::now() + Duration::from_secs(30);
     loop {
-        if let Ok(mut connection) = Connection::open(port).await {
-            connection.send(call.request(None)?).await?.success()?;
+        if Connection::open(port).await.is_ok() {
             return Ok(served);
         }
         if let Some(status) = served.child.try_wait()? {

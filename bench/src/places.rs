@@ -67,6 +67,14 @@ impl Places {
             let unpriced = renamed(unpriced, service, &free);
             place(&component, &folder.join(&free), &unpriced)?;
         }
+        self.lay_out_hello(folder)
+    }
+
+    /// Puts together the greeting alone, for money and for nothing.
+    ///
+    /// # Errors
+    /// It is not built, or the disk is full.
+    pub(crate) fn lay_out_hello(&self, folder: &Path) -> Result<()> {
         let manifest = fs::read_to_string(self.guests.join("hello/service.toml"))
             .context("bench/guests is not built")?;
         place(&self.hello(), &folder.join("hello"), &manifest)?;

@@ -180,7 +180,11 @@ impl<'a> Bench<'a> {
     }
 }
 
-async fn open_channels(mesh: &Mesh, call: &Call, count: usize) -> Result<Vec<Channel>> {
+/// Opens channels that calls are paid with, one after the other.
+///
+/// # Errors
+/// A deposit is refused.
+pub(crate) async fn open_channels(mesh: &Mesh, call: &Call, count: usize) -> Result<Vec<Channel>> {
     let payer = Payer::new(mesh, call).await?;
     let mut connection = crate::exchange::Connection::open(address(mesh.gateway())?).await?;
     let mut channels = Vec::new();
@@ -193,8 +197,10 @@ async fn open_channels(mesh: &Mesh, call: &Call, count: usize) -> Result<Vec<Cha
     Ok(channels)
 }
 
-const BODY: &str = r#"{"name":"world"}"#;
-const ANSWER: &[u8] = b"\"hello, world\"";
+/// What the greeting is called with.
+pub(crate) const BODY: &str = r#"{"name":"world"}"#;
+/// What it answers.
+pub(crate) const ANSWER: &[u8] = b"\"hello, world\"";
 /// The paid greeting.
 pub(crate) const PAID_PATH: &str = "/services/hello-paid/hello";
 const LEDGER_THREADS: [&str; 2] = ["rialto-ledger", "rialto-tables"];

@@ -77,7 +77,15 @@ fn lay_out_named(paths: &Paths, package: &str, folder: &Path) -> Result<()> {
 /// The packages of `bench/guests`.
 const BENCH_GUESTS: [&str; 2] = ["hello", "hello-http"];
 /// The packages of `testing/guests`.
-const TEST_GUESTS: [&str; 4] = ["generation", "http", "nn", "operations"];
+const TEST_GUESTS: [&str; 7] = [
+    "generation",
+    "http",
+    "nn",
+    "operations",
+    "spin",
+    "wasi-proxy",
+    "wstd-server",
+];
 
 /// Builds every component of a guests' workspace.
 fn compile(paths: &Paths, toolchain: &Toolchain, workspace: &Path) -> Result<()> {

@@ -22,3 +22,4 @@ mod money;
 mod payer;
 mod payers;
 mod royalty;
+mod strangers;

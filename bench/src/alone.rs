@@ -1,0 +1,115 @@
+//! Parts that can be measured alone, with `--only`.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::places::Places;
+use crate::{
+    Options, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, operations, sharing,
+    start, table, write,
+};
+
+/// A part that can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Both kinds of ledger on this machine's disk.
+    Ledger,
+    /// A language model's tokens a second beside llama.cpp's; needs the services and the clients.
+    Chat,
+    /// How services share the device; needs the services built.
+    Device,
+    /// Tensor operations through the sandbox; needs the tests' guests built.
+    Operations,
+    /// Tensor operations on a graphics processor beside the processor.
+    Gpu,
+    /// A flame graph of paid calls; needs `perf` and the benchmark's guests built.
+    Flame,
+    /// Unmodified handlers of HTTP under `wasmtime serve` and in the mesh; needs the tests' guests built.
+    Handlers,
+    /// Hostile guests beside honest callers; needs the benchmark's guests built.
+    Hostile,
+    /// From bytes to the first answer, and memory of services and calls; needs the guests of both built.
+    Start,
+    /// Engines beside ONNX Runtime in Python, and runs done together; needs the clients.
+    Engines,
+}
+
+/// Measures one part, prints it and writes its figures.
+///
+/// # Errors
+/// What the part needs is not built, or it fails.
+pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<()> {
+    let rounds = options.rounds;
+    match part {
+        Part::Chat => {
+            let found = chat::measure(scratch, rounds)?;
+            chat::print(&found);
+            table::say(&table::targets(&chat::targets(&found)));
+            write(options, "chat", &found)
+        }
+        Part::Ledger => {
+            let ledgers = measure_ledgers(scratch, options.million)?;
+            ledgers.own.print();
+            table::say("\nThe ledger of a fleet, in PostgreSQL");
+            ledgers.shared.print();
+            table::say(&table::targets(&ledgers.targets()));
+            write(options, "ledger", &ledgers)
+        }
+        Part::Device => {
+            let places = Places::from_env()?;
+            let sharing = sharing::measure(&places, scratch, rounds, &several()?)?;
+            sharing.print();
+            sharing.draw(&options.plots)?;
+            write(options, "device", &sharing)
+        }
+        Part::Operations => {
+            let operations = operations::measure(scratch, rounds, &several()?)?;
+            operations.print();
+            write(options, "operations", &operations)
+        }
+        Part::Gpu => {
+            let found = gpu::measure(rounds)?;
+            found.print();
+            write(options, "gpu", &found)
+        }
+        Part::Flame => flame::draw(
+            &Places::from_env()?,
+            scratch,
+            &options.plots,
+            options.seconds,
+        ),
+        Part::Handlers => {
+            let found = handlers::measure(&Places::from_env()?, scratch)?;
+            found.print();
+            write(options, "handlers", &found)
+        }
+        Part::Hostile => {
+            let places = Places::from_env()?;
+            let found = hostile::measure(&places, scratch, rounds, options.seconds)?;
+            found.print();
+            table::say(&table::targets(&found.targets()));
+            write(options, "hostile", &found)
+        }
+        Part::Start => {
+            let found = start::measure(&Places::from_env()?, scratch, rounds, &several()?)?;
+            found.print();
+            write(options, "start", &found)
+        }
+        Part::Engines => {
+            let found = engines::measure(rounds, options.model.as_deref())?;
+            engines::print(&found);
+            if options.model.is_none() {
+                engines::draw(&found, &options.plots)?;
+            }
+            table::say(&table::targets(&engines::targets(&found)));
+            write(options, "engines", &found)
+        }
+    }
+}
+
+/// Models are called as the host calls them: on a thread of a runtime that has several.
+fn several() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().build()?)
+}

@@ -1,0 +1,318 @@
+//! Hostile guests beside honest callers: what the attack costs the others, and what it leaves behind.
+//!
+//! One host as users start it. Callers with channels of their own pay for a greeting, alone and then beside
+//! attackers, one for each way of misbehaving, each with a call in progress all the time. Afterwards
+//! the host's memory and books are looked at.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use rialto_testkit::guests;
+use rialto_testkit::mesh::{Mesh, MeshConfig};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+use crate::cpu;
+use crate::exchange::{Call, Connection, address};
+use crate::load::{self, Target, Window};
+use crate::payer::Channel;
+use crate::places::Places;
+use crate::report::Target as Goal;
+use crate::spread::Spread;
+use crate::table;
+use crate::throughput::{ANSWER, BODY, PAID_PATH, open_channels};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Hostile {
+    /// Honest callers, each with a call in progress.
+    callers: usize,
+    /// The 99th percentile of honest calls alone and beside the attack, in microseconds.
+    p99_alone_us: Spread,
+    p99_beside_us: Spread,
+    /// The latter over the former, round by round.
+    p99_beside_by_alone: Spread,
+    /// Honest calls a second, alone and beside the attack.
+    alone_per_second: Spread,
+    beside_per_second: Spread,
+    /// Attacks that were made, all of which ended with their own error.
+    attacks: Vec<Attacks>,
+    /// The host's memory after the first round and at the end, when all is quiet, in MiB.
+    memory_start_mib: f64,
+    memory_end_mib: f64,
+    /// Whether the books agree with vouchers, receipts and the chain.
+    books_balance: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Attacks {
+    attack: String,
+    error: &'static str,
+    calls: usize,
+}
+
+/// One way of misbehaving.
+#[derive(Debug, Clone, Copy)]
+struct Attack {
+    service: &'static str,
+    method: &'static str,
+    /// The error that ends it.
+    error: &'static str,
+}
+
+const fn attack(service: &'static str, method: &'static str, error: &'static str) -> Attack {
+    Attack {
+        service,
+        method,
+        error,
+    }
+}
+
+const ATTACKS: [Attack; 11] = [
+    attack("hostile", "trap", "service_crashed"),
+    attack("hostile", "spin", "service_timeout"),
+    attack("hostile", "grow", "service_limit"),
+    attack("hostile", "grow_many", "service_limit"),
+    attack("hostile", "grow_table", "service_limit"),
+    attack("hostile", "recurse", "service_crashed"),
+    attack("hostile", "big_text", "service_limit"),
+    attack("hostile", "big_bytes", "service_limit"),
+    attack("hostile", "refuse", "service_refused"),
+    attack("flood", "run", "service_limit"),
+    attack("leak", "stain", "service_crashed"),
+];
+
+/// How much longer honest calls may take beside the attack, at most.
+const P99_MAX: f64 = 1.2;
+/// The memory that may be left behind.
+const GROWTH_MAX: f64 = 1.05;
+/// Honest callers.
+const CALLERS: usize = 64;
+
+/// Measures, in turns.
+///
+/// # Errors
+/// The mesh does not start, an honest call fails, or an attack ends otherwise than it should.
+pub(crate) fn measure(
+    places: &Places,
+    scratch: &Path,
+    rounds: u32,
+    seconds: f64,
+) -> Result<Hostile> {
+    let mesh = start(places, scratch)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let time = Duration::from_secs_f64(seconds);
+    let paid = Call::json(PAID_PATH, BODY);
+    let mut channels = runtime.block_on(open_channels(&mesh, &paid, CALLERS))?;
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let mut made = vec![0; ATTACKS.len()];
+    let mut memory_start_mib = 0.0;
+    for round in 0..=rounds {
+        let quiet = runtime.block_on(honest(&mesh, &paid, time, &mut channels))?;
+        let (attacked, calls) = runtime.block_on(attacked(&mesh, &paid, time, &mut channels))?;
+        if round == 0 {
+            // It warmed up, and touched what it will.
+            memory_start_mib = cpu::resident_mib(mesh.process_id())?;
+            continue;
+        }
+        alone.push(quiet);
+        beside.push(attacked);
+        made.iter_mut()
+            .zip(calls)
+            .for_each(|(sum, calls)| *sum += calls);
+    }
+    let memory_end_mib = cpu::resident_mib(mesh.process_id())?;
+    mesh.stop()?;
+    let p99 = |windows: &[Window]| windows.iter().map(|it| it.p99_us).collect::<Vec<_>>();
+    let rate = |windows: &[Window]| Spread::of(windows.iter().map(Window::rate));
+    Ok(Hostile {
+        callers: CALLERS,
+        p99_beside_by_alone: Spread::ratio(&p99(&beside), &p99(&alone)),
+        p99_alone_us: Spread::of(p99(&alone)),
+        p99_beside_us: Spread::of(p99(&beside)),
+        alone_per_second: rate(&alone),
+        beside_per_second: rate(&beside),
+        attacks: attacks(&made),
+        memory_start_mib,
+        memory_end_mib,
+        books_balance: audit(places, scratch)?,
+    })
+}
+
+impl Hostile {
+    /// Prints the figures.
+    pub(crate) fn print(&self) {
+        table::say(&format!(
+            "{} paying callers: p99 in us alone {}, beside {} attackers {}, ratio {}",
+            self.callers,
+            self.p99_alone_us,
+            self.attacks.len(),
+            self.p99_beside_us,
+            self.p99_beside_by_alone
+        ));
+        table::say(&format!(
+            "calls a second: alone {}, beside {}",
+            self.alone_per_second, self.beside_per_second
+        ));
+        for row in &self.attacks {
+            table::say(&format!(
+                "{}: {} times {}",
+                row.attack, row.calls, row.error
+            ));
+        }
+        table::say(&format!(
+            "memory: {:.1} MiB, at the end {:.1}; the books {}",
+            self.memory_start_mib,
+            self.memory_end_mib,
+            if self.books_balance {
+                "balance"
+            } else {
+                "do not balance"
+            }
+        ));
+    }
+
+    /// What was aimed at.
+    pub(crate) fn targets(&self) -> Vec<Goal> {
+        let growth = self.memory_end_mib / self.memory_start_mib;
+        vec![
+            Goal::most(
+                "p99 of honest calls beside hostile ones over alone".to_owned(),
+                P99_MAX,
+                self.p99_beside_by_alone,
+            ),
+            Goal::most(
+                "memory after the attack over before".to_owned(),
+                GROWTH_MAX,
+                Spread::of([growth]),
+            ),
+        ]
+    }
+}
+
+fn attacks(made: &[usize]) -> Vec<Attacks> {
+    let rows = ATTACKS.iter().zip(made);
+    rows.map(|(attack, calls)| Attacks {
+        attack: format!("{}/{}", attack.service, attack.method),
+        error: attack.error,
+        calls: *calls,
+    })
+    .collect()
+}
+
+/// The mesh with the greeting and the hostile services.
+fn start(places: &Places, scratch: &Path) -> Result<Mesh> {
+    let services = scratch.join("services");
+    places.lay_out_hello(&services)?;
+    let hostile = [
+        ("hostile", guests::HOSTILE, ""),
+        ("flood", guests::FLOOD, "context = true\n"),
+        ("leak", guests::LEAK, ""),
+    ];
+    for (name, text, grants) in hostile {
+        let folder = services.join(name);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("component.wasm"), guests::component(text)?)?;
+        let manifest = format!(
+            "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"Misbehaves.\"\n\
+             license = \"Apache-2.0\"\n\n[grants]\n{grants}\n[limits]\ntime_ms_max = 1000\n"
+        );
+        fs::write(folder.join("service.toml"), manifest)?;
+    }
+    Mesh::start(&MeshConfig {
+        program: places.rialto.clone(),
+        data_dir: scratch.join("data"),
+        services,
+        artifacts: places.artifacts.clone(),
+        listen: "127.0.0.1:0".to_owned(),
+        args: Vec::new(),
+    })
+}
+
+async fn honest(
+    mesh: &Mesh,
+    call: &Call,
+    time: Duration,
+    channels: &mut Vec<Channel>,
+) -> Result<Window> {
+    let mut lent = std::mem::take(channels);
+    for channel in &mut lent {
+        channel.stock_up(stock(time)?)?;
+    }
+    let callers = load::connect(address(mesh.gateway())?, CALLERS, &mut lent).await?;
+    let expected = Bytes::from_static(ANSWER);
+    let target = Target {
+        call,
+        expected: &expected,
+    };
+    load::run(callers, &target, time, channels).await
+}
+
+/// Vouchers for one caller: at most so many calls can be made in `time`.
+fn stock(time: Duration) -> Result<usize> {
+    const RATE_MAX: usize = 20_000;
+    Ok(RATE_MAX * usize::try_from(time.as_millis())? / 1_000 / CALLERS + 100)
+}
+
+async fn attacked(
+    mesh: &Mesh,
+    call: &Call,
+    time: Duration,
+    channels: &mut Vec<Channel>,
+) -> Result<(Window, Vec<usize>)> {
+    let on = Arc::new(AtomicBool::new(true));
+    let mut attackers = JoinSet::new();
+    for (at, attack) in ATTACKS.into_iter().enumerate() {
+        let connection = Connection::open(address(mesh.gateway())?).await?;
+        let on = Arc::clone(&on);
+        attackers.spawn(async move { anyhow::Ok((at, misbehave(connection, attack, &on).await?)) });
+    }
+    let window = honest(mesh, call, time, channels).await;
+    on.store(false, Ordering::Relaxed);
+    let mut made = vec![0; ATTACKS.len()];
+    while let Some(done) = attackers.join_next().await {
+        let (at, calls) = done??;
+        if let Some(place) = made.get_mut(at) {
+            *place = calls;
+        }
+    }
+    Ok((window?, made))
+}
+
+/// Attacks one after the other while it is `on`; how often.
+async fn misbehave(mut connection: Connection, attack: Attack, on: &AtomicBool) -> Result<usize> {
+    let path = format!("/services/{}/{}", attack.service, attack.method);
+    let call = Call::json(&path, "{}");
+    let mut calls = 0;
+    while on.load(Ordering::Relaxed) {
+        let answer = connection.send(call.request(None)?).await?;
+        let problem: Value = serde_json::from_slice(&answer.body)?;
+        let code = problem.pointer("/error/code").and_then(Value::as_str);
+        ensure!(
+            code == Some(attack.error),
+            "{path} ended with {problem} and not with {}",
+            attack.error
+        );
+        calls += 1;
+    }
+    Ok(calls)
+}
+
+/// Whether `rialto ledger audit` finds everything in order.
+fn audit(places: &Places, scratch: &Path) -> Result<bool> {
+    let status = Command::new(&places.rialto)
+        .args(["ledger", "audit", "--json", "--data-dir"])
+        .arg(scratch.join("data"))
+        .output()
+        .context("cannot audit the books")?
+        .status;
+    Ok(status.success())
+}
