@@ -58,9 +58,15 @@ pub(crate) fn build_bench(paths: &Paths, install: InstallTarget) -> Result<()> {
 pub(crate) fn build_test(paths: &Paths, install: InstallTarget) -> Result<()> {
     let toolchain = Toolchain::ensure(paths, install)?;
     progress::heading("guests that tests run");
-    compile(paths, &toolchain, &paths.root.join("testing/guests"))?;
-    for name in TEST_GUESTS {
-        let folder = paths.test_guests().join(name);
+    let source = paths.root.join("testing/guests");
+    compile(paths, &toolchain, &source)?;
+    for entry in fs::read_dir(&source).with_context(|| format!("read {}", source.display()))? {
+        let entry = entry?;
+        if !entry.path().join("Cargo.toml").is_file() {
+            continue;
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let folder = paths.test_guests().join(&name);
         lay_out_named(paths, &format!("guest-{name}"), &folder)?;
     }
     Ok(())
@@ -76,16 +82,6 @@ fn lay_out_named(paths: &Paths, package: &str, folder: &Path) -> Result<()> {
 
 /// The packages of `bench/guests`.
 const BENCH_GUESTS: [&str; 2] = ["hello", "hello-http"];
-/// The packages of `testing/guests`.
-const TEST_GUESTS: [&str; 7] = [
-    "generation",
-    "http",
-    "nn",
-    "operations",
-    "spin",
-    "wasi-proxy",
-    "wstd-server",
-];
 
 /// Builds every component of a guests' workspace.
 fn compile(paths: &Paths, toolchain: &Toolchain, workspace: &Path) -> Result<()> {
