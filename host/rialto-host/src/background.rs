@@ -25,9 +25,9 @@ use tracing::Instrument as _;
 use crate::clock::CpuClock;
 use crate::error::CallError;
 
-/// How much the system prefers others: about a thirtieth of a core's time is left when they want all.
+/// How much the system prefers others: about a tenth of a core's time is left when they want all.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 15;
+const NICE: i32 = 10;
 
 /// Threads for calls that are long.
 pub(crate) struct Background {
