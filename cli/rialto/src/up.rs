@@ -207,7 +207,8 @@ fn greet(node: &Node, gateway: &str) {
         }
     }
     let mut table = show::table(&["service", "method", "price", "what it does"]);
-    for view in node.services() {
+    let services = node.services();
+    for view in services.iter().take(SHOWN_MAX) {
         for method in &view.interface.methods {
             let price = node
                 .terms(view.manifest.name().as_str(), &method.name, 1024)
@@ -221,6 +222,12 @@ fn greet(node: &Node, gateway: &str) {
         }
     }
     line(table.to_string());
+    let more = services.len().saturating_sub(SHOWN_MAX);
+    if more > 0 {
+        line(format!(
+            "  and {more} more services: `rialto services` lists them"
+        ));
+    }
 }
 
 fn next_steps(node: &Node, gateway: &str) {
@@ -296,3 +303,6 @@ impl Interrupts {
         }
     }
 }
+
+/// Services in the greeting.
+const SHOWN_MAX: usize = 40;

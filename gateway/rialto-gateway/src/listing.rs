@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rialto_channels::price::MethodPrice;
 use rialto_channels::royalty::Royalty;
-use rialto_node::{Node, ServiceView};
+use rialto_node::{Closed, Node, ServiceView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,6 +31,10 @@ pub struct ServiceRecord {
     pub royalty: Option<RoyaltyRecord>,
     /// What its author says about it as a whole.
     pub docs: Option<String>,
+    /// Whether it takes calls: `open`, `drained`.
+    pub state: &'static str,
+    /// Whether its code is in memory: if not, the next call waits until it is.
+    pub loaded: bool,
     /// What one of its calls may use on this host, by the names that manifests use.
     pub limits: BTreeMap<&'static str, u64>,
     /// Its methods.
@@ -220,10 +224,20 @@ impl ServiceRecord {
                 .collect(),
             royalty: manifest.royalty().map(RoyaltyRecord::new),
             docs: view.interface.docs.clone(),
+            state: state(view.closed),
+            loaded: view.loaded,
             limits: view.limits.all().collect(),
             methods,
             name,
         }
+    }
+}
+
+fn state(closed: Option<Closed>) -> &'static str {
+    match closed {
+        None => "open",
+        Some(Closed::Drained) => "drained",
+        Some(_) => "preparing",
     }
 }
 

@@ -56,6 +56,10 @@ pub enum ErrorCode {
     ServiceTimeout,
     /// 429: too many calls of this channel failed.
     TooManyFailures,
+    /// 503: the host has yet to prepare the service.
+    ServicePreparing,
+    /// 503: the operator wants no new calls of the service.
+    ServiceDrained,
     /// 503: too much at once.
     Overloaded,
     /// 503: the chain or the store cannot be reached.
@@ -88,6 +92,8 @@ impl ErrorCode {
             Self::ServiceLimit => "service_limit",
             Self::ServiceTimeout => "service_timeout",
             Self::TooManyFailures => "too_many_failures",
+            Self::ServicePreparing => "service_preparing",
+            Self::ServiceDrained => "service_drained",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -116,7 +122,10 @@ impl ErrorCode {
             Self::ServiceCrashed | Self::ServiceLimit => StatusCode::BAD_GATEWAY,
             Self::ServiceTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ServicePreparing
+            | Self::ServiceDrained
+            | Self::Overloaded
+            | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -24,6 +23,8 @@ const DIGEST_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + DIGEST_BYTES;
 const KEY_FILE: &str = "key";
 const SUFFIX: &str = ".compiled";
+/// What describes a component without its code: read by the version of this crate that wrote it alone.
+const DESCRIPTION_SUFFIX: &str = ".described";
 
 /// The folder of compiled components.
 #[derive(Debug)]
@@ -74,8 +75,9 @@ impl Cache {
         &self,
         engine: &Engine,
         component: &[u8],
+        digest: &[u8; 32],
     ) -> wasmtime::Result<Component> {
-        let name = file_name(engine, component);
+        let name = file_name(engine, digest);
         if let Some(compiled) = self.read(&name) {
             match load_trusted(engine, &compiled) {
                 Ok(component) => return Ok(component),
@@ -90,6 +92,24 @@ impl Cache {
             tracing::warn!(file = %name, %error, "compiled component not stored");
         }
         Ok(compiled)
+    }
+
+    /// What [`describe`](Self::describe) kept of the component with this digest. Blocks for one small file.
+    pub(crate) fn description(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
+        let name = description_name(digest);
+        self.dir.join(&name).exists().then_some(())?;
+        self.read(&name)
+    }
+
+    /// Keeps what describes the component with this digest. A cache that cannot be written is a warning.
+    pub(crate) fn describe(&self, digest: &[u8; 32], description: &[u8]) {
+        let name = description_name(digest);
+        if self.dir.join(&name).exists() {
+            return;
+        }
+        if let Err(error) = self.write(&name, description) {
+            tracing::warn!(file = %name, %error, "description of a component not stored");
+        }
     }
 
     /// The content of a sound file. An unsound one is removed.
@@ -141,7 +161,9 @@ impl Cache {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().ends_with(SUFFIX) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(SUFFIX) || name.ends_with(DESCRIPTION_SUFFIX) {
                 let metadata = entry.metadata()?;
                 files.push((metadata.modified()?, metadata.len(), entry.path()));
             }
@@ -180,14 +202,15 @@ fn load_trusted(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component>
     unsafe { Component::deserialize(engine, compiled) }
 }
 
-fn file_name(engine: &Engine, component: &[u8]) -> String {
+fn description_name(digest: &[u8; 32]) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{}-{version}{DESCRIPTION_SUFFIX}", hex::encode(digest))
+}
+
+fn file_name(engine: &Engine, digest: &[u8; 32]) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
-    format!(
-        "{}-{:016x}{SUFFIX}",
-        hex::encode(Sha256::digest(component)),
-        settings.finish()
-    )
+    format!("{}-{:016x}{SUFFIX}", hex::encode(digest), settings.finish())
 }
 
 fn read_or_create_key(dir: &Path) -> io::Result<[u8; 32]> {

@@ -188,6 +188,10 @@ impl Host {
         Service::load(Arc::clone(&self.inner), component, spec, models)
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// The engine's name and version, for receipts.
     #[must_use]
     pub fn engine_name(&self) -> &'static str {

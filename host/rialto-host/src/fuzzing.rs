@@ -48,8 +48,8 @@ pub fn component(data: &[u8], assemble: impl Fn(&str) -> Option<Vec<u8>>) {
     let Ok(component) = Component::from_binary(&ENGINE, &bytes) else {
         return;
     };
-    if let Ok(interface) = walk(&ENGINE, &component, &bytes) {
-        bounded(&interface);
+    if let Ok(walked) = walk(&ENGINE, &component, &bytes) {
+        bounded(&walked.interface);
     }
 }
 

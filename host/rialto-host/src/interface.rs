@@ -7,6 +7,7 @@
 
 pub(crate) mod docs;
 mod http;
+mod kept;
 pub(crate) mod schema;
 mod stream;
 pub(crate) mod ty;
@@ -14,12 +15,13 @@ mod walk;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wasmtime::component::ComponentExportIndex;
 
+pub(crate) use kept::{from_bytes, to_bytes};
 pub(crate) use stream::{Refusal, Stream};
 pub(crate) use ty::{Ty, TyKind};
-pub(crate) use walk::walk;
+pub(crate) use walk::{Export, Walked, walk};
 
 /// What a service offers.
 #[derive(Debug, Clone)]
@@ -68,9 +70,8 @@ pub struct Param {
 }
 
 /// What a call needs of a method.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Signature {
-    pub(crate) export: ComponentExportIndex,
     /// Names in snake_case with their types, in order.
     pub(crate) params: Vec<ty::Named>,
     pub(crate) returns: Returns,
@@ -79,7 +80,7 @@ pub(crate) struct Signature {
 }
 
 /// What a method returns.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Returns {
     Nothing,
     Value(Ty),
@@ -104,6 +105,12 @@ impl Interface {
         self.methods
             .iter()
             .find(|method| ty::same_name(&method.name, name))
+    }
+
+    /// The same with its place in the order.
+    pub(crate) fn place(&self, name: &str) -> Option<(usize, &Method)> {
+        let mut methods = self.methods.iter().enumerate();
+        methods.find(|(_, method)| ty::same_name(&method.name, name))
     }
 
     /// The methods' names, for messages.

@@ -70,6 +70,7 @@ pub use outbound::{
 };
 pub use rialto_scheduler::{Quota, Share, Use as DeviceUse};
 pub use service::{
-    Arguments, CallContext, GuestStream, ItemList, Outcome, Part, Prepared, Service, Usage,
+    Arguments, CallContext, Description, GuestStream, ItemList, Outcome, Part, Prepared, Service,
+    Usage,
 };
 pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};

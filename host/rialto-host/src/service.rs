@@ -6,6 +6,7 @@
 
 mod call;
 mod computers;
+mod description;
 mod guest;
 mod http;
 mod items;
@@ -20,11 +21,13 @@ use rialto_scheduler::Tenant;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
 
+pub use description::Description;
+
 use crate::budget::Share;
 use crate::capabilities;
 use crate::engine::{Inner, PAGE_BYTES};
 use crate::error::{ArgumentError, CallError, LoadError};
-use crate::interface::{self, Interface, Method, Signature};
+use crate::interface::{self, Export, Interface, Method, Signature, Walked};
 use crate::json::{self, Arg};
 use crate::model::Models;
 use crate::spec::{Limits, ServiceSpec};
@@ -42,9 +45,13 @@ pub struct Service {
 struct Loaded {
     host: Arc<Inner>,
     instance: InstancePre<CallState>,
-    interface: Interface,
+    /// Where each method is, in the interface's order.
+    exports: Vec<Export>,
+    description: Description,
     version: String,
     component: [u8; 32],
+    /// Bytes of compiled code.
+    code_bytes: u64,
     shared: Arc<Shared>,
 }
 
@@ -71,7 +78,11 @@ pub struct Part {
 /// Arguments that passed every check, for one call.
 #[derive(Debug)]
 pub struct Prepared {
+    /// The component whose types were checked.
+    component: [u8; 32],
     method: String,
+    /// The method's place in the interface.
+    at: usize,
     signature: Arc<Signature>,
     args: Vec<Arg>,
     input_bytes: u64,
@@ -158,9 +169,10 @@ impl Service {
             )));
         }
         let engine = &host.engine;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
         let component = host
             .cache
-            .load_or_compile(engine, bytes)
+            .load_or_compile(engine, bytes, &digest)
             .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         let ty = component.component_type();
         let imports = ty.imports(engine).map(|(name, _)| name);
@@ -171,7 +183,9 @@ impl Service {
         let link_error = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         capabilities::link(&mut linker, &spec.grants).map_err(link_error)?;
         let instance = linker.instantiate_pre(&component).map_err(link_error)?;
-        let interface = interface::walk(engine, &component, bytes)?;
+        let Walked { interface, exports } = interface::walk(engine, &component, bytes)?;
+        description::keep(&host.cache, &digest, &interface);
+        let description = Description::new(&host, &spec, digest, interface);
         let shared = Arc::new(Shared {
             origins: spec.grants.http.unwrap_or_default().into(),
             outbound: Arc::clone(&host.config.outbound),
@@ -196,9 +210,11 @@ impl Service {
             loaded: Arc::new(Loaded {
                 host,
                 instance,
-                interface,
+                exports,
+                description,
                 version: spec.version,
-                component: Sha256::digest(bytes).into(),
+                component: digest,
+                code_bytes: code_bytes(&component),
                 shared,
             }),
         })
@@ -207,7 +223,7 @@ impl Service {
     /// What the service offers.
     #[must_use]
     pub fn interface(&self) -> &Interface {
-        &self.loaded.interface
+        self.loaded.description.interface()
     }
 
     /// The service's name.
@@ -239,47 +255,27 @@ impl Service {
     /// # Errors
     /// [`ArgumentError`], written for the caller.
     pub fn prepare(&self, method: &str, arguments: Arguments) -> Result<Prepared, ArgumentError> {
-        let interface = self.interface();
-        let Some(method) = interface.method(method) else {
-            return Err(ArgumentError::UnknownMethod {
-                method: method.chars().take(64).collect(),
-                known: interface.method_names(),
-            });
-        };
-        let (input_bytes, cost) = size_of_arguments(&method.signature, &arguments);
-        let bytes_max = self.limits().input_bytes_max;
-        if input_bytes > bytes_max {
-            return Err(ArgumentError::TooLarge {
-                bytes: input_bytes,
-                bytes_max,
-            });
-        }
-        let mut share = self
-            .loaded
-            .host
-            .arguments
-            .try_take(&self.loaded.shared.tenant, cost)
-            .ok_or(ArgumentError::Overloaded)?;
-        let args = decode(method, arguments)?;
-        share.shrink_to(args.iter().map(Arg::held_bytes).sum());
-        Ok(Prepared {
-            method: method.name.clone(),
-            signature: Arc::clone(&method.signature),
-            args,
-            input_bytes,
-            _share: share,
-        })
+        self.loaded.description.prepare(method, arguments)
     }
-}
 
-impl Service {
     /// Whether a call would find room if it came now: to be asked before anything is paid for it.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] with when to come again.
     pub fn check_room(&self, deadline: Instant) -> Result<(), CallError> {
-        let tenant = &self.loaded.shared.tenant;
-        Ok(self.loaded.host.door.check(tenant, deadline)?)
+        self.loaded.description.check_room(deadline)
+    }
+
+    /// The service without its code, which outlives it.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.loaded.description
+    }
+
+    /// Bytes of memory that the compiled code takes.
+    #[must_use]
+    pub fn code_bytes(&self) -> u64 {
+        self.loaded.code_bytes
     }
 }
 
@@ -291,6 +287,11 @@ impl fmt::Debug for Service {
             .field("interface", &self.interface().name)
             .finish_non_exhaustive()
     }
+}
+
+fn code_bytes(component: &Component) -> u64 {
+    let image = component.image_range();
+    (image.end.addr() - image.start.addr()) as u64
 }
 
 /// The size as received and the host memory that decoding may take, in bytes.

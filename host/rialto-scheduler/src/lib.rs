@@ -7,7 +7,8 @@
 //! bounded, and what does not fit is refused at once with the time after which to come again.
 //!
 //! [`Scheduler`] decides about a device's time, [`Memory`] about its bytes, [`Admission`] about which calls
-//! run on a host at all. All are pure: they know no thread and no clock. The caller says what time it is,
+//! run on a host at all,
+//! [`surplus`] about what is put aside when memory is short. All are pure: they know no thread and no clock. The caller says what time it is,
 //! does the work, and says how long it took.
 //!
 //! Non-goals: doing the work, stopping it half-way (a device does not), which device.
@@ -15,11 +16,13 @@
 mod admission;
 mod memory;
 mod quota;
+mod residents;
 mod scheduler;
 mod tenant;
 
 pub use admission::{Admission, Ask, Capacity, PASSED_MAX, Seat, TicketId, Turned};
 pub use memory::{Held, Memory, MemoryError};
 pub use quota::Quota;
+pub use residents::{Resident, surplus};
 pub use scheduler::{Batch, BatchId, Config, Job, JobId, Refused, Scheduler, Waiting};
 pub use tenant::{Share, Tenant, Use};

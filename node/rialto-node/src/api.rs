@@ -3,6 +3,7 @@
 //!
 //! Not here: HTTP, x402's JSON (the gateway's), or any decision about money (`rialto-channels`).
 
+use std::fmt;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
@@ -29,6 +30,10 @@ pub struct ServiceView {
     pub component: B256,
     /// What a call may use on this host.
     pub limits: Limits,
+    /// Whether its code is in memory: if not, the next call waits until it is.
+    pub loaded: bool,
+    /// Why it takes no calls now, if it takes none.
+    pub closed: Option<Closed>,
 }
 
 /// What a call costs and how it can be paid; stable for a method and an input size, because a
@@ -89,6 +94,9 @@ pub struct CallRequest {
     pub body_digest: [u8; 32],
     /// The body's size in bytes, which the price list may count.
     pub body_bytes: u64,
+    /// The most that the caller was told it costs, in token base units: a version that costs more does
+    /// not answer this call.
+    pub price_max: Amount,
     /// How it is paid.
     pub payment: Payment,
 }
@@ -296,6 +304,16 @@ pub enum CallError {
         /// What there is.
         known: String,
     },
+    /// The service is there and takes no calls now. Nothing was begun.
+    #[error("service `{service}` {why}; try again in {retry_after_seconds} s")]
+    NotServing {
+        /// Which service.
+        service: String,
+        /// Why.
+        why: Closed,
+        /// A hint for the caller.
+        retry_after_seconds: u64,
+    },
     /// Caller's fault: no such method.
     #[error("service `{service}` has no method `{name}`; it has: {known}")]
     UnknownMethod {
@@ -309,6 +327,12 @@ pub enum CallError {
     /// Caller's fault: the parameters do not fit the method's types.
     #[error(transparent)]
     Arguments(#[from] rialto_host::ArgumentError),
+    /// The price went up after the caller was told one. Nothing was begun.
+    #[error("the price of this call is now {price}: ask for the terms again")]
+    Repriced {
+        /// What it costs now, in token base units.
+        price: Amount,
+    },
     /// Payment is missing or refused.
     #[error(transparent)]
     Payment(#[from] PaymentError),
@@ -345,6 +369,25 @@ pub enum CallError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Why a service takes no calls for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The host has yet to look at it, or is still loading it.
+    Preparing,
+    /// The operator wants no new calls.
+    Drained,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preparing => "is being prepared on this host",
+            Self::Drained => "takes no new calls: the host's operator is draining it",
+        })
+    }
 }
 
 /// Why a payment was refused.

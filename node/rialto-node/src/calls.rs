@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::Node;
 use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, PaymentError};
 use crate::book::{self, Slot};
-use crate::catalog::Loaded;
+use crate::catalog::{Code, Version, Visit};
 use crate::digest;
 use crate::fleet::SharedHold;
 use crate::money::{Arrival, Work};
@@ -31,7 +31,9 @@ use crate::turns::Turn;
 
 /// A call whose arguments and price are settled.
 pub(crate) struct Job {
-    pub(crate) service: Arc<Loaded>,
+    pub(crate) service: Arc<Version>,
+    /// Counts the call.
+    pub(crate) visit: Visit,
     pub(crate) method: String,
     pub(crate) prepared: Prepared,
     pub(crate) price: Amount,
@@ -54,13 +56,17 @@ impl Node {
     /// # Errors
     /// [`CallError`]; nothing is charged in any case (M3).
     pub async fn call(&self, request: CallRequest) -> Result<CallOutcome, CallError> {
-        let service = self.loaded(&request.service)?;
+        let service = self.version(&request.service)?;
         let price = service.price(&request.method, request.body_bytes)?;
+        if price > request.price_max {
+            return Err(CallError::Repriced { price });
+        }
         let prepared = service.host.prepare(&request.method, request.arguments)?;
         let method = prepared.method().to_owned();
         let job = Job {
             request: digest::request(&request.service, &method, &request.body_digest),
             id: B256::from(rand::random::<[u8; 32]>()),
+            visit: service.visit(),
             service,
             method,
             prepared,
@@ -81,7 +87,8 @@ impl Node {
     }
 
     async fn call_free(&self, job: Job) -> Result<CallOutcome, CallError> {
-        let (_, outcome) = self.execute(job, None).await?;
+        let code = self.0.catalog.code(&job.service).await?;
+        let (_, outcome) = self.execute(job, code, None).await?;
         Ok(CallOutcome {
             body: outcome.body,
             charged: Amount::ZERO,
@@ -121,6 +128,8 @@ impl Node {
                 return self.replay(&record, &job.request, slot.as_deref());
             }
         };
+        // Before a deposit moves, and in a time of its own.
+        let code = self.0.catalog.code(&job.service).await?;
         let attempt = self.failures().begin(payment.channel)?;
         let (slot, deposited) = self.funded(&payment, &voucher, job.price).await?;
         let hold = self.hold(work, &slot, &voucher, job.price).await?;
@@ -128,7 +137,7 @@ impl Node {
         let ran = match admitted.map_err(|blind| unavailable("the chain", blind)) {
             Ok(()) => {
                 attempt
-                    .of(self.execute(job, Some(payment.config.payer)))
+                    .of(self.execute(job, code, Some(payment.config.payer)))
                     .await
             }
             Err(error) => Err(error),
@@ -270,10 +279,12 @@ impl Node {
     pub(crate) async fn execute(
         &self,
         job: Job,
+        code: Arc<Code>,
         payer: Option<Address>,
     ) -> Result<(Facts, Outcome), CallError> {
         let Job {
             service,
+            visit: _visit,
             method,
             prepared,
             price,
@@ -285,10 +296,11 @@ impl Node {
             deadline: Instant::now() + service.view.limits.time_max(),
             payer: payer.map(|payer| format!("{payer:x}")).unwrap_or_default(),
         };
-        let outcome = service.host.call(prepared, context).await?;
+        let outcome = code.service.call(prepared, context).await?;
         Ok((
             Facts {
                 service,
+                code,
                 method,
                 price,
                 request,

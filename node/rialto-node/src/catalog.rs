@@ -1,154 +1,115 @@
-//! The services of this node: read from a folder, checked, compiled and ready to call.
+//! The services of this node: read from a folder, checked, and called by name.
+//!
+//! A small host loads all of them before it is ready. A large one reads their manifests, and what their
+//! components offer from its own cache; code comes into memory with the first call (`loader`). What this
+//! host has never seen is looked at in the background and answers 503 until then.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+mod loader;
+mod stamps;
+mod version;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::Address;
 use rialto_artifacts::Store;
-use rialto_channels::payee::Reject;
-use rialto_channels::receipt::Usage;
 use rialto_channels::royalty::Royalty;
-use rialto_channels::{Amount, ChannelConfig};
-use rialto_host::{Host, LoadError};
-use rialto_registry::{Digest, Manifest, MethodName};
-use rialto_tensor::ModelCache;
+use rialto_host::{Interface, LoadError};
+use rialto_registry::{Digest, Manifest};
 
-use crate::api::{CallError, PaymentError, ServiceView};
-use crate::config::Sandbox;
-use crate::languages::Languages;
+use crate::api::{CallError, Closed, ServiceView};
 use crate::manifest::{ManifestFileError, read_manifest, service_spec};
-use crate::models::{self, ModelLoadError, ServiceModels};
+use crate::models::{self, ModelLoadError};
 use crate::progress::Progress;
-use crate::reject::refused;
-
-/// A service that can be called.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) view: ServiceView,
-    pub(crate) host: rialto_host::Service,
-    /// SHA-256 of each model, in the manifest's order.
-    pub(crate) models: Vec<B256>,
-    /// The engine's name for receipts.
-    pub(crate) engine: String,
-    /// Whether equal inputs give equal bits here.
-    pub(crate) deterministic: bool,
-    pub(crate) provider: Address,
-    /// Who is paid by channels: the provider, or the splitter of its royalty.
-    pub(crate) receiver: Address,
-    pub(crate) chain_id: u64,
-    pub(crate) token: Address,
-}
-
-impl Loaded {
-    /// A channel for another service of this node pays other people.
-    ///
-    /// # Errors
-    /// [`PaymentError::Invalid`] with the code of a wrong receiver.
-    pub(crate) fn check_receiver(&self, config: &ChannelConfig) -> Result<(), PaymentError> {
-        if config.receiver == self.receiver {
-            Ok(())
-        } else {
-            Err(refused(&Reject::WrongReceiver))
-        }
-    }
-
-    /// The most that a call with a body of `body_bytes` costs: the ceiling quoted before it.
-    ///
-    /// # Errors
-    /// [`CallError::UnknownMethod`], or [`CallError::Arguments`] when a body is too large to price.
-    pub(crate) fn price(&self, method: &str, body_bytes: u64) -> Result<Amount, CallError> {
-        let unknown = || CallError::UnknownMethod {
-            service: self.view.manifest.name().to_string(),
-            name: method.to_owned(),
-            known: self.method_names().join(", "),
-        };
-        let wanted: MethodName = method.replace('_', "-").parse().map_err(|_| unknown())?;
-        if !self.has(&wanted) {
-            return Err(unknown());
-        }
-        let Some(price) = self.view.manifest.price(&wanted) else {
-            return Ok(Amount::ZERO);
-        };
-        let limits = self.view.manifest.limits();
-        price.ceiling(body_bytes, &limits.bounds()).map_err(|_| {
-            let bytes_max = limits.input_bytes_max;
-            CallError::Arguments(rialto_host::ArgumentError::TooLarge {
-                bytes: body_bytes,
-                bytes_max,
-            })
-        })
-    }
-
-    /// The charge for a call that used so much, by the meter and at most the quoted ceiling.
-    pub(crate) fn charge(&self, method: &str, usage: &Usage, ceiling: Amount) -> Amount {
-        let name: Result<MethodName, _> = method.replace('_', "-").parse();
-        let price = name
-            .ok()
-            .and_then(|name| self.view.manifest.price(&name).copied());
-        price.map_or(Amount::ZERO, |price| price.charge(usage, ceiling))
-    }
-
-    fn has(&self, method: &MethodName) -> bool {
-        let snake = method.to_snake_case();
-        self.view
-            .interface
-            .methods
-            .iter()
-            .any(|known| known.name == snake || known.name == method.as_str())
-    }
-
-    fn method_names(&self) -> Vec<String> {
-        self.view
-            .interface
-            .methods
-            .iter()
-            .map(|method| method.name.clone())
-            .collect()
-    }
-}
+pub(crate) use loader::{Code, Loader, Site};
+use stamps::Stamps;
+pub(crate) use version::{Version, Visit};
 
 /// All services by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Catalog {
-    services: BTreeMap<String, Arc<Loaded>>,
+    loader: Arc<Loader>,
+    services: RwLock<BTreeMap<String, Arc<Service>>>,
+    /// Those that were not looked at yet, the next first.
+    unseen: Mutex<VecDeque<Arc<Service>>>,
+    stamps_file: PathBuf,
+    stamps: Mutex<Stamps>,
 }
 
-/// What every service of a node has in common.
-pub(crate) struct Site<'a> {
-    pub(crate) host: &'a Host,
-    pub(crate) store: &'a Store,
-    pub(crate) models: &'a Arc<ModelCache>,
-    pub(crate) languages: &'a Languages,
-    pub(crate) sandbox: &'a Sandbox,
-    pub(crate) provider: Address,
-    pub(crate) chain_id: u64,
-    pub(crate) token: Address,
-    pub(crate) progress: &'a Progress,
+/// A name under which calls come in.
+#[derive(Debug)]
+pub(crate) struct Service {
+    name: String,
+    current: RwLock<Current>,
+}
+
+/// What runs under a name.
+#[derive(Debug, Clone)]
+enum Current {
+    /// Its component has yet to be looked at.
+    Unseen(Arc<Candidate>),
+    Ready(Arc<Version>),
+}
+
+/// A service of which the manifest alone is known.
+#[derive(Debug, Clone)]
+struct Candidate {
+    folder: PathBuf,
+    manifest: Manifest,
 }
 
 impl Catalog {
-    /// Loads every service below `folder`. One that cannot run is reported and left out: it must
+    /// Reads every service below `folder`. One that cannot run is reported and left out: it must
     /// not take the others down.
     ///
     /// # Errors
     /// [`CatalogError`] when the folder cannot be read, holds no service, or none can run.
-    pub(crate) async fn load(folder: &Path, site: &Site<'_>) -> Result<Self, CatalogError> {
-        let mut catalog = Self::default();
+    pub(crate) async fn load(
+        folder: &Path,
+        site: Site,
+        data_dir: &Path,
+        progress: &Progress,
+    ) -> Result<Self, CatalogError> {
+        let stamps_file = data_dir.join("components.json");
+        let catalog = Self {
+            loader: Arc::new(Loader::new(site)),
+            services: RwLock::default(),
+            unseen: Mutex::default(),
+            stamps: Mutex::new(Stamps::read(&stamps_file)),
+            stamps_file,
+        };
         let mut broken = Vec::new();
-        for service in service_folders(folder)? {
-            match load_one(&service, site).await {
-                Ok(loaded) => catalog.insert(loaded, &mut broken),
-                Err(error) => broken.push((service, error)),
+        let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
+        for folder in service_folders(folder)? {
+            match read_manifest(&folder.join(MANIFEST)) {
+                Ok(manifest) => {
+                    let name = manifest.name().to_string();
+                    if candidates.contains_key(&name) {
+                        broken.push((folder, ServiceError::Duplicate { name }));
+                    } else {
+                        candidates.insert(name, Candidate { folder, manifest });
+                    }
+                }
+                Err(error) => broken.push((folder, error.into())),
             }
         }
-        for (service, error) in &broken {
-            tracing::warn!(folder = %service.display(), error = %chain(error), "service left out");
-            site.progress
-                .say(&format!("left out {}: {}", service.display(), chain(error)));
+        let eager_max = catalog.loader.site.sandbox.loading.eager_max;
+        let all = u32::try_from(candidates.len()).is_ok_and(|count| count <= eager_max);
+        for (name, candidate) in candidates {
+            let folder = candidate.folder.clone();
+            match catalog.first(&name, candidate, all, progress).await {
+                Ok(current) => catalog.put(name, current),
+                Err(error) => broken.push((folder, error)),
+            }
         }
-        if !catalog.services.is_empty() {
+        for (folder, error) in &broken {
+            catalog.left_out(folder, error);
+            let line = format!("left out {}: {}", folder.display(), chain(error));
+            progress.say(&line);
+        }
+        catalog.stamps().write(&catalog.stamps_file);
+        if !catalog.services().is_empty() {
             return Ok(catalog);
         }
         Err(match broken.into_iter().next() {
@@ -162,112 +123,229 @@ impl Catalog {
         })
     }
 
-    /// The service of this name.
-    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Loaded>> {
-        self.services.get(name)
+    /// What runs under a name from the start.
+    async fn first(
+        &self,
+        name: &str,
+        candidate: Candidate,
+        load_all: bool,
+        progress: &Progress,
+    ) -> Result<Current, ServiceError> {
+        let loading = &self.loader.site.sandbox.loading;
+        if load_all || loading.preload.contains(name) {
+            return self.loaded(candidate, progress).await.map(Current::Ready);
+        }
+        let (loader, file) = (&self.loader, candidate.folder.join(COMPONENT));
+        let spec = service_spec(&candidate.manifest, &loader.site.sandbox);
+        let digest = self.stamps().digest(&file);
+        let known = digest.and_then(|digest| loader.site.host.describe(digest, &spec));
+        let Some(known) = known else {
+            return Ok(Current::Unseen(Arc::new(candidate)));
+        };
+        check_prices(&candidate.manifest, known.interface())?;
+        let Candidate { folder, manifest } = candidate;
+        let version = Version::new(&loader.site, folder, manifest, known);
+        Ok(Current::Ready(Arc::new(version)))
+    }
+
+    /// A version with its code and its models in memory.
+    async fn loaded(
+        &self,
+        candidate: Candidate,
+        progress: &Progress,
+    ) -> Result<Arc<Version>, ServiceError> {
+        let Candidate { folder, manifest } = candidate;
+        let code = self.loader.compile(&folder, &manifest, progress).await?;
+        let known = code.service.description().clone();
+        self.stamp(&folder, known.component_sha256());
+        let version = Version::new(&self.loader.site, folder, manifest, known);
+        let version = Arc::new(version.with(code));
+        self.loader.adopt(&version);
+        Ok(version)
+    }
+
+    /// Looks at one service that was not looked at yet. False when there is none.
+    pub(crate) async fn look_at_next(&self) -> bool {
+        let Some(service) = self.unseen().pop_front() else {
+            return false;
+        };
+        if let Current::Unseen(candidate) = service.current() {
+            let Candidate { folder, manifest } = candidate.as_ref();
+            match self.loader.vet(folder, manifest).await {
+                Ok(known) => {
+                    self.stamp(folder, known.component_sha256());
+                    let site = &self.loader.site;
+                    let version = Version::new(site, folder.clone(), manifest.clone(), known);
+                    service.set(Current::Ready(Arc::new(version)));
+                }
+                Err(error) => {
+                    self.left_out(folder, &error);
+                    self.services_mut().remove(&service.name);
+                }
+            }
+        }
+        if self.unseen().is_empty() {
+            self.stamps().write(&self.stamps_file);
+        }
+        true
+    }
+
+    /// The version of this name that new calls go to.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownService`], or [`CallError::NotServing`] while it has not been looked at.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Version>, CallError> {
+        let service = self.services().get(name).cloned();
+        let Some(service) = service else {
+            return Err(CallError::UnknownService {
+                name: name.chars().take(NAME_SHOWN_MAX).collect(),
+                known: self.names(),
+            });
+        };
+        match service.current() {
+            Current::Ready(version) => Ok(version),
+            Current::Unseen(_) => {
+                self.hurry(&service);
+                Err(CallError::NotServing {
+                    service: name.to_owned(),
+                    why: Closed::Preparing,
+                    retry_after_seconds: version::RETRY_AFTER_SECONDS,
+                })
+            }
+        }
+    }
+
+    /// A version's code, loaded if it has to be.
+    ///
+    /// # Errors
+    /// As [`Version::code`].
+    pub(crate) async fn code(&self, version: &Arc<Version>) -> Result<Arc<Code>, CallError> {
+        version.code(&self.loader).await
     }
 
     /// The splitters that services with a royalty are paid through, each once.
     pub(crate) fn splitters(&self) -> BTreeMap<Address, Royalty> {
-        let shared = |loaded: &&Arc<Loaded>| loaded.receiver != loaded.provider;
-        let services = self.all().filter(shared);
-        services
-            .filter_map(|loaded| Some((loaded.receiver, *loaded.view.manifest.royalty()?)))
+        let provider = self.loader.site.provider;
+        let services = self.services();
+        let royalties = services.values().filter_map(|service| {
+            let royalty = match service.current() {
+                Current::Ready(version) => version.view.manifest.royalty().copied(),
+                Current::Unseen(candidate) => candidate.manifest.royalty().copied(),
+            };
+            royalty.map(|royalty| (royalty.receiver(provider), royalty))
+        });
+        royalties.collect()
+    }
+
+    /// All services as callers see them, by name; without those that were not looked at yet.
+    pub(crate) fn views(&self) -> Vec<ServiceView> {
+        self.services()
+            .values()
+            .filter_map(|it| it.view())
             .collect()
     }
 
-    /// All services by name.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Loaded>> {
-        self.services.values()
+    /// One service as callers see it.
+    pub(crate) fn view(&self, name: &str) -> Option<ServiceView> {
+        self.services().get(name)?.view()
     }
 
-    fn insert(&mut self, loaded: Loaded, broken: &mut Vec<(PathBuf, ServiceError)>) {
-        let name = loaded.view.manifest.name().to_string();
-        match self.services.entry(name) {
-            Entry::Vacant(place) => {
-                place.insert(Arc::new(loaded));
-            }
-            Entry::Occupied(place) => {
-                let name = place.key().clone();
-                broken.push((PathBuf::from(&name), ServiceError::Duplicate { name }));
-            }
+    /// Some of the names, for messages.
+    fn names(&self) -> String {
+        let services = self.services();
+        let some: Vec<&str> = services
+            .keys()
+            .take(NAMES_SHOWN_MAX)
+            .map(String::as_str)
+            .collect();
+        let more = services.len().saturating_sub(some.len());
+        let names = some.join(", ");
+        if more == 0 {
+            names
+        } else {
+            format!("{names} and {more} more")
+        }
+    }
+
+    fn put(&self, name: String, current: Current) {
+        let is_unseen = matches!(current, Current::Unseen(_));
+        let service = Arc::new(Service {
+            name: name.clone(),
+            current: RwLock::new(current),
+        });
+        if is_unseen {
+            self.unseen().push_back(Arc::clone(&service));
+        }
+        self.services_mut().insert(name, service);
+    }
+
+    /// What somebody asks for is looked at next.
+    fn hurry(&self, service: &Arc<Service>) {
+        let mut unseen = self.unseen();
+        let place = unseen.iter().position(|other| Arc::ptr_eq(other, service));
+        if let Some(asked) = place.and_then(|place| unseen.remove(place)) {
+            unseen.push_front(asked);
+        }
+    }
+
+    fn left_out(&self, folder: &Path, error: &ServiceError) {
+        tracing::warn!(folder = %folder.display(), error = %chain(error), "service left out");
+    }
+
+    fn stamp(&self, folder: &Path, digest: [u8; 32]) {
+        self.stamps().keep(folder.join(COMPONENT), digest);
+    }
+
+    fn services(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Service>>> {
+        // No step under these locks leaves something half-changed.
+        self.services.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn services_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Service>>> {
+        self.services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unseen(&self) -> MutexGuard<'_, VecDeque<Arc<Service>>> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stamps(&self) -> MutexGuard<'_, Stamps> {
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Service {
+    fn current(&self) -> Current {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, current: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+}
+
+impl Service {
+    fn view(&self) -> Option<ServiceView> {
+        let version = self.current().ready()?;
+        Some(version.view(None))
+    }
+}
+
+impl Current {
+    fn ready(self) -> Option<Arc<Version>> {
+        match self {
+            Self::Ready(version) => Some(version),
+            Self::Unseen(_) => None,
         }
     }
 }
 
-async fn load_one(folder: &Path, site: &Site<'_>) -> Result<Loaded, ServiceError> {
-    let manifest = read_manifest(&folder.join("service.toml"))?;
-    let file = folder.join("component.wasm");
-    let component =
-        std::fs::read(&file).map_err(|source| ServiceError::Component { file, source })?;
-    let models = ServiceModels::load(
-        &manifest,
-        site.store,
-        site.models,
-        site.languages,
-        site.progress,
-    )
-    .await
-    .map_err(Box::new)?;
-    site.progress.say(&format!(
-        "compiling {} {}",
-        manifest.name(),
-        manifest.version()
-    ));
-    let spec = service_spec(&manifest, site.sandbox);
-    let engines = models.engines();
-    let digest = Digest::of(&component).into();
-    let host = site.host.clone();
-    let load = move || host.load(&component, spec, Arc::new(models));
-    let service = tokio::task::spawn_blocking(load)
-        .await
-        .map_err(ServiceError::Task)??;
-    check_prices(&manifest, &service)?;
-    let (engine, deterministic) = engine(engines, &service);
-    let digests = manifest
-        .models()
-        .iter()
-        .map(|model| B256::from(model.digest))
-        .collect();
-    let royalty = manifest.royalty();
-    let receiver = royalty.map_or(site.provider, |royalty| royalty.receiver(site.provider));
-    Ok(Loaded {
-        view: ServiceView {
-            interface: Arc::new(service.interface().clone()),
-            component: digest,
-            limits: site.sandbox.limits_of(&manifest),
-            manifest: Arc::new(manifest),
-        },
-        host: service,
-        models: digests,
-        engine: engine.unwrap_or_else(|| site.host.engine_name().to_owned()),
-        deterministic,
-        receiver,
-        provider: site.provider,
-        chain_id: site.chain_id,
-        token: site.token,
-    })
-}
-
-/// What computes for a service, for receipts: what runs its models and its tensor operations, and whether
-/// all of it promises equal bits. A service with neither computes in the guest alone.
-fn engine(
-    mut engines: Vec<(String, bool)>,
-    service: &rialto_host::Service,
-) -> (Option<String>, bool) {
-    let computers = service.computers().into_iter();
-    engines.extend(computers.map(|it| (it.fingerprint.clone(), it.deterministic)));
-    let deterministic = !engines.is_empty() && engines.iter().all(|(_, equal_bits)| *equal_bits);
-    let mut names: Vec<String> = engines.into_iter().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    names.dedup();
-    let name = (!names.is_empty()).then(|| names.join(" + "));
-    (name, deterministic)
-}
-
 /// A price for a method that does not exist is a typing error that would give calls away.
-fn check_prices(manifest: &Manifest, service: &rialto_host::Service) -> Result<(), ServiceError> {
-    let methods = &service.interface().methods;
+fn check_prices(manifest: &Manifest, interface: &Interface) -> Result<(), ServiceError> {
+    let methods = &interface.methods;
     for priced in manifest.prices().keys() {
         let snake = priced.to_snake_case();
         if !methods
@@ -296,7 +374,7 @@ fn service_folders(folder: &Path) -> Result<Vec<PathBuf>, CatalogError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        if path.join("service.toml").is_file() {
+        if path.join(MANIFEST).is_file() {
             found.push(path);
         }
     }
@@ -317,7 +395,7 @@ pub async fn fetch_artifacts(
     let store = Store::open(rialto_artifacts::Config::new(store))?;
     let mut fetched = Vec::new();
     for service in service_folders(folder)? {
-        let manifest = read_manifest(&service.join("service.toml"))?;
+        let manifest = read_manifest(&service.join(MANIFEST))?;
         for model in manifest.models() {
             models::fetch(model, &store, progress).await?;
             fetched.push((format!("{}/{}", manifest.name(), model.name), model.digest));
@@ -408,6 +486,17 @@ pub enum ServiceError {
     /// The host refuses the component.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Its component was replaced while the node ran.
+    #[error(
+        "the component in {} is not the one that was checked at the start: put it back, or run `rialto deploy` with the new one", folder.display()
+    )]
+    Changed {
+        /// Where it is.
+        folder: PathBuf,
+    },
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopping,
     /// Compiling it crashed.
     #[error("compiling the component crashed")]
     Task(#[source] tokio::task::JoinError),
@@ -426,3 +515,9 @@ pub enum ServiceError {
         name: String,
     },
 }
+
+const MANIFEST: &str = "service.toml";
+const COMPONENT: &str = "component.wasm";
+/// Of a name that somebody made up.
+const NAME_SHOWN_MAX: usize = 64;
+const NAMES_SHOWN_MAX: usize = 32;

@@ -7,6 +7,7 @@ mod device;
 mod engines;
 mod facilitator;
 mod ledger;
+mod loading;
 mod risk;
 mod sandbox;
 
@@ -32,6 +33,7 @@ pub use device::DeviceChoice;
 pub use engines::Engines;
 pub use facilitator::Facilitator;
 pub use ledger::{LedgerChoice, SharedChoice};
+pub use loading::Loading;
 pub use risk::{Claims, Risk};
 pub use sandbox::Sandbox;
 

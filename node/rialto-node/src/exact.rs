@@ -10,6 +10,8 @@
 mod check;
 mod owed;
 
+use std::sync::Arc;
+
 use alloy_primitives::{B256, keccak256};
 use bytes::Bytes;
 use rialto_channels::Amount;
@@ -19,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::Node;
 use crate::api::{CallError, CallOutcome, ExactPayment, PaymentError};
 use crate::calls::{Job, Stay, record};
-use crate::catalog::chain;
+use crate::catalog::{Code, chain};
 use crate::digest;
 use crate::money::{Arrival, Work, unrecorded};
 use crate::pending::Unkept;
@@ -77,15 +79,16 @@ impl Node {
                 "this transfer paid for another payment id; its receipt is {id}"
             )));
         }
+        let code = self.0.catalog.code(&job.service).await?;
         let attempt = self.failures().begin_transfer(payment.authorization.from)?;
-        let ran = self.run_exact(job, payment, key, work, stay);
+        let ran = self.run_exact((job, code), payment, key, work, stay);
         attempt.of(ran).await
     }
 
     /// Runs a call whose payment was never used, and makes the transfer.
     async fn run_exact(
         &self,
-        job: Job,
+        (job, code): (Job, Arc<Code>),
         payment: ExactPayment,
         key: [u8; 32],
         work: Work,
@@ -94,7 +97,7 @@ impl Node {
         let (promise, since) = self.promise(&payment).await?;
         self.foreign_verify(&payment).await?;
         let payer = Some(payment.authorization.from);
-        let (facts, outcome) = self.execute(job, payer).await?;
+        let (facts, outcome) = self.execute(job, code, payer).await?;
         // `exact` pays the quoted price, whatever the meter says.
         let paid = Paid::once(payment.authorization.from, facts.price);
         let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());

@@ -335,12 +335,19 @@ impl From<CallError> for FacilitatorError {
             } => Self::Limited {
                 retry_after_seconds,
             },
+            CallError::NotServing {
+                retry_after_seconds,
+                ..
+            } => Self::Limited {
+                retry_after_seconds,
+            },
             CallError::Unavailable { what, source } => Self::Unavailable { what, source },
             other @ (CallError::UnknownService { .. }
             | CallError::UnknownMethod { .. }
             | CallError::Arguments(_)
             | CallError::Service(_)
             | CallError::Conflict(_)
+            | CallError::Repriced { .. }
             | CallError::TooManyFailures { .. }) => refused("invalid_payload", other.to_string()),
         }
     }

@@ -50,9 +50,9 @@ mod watch;
 pub use accounts::{Accounts, AccountsError, ChannelAccount, Moved, ProviderAccount};
 pub use api::{
     AnyConsent, CallError, CallOutcome, CallRequest, ChainInfo, ChannelPayment, ChannelView,
-    Collected, Deposit, DepositAuthorization, DepositMethods, ExactPayment, PayeeTerms, Payment,
-    PaymentError, Permit2Authorization, RefundOutcome, RefundRequest, Released, ServiceView, Terms,
-    TokenPermit,
+    Closed, Collected, Deposit, DepositAuthorization, DepositMethods, ExactPayment, PayeeTerms,
+    Payment, PaymentError, Permit2Authorization, RefundOutcome, RefundRequest, Released,
+    ServiceView, Terms, TokenPermit,
 };
 pub use catalog::{CatalogError, FetchAllError, ServiceError, fetch_artifacts};
 pub use chain_setup::ChainStartError;

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::answers::Answers;
 use crate::api::{CallError, ChainInfo, ChannelView, PayeeTerms, ServiceView, Terms};
 use crate::book::Book;
-use crate::catalog::{Catalog, Loaded};
+use crate::catalog::{Catalog, Version};
 use crate::chain_setup::Chain;
 use crate::clock::Clock;
 use crate::collect::Waiting;
@@ -72,16 +72,12 @@ pub(crate) struct Inner {
 impl Node {
     /// All services, by name.
     pub fn services(&self) -> Vec<ServiceView> {
-        self.0
-            .catalog
-            .all()
-            .map(|loaded| loaded.view.clone())
-            .collect()
+        self.0.catalog.views()
     }
 
     /// One service.
     pub fn service(&self, name: &str) -> Option<ServiceView> {
-        self.0.catalog.get(name).map(|loaded| loaded.view.clone())
+        self.0.catalog.view(name)
     }
 
     /// What a call with a body of `body_bytes` costs.
@@ -90,7 +86,7 @@ impl Node {
     /// [`CallError::UnknownService`], [`CallError::UnknownMethod`], or [`CallError::Arguments`]
     /// when the body is too large to price.
     pub fn terms(&self, service: &str, method: &str, body_bytes: u64) -> Result<Terms, CallError> {
-        let loaded = self.loaded(service)?;
+        let loaded = self.version(service)?;
         let price = loaded.price(method, body_bytes)?;
         let ceiling = rialto_channels::price::advertised(price, self.config().payments.headroom)
             .map_err(|error| unavailable("the price", error))?;
@@ -117,7 +113,7 @@ impl Node {
         method: &str,
         arguments: &Arguments,
     ) -> Result<(), CallError> {
-        let loaded = self.loaded(service)?;
+        let loaded = self.version(service)?;
         loaded.price(method, 0)?;
         loaded.host.prepare(method, arguments.clone())?;
         Ok(())
@@ -235,20 +231,9 @@ impl Node {
         }
     }
 
-    pub(crate) fn loaded(&self, service: &str) -> Result<Arc<Loaded>, CallError> {
-        self.0
-            .catalog
-            .get(service)
-            .cloned()
-            .ok_or_else(|| CallError::UnknownService {
-                name: service.to_owned(),
-                known: self
-                    .services()
-                    .iter()
-                    .map(|view| view.manifest.name().to_string())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
+    /// The version of a service that new calls go to.
+    pub(crate) fn version(&self, service: &str) -> Result<Arc<Version>, CallError> {
+        self.0.catalog.get(service)
     }
 
     pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, CallError> {

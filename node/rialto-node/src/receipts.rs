@@ -9,11 +9,12 @@ use rialto_channels::{Amount, ChainTime, ChannelId};
 use rialto_host::Outcome;
 use sha2::{Digest, Sha256};
 
-use crate::catalog::Loaded;
+use crate::catalog::{Code, Version};
 
 /// What is known of a call before it is charged.
 pub(crate) struct Facts {
-    pub(crate) service: Arc<Loaded>,
+    pub(crate) service: Arc<Version>,
+    pub(crate) code: Arc<Code>,
     pub(crate) method: String,
     pub(crate) price: Amount,
     pub(crate) request: B256,
@@ -86,8 +87,8 @@ impl Facts {
             charged: paid.charged,
             after: paid.after,
             issued_at: now.get(),
-            engine: service.engine.clone(),
-            deterministic: service.deterministic,
+            engine: self.code.engine.clone(),
+            deterministic: self.code.deterministic,
             previous: paid.previous,
         }
     }

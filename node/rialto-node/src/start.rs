@@ -68,17 +68,17 @@ impl Node {
         let models = Arc::new(models);
         let languages = Languages::new(languages::wanted(&config));
         let site = Site {
-            host: &host,
-            store: &store,
-            models: &models,
-            languages: &languages,
-            sandbox: &config.sandbox,
+            host,
+            store,
+            models,
+            languages: Arc::new(languages),
+            sandbox: config.sandbox.clone(),
             provider: receiver,
             chain_id: payee.chain_id,
             token: payee.token,
-            progress,
         };
-        let catalog = Catalog::load(&config.services_dir, &site).await?;
+        let (services, data) = (&config.services_dir, &config.data_dir);
+        let catalog = Catalog::load(services, site, data, progress).await?;
         let (ledger, book) = open_money(&config, &payee).await?;
         let book = book.with_receivers(catalog.splitters().into_keys());
         let info = chain_info(&chain, &payee);
@@ -130,7 +130,20 @@ impl Node {
         tasks.spawn(self.clone().collect_forever());
         tasks.spawn(self.clone().resolve_forever());
         tasks.spawn(self.clone().keep_deposits_forever());
+        tasks.spawn(self.clone().look_at_services());
         Ok(())
+    }
+}
+
+impl Node {
+    /// Looks at the services of which a large catalog knew the manifests alone, one after the other.
+    async fn look_at_services(self) {
+        loop {
+            tokio::select! {
+                () = self.stopping() => return,
+                more = self.0.catalog.look_at_next() => if !more { return },
+            }
+        }
     }
 }
 

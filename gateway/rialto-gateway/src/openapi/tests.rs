@@ -38,6 +38,8 @@ fn listing() -> Vec<ServiceRecord> {
         component: "0x00".to_owned(),
         models: Vec::new(),
         docs: None,
+        state: "open",
+        loaded: true,
         limits: std::collections::BTreeMap::new(),
         methods: vec![
             method("identify", "100", Some("content")),

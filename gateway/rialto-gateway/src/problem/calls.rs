@@ -1,7 +1,7 @@
 //! The node's and the host's errors as problems. Errors about payment are not problems: they are
 //! 402s, which the payment module answers.
 
-use rialto_node::{ArgumentError, ServiceCallError as HostError};
+use rialto_node::{ArgumentError, Closed, ServiceCallError as HostError};
 use serde_json::Value;
 
 use super::{ErrorCode, Problem};
@@ -29,6 +29,18 @@ impl Problem {
     pub(crate) fn overloaded(message: &str, seconds: u64) -> Self {
         Self::new(ErrorCode::Overloaded, message)
             .hint("try again after Retry-After; the same payment may be sent again")
+            .retry_after(seconds)
+    }
+
+    /// A service that takes no calls now.
+    pub(crate) fn closed(why: Closed, message: String, seconds: u64) -> Self {
+        let code = match why {
+            Closed::Preparing => ErrorCode::ServicePreparing,
+            Closed::Drained => ErrorCode::ServiceDrained,
+            _ => ErrorCode::Unavailable,
+        };
+        Self::new(code, message)
+            .hint("try again after Retry-After; nothing was charged")
             .retry_after(seconds)
     }
 

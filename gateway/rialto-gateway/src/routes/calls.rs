@@ -294,6 +294,7 @@ impl<'a> Route<'a> {
             arguments: sent.arguments,
             body_digest: sent.digest,
             body_bytes: sent.bytes,
+            price_max: terms.price,
             payment,
         };
         match self.gateway.node.call(request).await {
@@ -302,6 +303,8 @@ impl<'a> Route<'a> {
                 .demand(terms)
                 .refused(error, self.gateway.network())
                 .into()),
+            // A new version costs more: its terms are for the payer to accept.
+            Err(CallError::Repriced { .. }) => Err(self.demand(&self.terms(sent.bytes)?).into()),
             Err(CallError::Service(error)) => Err(self.failed(error.into(), deposit, known)),
             Err(error) => Err(problem(error).into()),
         }

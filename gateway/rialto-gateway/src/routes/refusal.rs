@@ -32,6 +32,11 @@ pub(crate) fn problem(error: CallError) -> Problem {
         CallError::Overloaded {
             retry_after_seconds,
         } => Problem::overloaded(&message, retry_after_seconds),
+        CallError::NotServing {
+            why,
+            retry_after_seconds,
+            ..
+        } => Problem::closed(why, message, retry_after_seconds),
         CallError::TooManyFailures {
             retry_after_seconds,
             ..
@@ -46,6 +51,8 @@ pub(crate) fn problem(error: CallError) -> Problem {
         }
         // Payment errors become 402s where the terms are known.
         CallError::Payment(error) => Problem::internal(&error),
+        // So does a price that went up.
+        CallError::Repriced { .. } => Problem::internal(&message),
     }
 }
 

@@ -5,11 +5,11 @@
 //! requests for it as they are.
 
 use wasmtime::Engine;
+use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::ty::{Int, Named, Ty, TyKind};
-use super::walk::method;
+use super::walk::{Export, Walked, method};
 use super::{Interface, Method, Returns, Signature};
 
 /// The method's name.
@@ -19,7 +19,7 @@ pub(crate) const HANDLE: &str = "handle";
 const EXPORT: &str = "wasi:http/incoming-handler@0.2.";
 
 /// The interface of a component that handles requests.
-pub(super) fn walk(engine: &Engine, component: &Component) -> Option<Interface> {
+pub(super) fn walk(engine: &Engine, component: &Component) -> Option<Walked> {
     let ty = component.component_type();
     let name = ty.exports(engine).find_map(|(name, item)| {
         let is_instance = matches!(item.ty, ComponentItem::ComponentInstance(_));
@@ -27,14 +27,19 @@ pub(super) fn walk(engine: &Engine, component: &Component) -> Option<Interface> 
     })?;
     let parent = component.get_export_index(None, name.as_str())?;
     let export = component.get_export_index(Some(&parent), HANDLE)?;
-    Some(Interface {
+    let interface = Interface {
         name,
         docs: Some("Handles HTTP requests.".to_owned()),
-        methods: vec![handle(export)],
-    })
+        methods: vec![handle()],
+    };
+    let exports = vec![Export {
+        method: export,
+        next: None,
+    }];
+    Some(Walked { interface, exports })
 }
 
-fn handle(export: ComponentExportIndex) -> Method {
+fn handle() -> Method {
     let params = vec![
         named(
             "method",
@@ -65,7 +70,6 @@ fn handle(export: ComponentExportIndex) -> Method {
         Some(ty(record, "An HTTP response."))
     };
     let signature = Signature {
-        export,
         params,
         // A status of 500 or more is a failure, for which nobody pays.
         returns: Returns::Result {

@@ -5,16 +5,15 @@
 //! the ok part of a `result`. The host asks for one item after the other until there is none: a guest
 //! that nobody asks does nothing, and one that nobody wants any more is dropped.
 
+use serde::{Deserialize, Serialize};
 use wasmtime::component::ComponentExportIndex;
 use wasmtime::component::types::{ComponentFunc, ResourceType};
 
 use super::ty::{Ty, TyKind};
 
 /// What a call needs of a stream.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Stream {
-    /// The function that gives the next item.
-    pub(crate) next: ComponentExportIndex,
     /// What an item is.
     pub(crate) item: Ty,
     /// How the method itself may refuse.
@@ -24,7 +23,7 @@ pub(crate) struct Stream {
 }
 
 /// Whether a function may refuse, and with what.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Refusal {
     /// It returns no `result`.
     Never,

@@ -4,8 +4,10 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 /// A value type, with the name and docs that the WIT text gives it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ty {
     pub(crate) kind: TyKind,
     /// The WIT type's name.
@@ -15,7 +17,7 @@ pub(crate) struct Ty {
 }
 
 /// The shape of a value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum TyKind {
     Bool,
     Int(Int),
@@ -39,7 +41,7 @@ pub(crate) enum TyKind {
 }
 
 /// An integer type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Int {
     S8,
     U8,
@@ -52,7 +54,7 @@ pub(crate) enum Int {
 }
 
 /// A record's field or a function's parameter.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Named {
     /// The name in JSON.
     pub(crate) json: String,
@@ -63,7 +65,7 @@ pub(crate) struct Named {
 }
 
 /// A case of a variant or enum, or a flag; only variants have payloads.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Case {
     /// The name in JSON.
     pub(crate) json: String,

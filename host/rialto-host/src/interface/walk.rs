@@ -35,6 +35,21 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 const RESOURCES_MAX: usize = 64;
 const TOO_LARGE: &str = "its types are nested too deeply or too large";
 
+/// An interface, and where the component exports each of its methods.
+pub(crate) struct Walked {
+    pub(crate) interface: Interface,
+    /// In the order of the methods.
+    pub(crate) exports: Vec<Export>,
+}
+
+/// Where the component exports a method.
+#[derive(Clone, Copy)]
+pub(crate) struct Export {
+    pub(crate) method: ComponentExportIndex,
+    /// The function that gives the next item of the stream that the method returns.
+    pub(crate) next: Option<ComponentExportIndex>,
+}
+
 /// Reads the one interface that `component` exports, with docs from its bytes.
 ///
 /// # Errors
@@ -43,7 +58,7 @@ pub(crate) fn walk(
     engine: &Engine,
     component: &Component,
     bytes: &[u8],
-) -> Result<Interface, LoadError> {
+) -> Result<Walked, LoadError> {
     if let Some(handler) = super::http::walk(engine, component) {
         return Ok(handler);
     }
@@ -53,27 +68,33 @@ pub(crate) fn walk(
     let mut builder = Builder {
         docs: interface_docs.as_ref(),
         resources: &found.resources,
+        next: None,
         nodes: 0,
         text_bytes: 0,
     };
     let mut methods = Vec::with_capacity(found.functions.len());
+    let mut exports = Vec::with_capacity(found.functions.len());
     for (name, function, index) in found.functions {
-        methods.push(
-            builder
-                .method(&name, &function, index)
-                .map_err(|problem| LoadError::Interface(format!("function `{name}`: {problem}")))?,
-        );
+        let built = builder
+            .method(&name, &function)
+            .map_err(|problem| LoadError::Interface(format!("function `{name}`: {problem}")))?;
+        methods.push(built);
+        exports.push(Export {
+            method: index,
+            next: builder.next.take(),
+        });
     }
     let name = if found.export.is_empty() {
         "root".to_owned()
     } else {
         found.export
     };
-    Ok(Interface {
+    let interface = Interface {
         name,
         docs: interface_docs.and_then(|docs| docs.docs),
         methods,
-    })
+    };
+    Ok(Walked { interface, exports })
 }
 
 /// The exported functions of a component.
@@ -162,17 +183,14 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
 struct Builder<'a> {
     docs: Option<&'a InterfaceDocs<'a>>,
     resources: &'a [Exported],
+    /// Of the stream that the method at hand returns.
+    next: Option<ComponentExportIndex>,
     nodes: usize,
     text_bytes: usize,
 }
 
 impl Builder<'_> {
-    fn method(
-        &mut self,
-        name: &str,
-        function: &ComponentFunc,
-        export: ComponentExportIndex,
-    ) -> Result<Method, String> {
+    fn method(&mut self, name: &str, function: &ComponentFunc) -> Result<Method, String> {
         if name.starts_with('[') {
             return Err("resources cannot be served; export plain functions".to_owned());
         }
@@ -202,7 +220,6 @@ impl Builder<'_> {
             snake(name),
             docs,
             Signature {
-                export,
                 params,
                 returns,
                 is_handler: false,
@@ -277,8 +294,8 @@ impl Builder<'_> {
         let Some((item, pulling)) = stream::parts(returned) else {
             return Err(exported.not_a_stream("its `next` has another type"));
         };
+        self.next = Some(*next);
         Ok(Stream {
-            next: *next,
             item,
             opening,
             pulling,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tracing::Instrument;
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre, Val};
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Val};
 
 use super::guest::{Admitted, within};
 use super::{CallContext, Outcome, Prepared, Service, http};
@@ -79,7 +79,14 @@ impl Service {
     ) -> Result<(Instance, Option<Val>), CallError> {
         let buffers = &self.loaded.host.buffers;
         let params: Vec<Val> = args.into_iter().map(|arg| arg.into_val(buffers)).collect();
-        let running = run(&self.loaded.instance, &mut guest.store, signature, &params);
+        let export = self.loaded.exports.get(guest.at);
+        let export = export.map(|export| export.method);
+        let running = run(
+            &self.loaded.instance,
+            &mut guest.store,
+            (signature, export),
+            &params,
+        );
         let finished = within(&guest.clock, guest.deadline, running).await;
         buffers.keep(params);
         match finished {
@@ -93,12 +100,12 @@ impl Service {
 async fn run(
     instance: &InstancePre<CallState>,
     store: &mut Store<CallState>,
-    signature: &Signature,
+    (signature, export): (&Signature, Option<ComponentExportIndex>),
     params: &[Val],
 ) -> wasmtime::Result<(Instance, Option<Val>)> {
     let instance = instance.instantiate_async(&mut *store).await?;
-    let function = instance
-        .get_func(&mut *store, signature.export)
+    let function = export
+        .and_then(|export| instance.get_func(&mut *store, export))
         .ok_or_else(|| wasmtime::Error::msg("the exported function is gone"))?;
     let mut results = [Val::Bool(false)];
     let returns_nothing = matches!(signature.returns, Returns::Nothing);

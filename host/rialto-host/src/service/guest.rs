@@ -24,6 +24,8 @@ use crate::state::CallState;
 /// A guest that may run.
 pub(super) struct Admitted {
     pub(super) store: Store<CallState>,
+    /// The method's place in the interface.
+    pub(super) at: usize,
     pub(super) clock: CpuClock,
     /// When the call came to the door.
     started: Instant,
@@ -41,6 +43,10 @@ impl Service {
         context: CallContext,
         clock: CpuClock,
     ) -> Result<Admitted, CallError> {
+        if prepared.component != self.loaded.component {
+            let problem = "the arguments were checked for another component";
+            return Err(CallError::Internal(problem.to_owned()));
+        }
         let started = Instant::now();
         let limits = self.limits();
         let deadline = context.deadline.min(started + limits.wall_max);
@@ -57,6 +63,7 @@ impl Service {
         Ok(Admitted {
             clock,
             store: self.store(state, fuel),
+            at: prepared.at,
             started,
             deadline,
             input_bytes: prepared.input_bytes,

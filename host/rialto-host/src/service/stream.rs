@@ -73,8 +73,10 @@ impl Service {
         let args = prepared.args;
         let (instance, result) = self.invoke(&mut admitted, &signature, args).await?;
         let resource = opened(stream, result, self.limits())?;
-        let next = instance
-            .get_func(&mut admitted.store, stream.next)
+        let export = self.loaded.exports.get(admitted.at);
+        let next = export
+            .and_then(|export| export.next)
+            .and_then(|next| instance.get_func(&mut admitted.store, next))
             .ok_or_else(|| CallError::Internal("the stream's `next` is gone".to_owned()))?;
         let written = ItemList::default().written().len() as u64;
         let usage = admitted.usage(written);

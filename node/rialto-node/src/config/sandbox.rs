@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use rialto_registry::{Limits, Manifest};
 use serde::{Deserialize, Serialize};
 
+use super::loading::{Loading, RawLoading};
+
 /// What guests may use, all services together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
@@ -24,6 +26,8 @@ pub struct Sandbox {
     pub outbound: bool,
     /// Addresses that are good for that although they are not public.
     pub outbound_private: Vec<IpAddr>,
+    /// Which services are in memory.
+    pub loading: Loading,
 }
 
 impl Default for Sandbox {
@@ -36,6 +40,7 @@ impl Default for Sandbox {
             services: BTreeMap::new(),
             outbound: false,
             outbound_private: Vec::new(),
+            loading: Loading::default(),
         }
     }
 }
@@ -76,6 +81,7 @@ impl Sandbox {
             self.services.insert(service, limits);
         }
         self.outbound = raw.outbound.unwrap_or(self.outbound);
+        self.loading.overlay(raw.loading);
         for text in raw.outbound_private {
             match text.parse() {
                 Ok(address) => self.outbound_private.push(address),
@@ -97,6 +103,7 @@ impl Sandbox {
                     .to_owned(),
             );
         }
+        problems.extend(self.loading.problems());
         problems
     }
 }
@@ -114,6 +121,7 @@ pub(super) struct RawSandbox {
     limits: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     services: BTreeMap<String, BTreeMap<String, u64>>,
+    loading: RawLoading,
 }
 
 /// What is wrong with a limit.
@@ -161,6 +169,7 @@ impl From<&Sandbox> for RawSandbox {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             services: sandbox.services.clone(),
+            loading: RawLoading::from(&sandbox.loading),
         }
     }
 }

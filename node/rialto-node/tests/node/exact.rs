@@ -16,6 +16,7 @@ pub(crate) fn request(payment: &ExactPayment, method: &str, text_bytes: usize) -
         _ => json!({}),
     };
     CallRequest {
+        price_max: rialto_channels::Amount::new(u128::MAX),
         service: "hostile".to_owned(),
         method: method.to_owned(),
         arguments: Arguments::Json(Bytes::from(arguments.to_string())),

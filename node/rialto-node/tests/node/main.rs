@@ -10,6 +10,7 @@
 
 mod exact;
 mod failures;
+mod loading;
 mod pending;
 mod refunds;
 mod reorgs;

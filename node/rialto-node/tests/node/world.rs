@@ -216,12 +216,27 @@ impl World {
             "{}".to_owned()
         };
         let request = CallRequest {
+            price_max: Amount::new(u128::MAX),
             service: "hostile".to_owned(),
             method: method.to_owned(),
             arguments: Arguments::Json(Bytes::from(parameters)),
             body_digest: rand::random(),
             body_bytes: 20,
             payment: Payment::Channel(Box::new(payment)),
+        };
+        self.node.call(request).await
+    }
+
+    /// Calls `echo` of a service that is free.
+    pub(crate) async fn call_free(&self, service: &str) -> Result<CallOutcome, CallError> {
+        let request = CallRequest {
+            price_max: Amount::ZERO,
+            service: service.to_owned(),
+            method: "echo".to_owned(),
+            arguments: Arguments::Json(Bytes::from(json!({ "text": "hello" }).to_string())),
+            body_digest: rand::random(),
+            body_bytes: 20,
+            payment: Payment::None,
         };
         self.node.call(request).await
     }
@@ -405,12 +420,23 @@ fn key(index: usize) -> SigningKey {
 }
 
 fn install(services: &Path) {
-    let dir = services.join("hostile");
-    std::fs::create_dir_all(&dir).unwrap();
-    let component = guests::component(guests::HOSTILE).unwrap();
-    std::fs::write(dir.join("component.wasm"), component).unwrap();
-    let manifest = "name = \"hostile\"\nversion = \"0.1.0\"\ndescription = \"A guest for tests.\"\n\
-        license = \"Apache-2.0\"\n[limits]\ntime_ms_max = 1500\n\
-        [prices.echo]\ncall = \"100\"\n[prices.trap]\ncall = \"100\"\n";
-    std::fs::write(dir.join("service.toml"), manifest).unwrap();
+    let prices = "[prices.echo]\ncall = \"100\"\n[prices.trap]\ncall = \"100\"\n";
+    install_as(&services.join("hostile"), "hostile", "0.1.0", prices);
+}
+
+/// The hostile guest as a service; each name and version has a component of its own.
+pub(crate) fn install_as(folder: &Path, name: &str, version: &str, prices: &str) {
+    std::fs::create_dir_all(folder).unwrap();
+    let mut component = guests::component(guests::HOSTILE).unwrap();
+    // A custom section, which changes the digest and nothing else.
+    let label = format!("{name} {version}");
+    let bytes = u8::try_from(label.len()).unwrap();
+    component.extend([0, bytes + 1, bytes]);
+    component.extend(label.as_bytes());
+    std::fs::write(folder.join("component.wasm"), component).unwrap();
+    let manifest = format!(
+        "name = \"{name}\"\nversion = \"{version}\"\ndescription = \"A guest for tests.\"\n\
+         license = \"Apache-2.0\"\n[limits]\ntime_ms_max = 1500\n{prices}"
+    );
+    std::fs::write(folder.join("service.toml"), manifest).unwrap();
 }

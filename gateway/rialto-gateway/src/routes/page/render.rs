@@ -199,6 +199,8 @@ mod tests {
             component: String::new(),
             models: Vec::new(),
             docs: None,
+            state: "open",
+            loaded: true,
             limits: std::collections::BTreeMap::new(),
             methods: vec![MethodRecord {
                 name: "embed".to_owned(),

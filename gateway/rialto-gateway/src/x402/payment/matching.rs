@@ -4,6 +4,7 @@
 //! echoed from a corrective 402, a price that has fallen since) is not.
 
 use alloy_primitives::Address;
+use rialto_channels::Amount;
 use rialto_node::Terms;
 use serde_json::Value;
 
@@ -37,6 +38,7 @@ impl Presented {
             (Means::Channel(_) | Means::Exact(_), Scheme::BatchSettlement) => {
                 accepted.extra_is("withdrawDelay", &Value::from(payee.withdraw_delay))?;
                 accepted.deposits_by_one_of(&payee.deposits.names())?;
+                accepted.price_covers(terms.price)?;
                 if accepted.amount < terms.price {
                     return Err(Mismatch::field(
                         "amount",
@@ -63,6 +65,19 @@ impl Accepted {
                 Err(Mismatch::field("assetTransferMethod", ours.join(" or ")))
             }
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The price that the client repeated must cover what the call may cost now: the amount is headroom
+    /// above it, which no new price may use up.
+    fn price_covers(&self, price: Amount) -> Result<(), Mismatch> {
+        let Some(theirs) = self.extra.get("price") else {
+            return Ok(());
+        };
+        let theirs: Option<Amount> = theirs.as_str().and_then(|text| text.parse().ok());
+        match theirs {
+            Some(theirs) if theirs >= price => Ok(()),
+            Some(_) | None => Err(Mismatch::field("price", price.to_string())),
         }
     }
 

@@ -1,0 +1,300 @@
+//! One version of a service: what it offers and costs, and its code while that is in memory.
+//!
+//! Loading is single-flight: the first call begins it, the others wait with it, and it goes on when all of
+//! them went away.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{Address, B256};
+use rialto_channels::payee::Reject;
+use rialto_channels::receipt::Usage;
+use rialto_channels::{Amount, ChannelConfig};
+use rialto_host::Description;
+use rialto_registry::{Manifest, MethodName};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::loader::{Code, Loader, Site};
+use super::{ServiceError, chain};
+use crate::api::{CallError, Closed, PaymentError, ServiceView};
+use crate::reject::{refused, unavailable};
+
+/// A service in one version.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) view: ServiceView,
+    pub(crate) host: Description,
+    /// SHA-256 of each model, in the manifest's order.
+    pub(crate) models: Vec<B256>,
+    pub(crate) provider: Address,
+    /// Who is paid by channels: the provider, or the splitter of its royalty.
+    pub(crate) receiver: Address,
+    pub(crate) chain_id: u64,
+    pub(crate) token: Address,
+    /// Where its component is.
+    pub(super) folder: PathBuf,
+    /// Whether its code stays in memory.
+    pub(super) is_pinned: bool,
+    state: Mutex<State>,
+    used: AtomicU64,
+    running: AtomicU32,
+}
+
+/// Where a version's code is.
+#[derive(Debug)]
+enum State {
+    Cold,
+    /// Being loaded; the sender goes when it is over.
+    Loading(watch::Receiver<()>),
+    Loaded(Arc<Code>),
+    /// It could not be loaded; not tried again for a moment.
+    Failed {
+        until: Instant,
+        why: String,
+    },
+}
+
+/// A call that runs, or waits to. Its version counts it while it lives.
+#[derive(Debug)]
+pub(crate) struct Visit(Arc<Version>);
+
+impl Version {
+    pub(super) fn new(site: &Site, folder: PathBuf, manifest: Manifest, host: Description) -> Self {
+        let royalty = manifest.royalty();
+        let receiver = royalty.map_or(site.provider, |royalty| royalty.receiver(site.provider));
+        let models = manifest.models().iter();
+        Self {
+            models: models.map(|model| B256::from(model.digest)).collect(),
+            is_pinned: (site.sandbox.loading.preload).contains(manifest.name().as_str()),
+            view: ServiceView {
+                interface: Arc::clone(host.interface()),
+                component: B256::from(host.component_sha256()),
+                limits: site.sandbox.limits_of(&manifest),
+                manifest: Arc::new(manifest),
+                loaded: false,
+                closed: None,
+            },
+            host,
+            receiver,
+            provider: site.provider,
+            chain_id: site.chain_id,
+            token: site.token,
+            folder,
+            state: Mutex::new(State::Cold),
+            used: AtomicU64::new(0),
+            running: AtomicU32::new(0),
+        }
+    }
+
+    /// The same with its code in memory.
+    pub(super) fn with(self, code: Code) -> Self {
+        Self {
+            state: Mutex::new(State::Loaded(Arc::new(code))),
+            ..self
+        }
+    }
+
+    /// What callers see of it now.
+    pub(super) fn view(&self, closed: Option<Closed>) -> ServiceView {
+        ServiceView {
+            closed,
+            loaded: self.loaded_bytes().is_some(),
+            ..self.view.clone()
+        }
+    }
+
+    /// Counts a call until what is returned is dropped.
+    pub(crate) fn visit(self: &Arc<Self>) -> Visit {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Visit(Arc::clone(self))
+    }
+
+    /// Calls that run, or wait to.
+    pub(crate) fn running(&self) -> u32 {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// The code, loaded if it has to be: the time for that is not the call's.
+    ///
+    /// # Errors
+    /// [`CallError::NotServing`] when it takes longer than a call waits for it (it goes on), or
+    /// [`CallError::Unavailable`] when it cannot be loaded.
+    pub(crate) async fn code(
+        self: &Arc<Self>,
+        loader: &Arc<Loader>,
+    ) -> Result<Arc<Code>, CallError> {
+        let deadline = Instant::now() + loader.wait_max();
+        loop {
+            let mut over = match self.look(loader)? {
+                Ok(code) => return Ok(code),
+                Err(over) => over,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            // An error of the channel means that the sender is gone: it is over.
+            if timeout(left, over.changed()).await.is_err() {
+                return Err(self.preparing());
+            }
+        }
+    }
+
+    /// The code, or what to wait for.
+    fn look(
+        self: &Arc<Self>,
+        loader: &Arc<Loader>,
+    ) -> Result<Result<Arc<Code>, watch::Receiver<()>>, CallError> {
+        let mut state = self.state();
+        match &*state {
+            State::Loaded(code) => {
+                self.used.store(loader.tick(), Ordering::Relaxed);
+                return Ok(Ok(Arc::clone(code)));
+            }
+            State::Loading(over) if over.has_changed().is_ok() => return Ok(Err(over.clone())),
+            State::Failed { until, why } if Instant::now() < *until => {
+                return Err(unavailable("the service", NotLoaded(why.clone())));
+            }
+            // Whose loading crashed is cold.
+            State::Cold | State::Loading(_) | State::Failed { .. } => {}
+        }
+        let (sender, over) = watch::channel(());
+        *state = State::Loading(over.clone());
+        tokio::spawn(Arc::clone(loader).load(Arc::clone(self), sender));
+        Ok(Err(over))
+    }
+
+    /// Ends a loading.
+    pub(super) fn settle(&self, code: Result<Code, ServiceError>, tick: u64) {
+        self.used.store(tick, Ordering::Relaxed);
+        *self.state() = match code {
+            Ok(code) => State::Loaded(Arc::new(code)),
+            Err(error) => {
+                let (why, name) = (chain(&error), self.view.manifest.name());
+                tracing::error!(service = %name, error = %why, "service cannot be loaded");
+                let until = Instant::now() + TRY_AGAIN_AFTER;
+                State::Failed { until, why }
+            }
+        };
+    }
+
+    /// Bytes of its code in memory; none if it is not.
+    pub(super) fn loaded_bytes(&self) -> Option<u64> {
+        match &*self.state() {
+            State::Loaded(code) => Some(code.service.code_bytes()),
+            State::Cold | State::Loading(_) | State::Failed { .. } => None,
+        }
+    }
+
+    /// When its code was used last, by the loader's count.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Lets the code go; calls that have it keep it until they end.
+    pub(super) fn cool(&self) {
+        let mut state = self.state();
+        if matches!(*state, State::Loaded(_)) {
+            let code = std::mem::replace(&mut *state, State::Cold);
+            drop(state);
+            // Unmapping takes a while: nobody should wait for it.
+            drop(code);
+        }
+    }
+
+    fn preparing(&self) -> CallError {
+        CallError::NotServing {
+            service: self.view.manifest.name().to_string(),
+            why: Closed::Preparing,
+            retry_after_seconds: RETRY_AFTER_SECONDS,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No step under this lock leaves something half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Version {
+    /// A channel for another service of this node pays other people.
+    ///
+    /// # Errors
+    /// [`PaymentError::Invalid`] with the code of a wrong receiver.
+    pub(crate) fn check_receiver(&self, config: &ChannelConfig) -> Result<(), PaymentError> {
+        if config.receiver == self.receiver {
+            Ok(())
+        } else {
+            Err(refused(&Reject::WrongReceiver))
+        }
+    }
+
+    /// The most that a call with a body of `body_bytes` costs: the ceiling quoted before it.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownMethod`], or [`CallError::Arguments`] when a body is too large to price.
+    pub(crate) fn price(&self, method: &str, body_bytes: u64) -> Result<Amount, CallError> {
+        let unknown = || CallError::UnknownMethod {
+            service: self.view.manifest.name().to_string(),
+            name: method.to_owned(),
+            known: self.method_names().join(", "),
+        };
+        let wanted: MethodName = method.replace('_', "-").parse().map_err(|_| unknown())?;
+        if !self.has(&wanted) {
+            return Err(unknown());
+        }
+        let Some(price) = self.view.manifest.price(&wanted) else {
+            return Ok(Amount::ZERO);
+        };
+        let limits = self.view.manifest.limits();
+        price.ceiling(body_bytes, &limits.bounds()).map_err(|_| {
+            let bytes_max = limits.input_bytes_max;
+            CallError::Arguments(rialto_host::ArgumentError::TooLarge {
+                bytes: body_bytes,
+                bytes_max,
+            })
+        })
+    }
+
+    /// The charge for a call that used so much, by the meter and at most the quoted ceiling.
+    pub(crate) fn charge(&self, method: &str, usage: &Usage, ceiling: Amount) -> Amount {
+        let name: Result<MethodName, _> = method.replace('_', "-").parse();
+        let price = name
+            .ok()
+            .and_then(|name| self.view.manifest.price(&name).copied());
+        price.map_or(Amount::ZERO, |price| price.charge(usage, ceiling))
+    }
+
+    fn has(&self, method: &MethodName) -> bool {
+        let snake = method.to_snake_case();
+        self.view
+            .interface
+            .methods
+            .iter()
+            .any(|known| known.name == snake || known.name == method.as_str())
+    }
+
+    fn method_names(&self) -> Vec<String> {
+        self.view
+            .interface
+            .methods
+            .iter()
+            .map(|method| method.name.clone())
+            .collect()
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Why a service's code is not in memory, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotLoaded(String);
+
+/// A service that could not be loaded is not tried again before.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+pub(super) const RETRY_AFTER_SECONDS: u64 = 2;
