@@ -1,7 +1,9 @@
-//! What a running node tells its own operator: a socket in the data folder, which file permissions
-//! guard. Nothing of it can be reached over a network, and it only reads.
+//! What a running node tells its own operator, and does for it: a socket in the data folder, which file
+//! permissions guard. Nothing of it can be reached over a network, and who is not the folder's owner is not
+//! answered.
 //!
-//! One question a connection, a word and a line's end; the answer is one JSON value.
+//! One line a connection: a question, which is a word and only reads, or an act, which is JSON and changes
+//! which services run, never money. The answer is one JSON value.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +22,7 @@ pub(crate) struct Desk {
 
 #[cfg(unix)]
 mod unix {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -32,6 +34,7 @@ mod unix {
 
     use super::{Desk, Node, Path, PathBuf, Result, Value};
     use crate::ledger;
+    use crate::lifecycle::{self, Act};
 
     impl Desk {
         /// Opens the desk; a data folder in which it cannot be opened only has none.
@@ -102,6 +105,7 @@ mod unix {
     }
 
     async fn answer(stream: UnixStream, node: &Node) -> Result<()> {
+        check_owner(&stream, &node.config().data_dir)?;
         let (read, mut write) = stream.into_split();
         let mut question = String::new();
         let mut bounded = BufReader::new(read.take(QUESTION_BYTES_MAX));
@@ -115,11 +119,37 @@ mod unix {
                 Ok(audit) => ledger::audit_json(&audit),
                 Err(error) => json!({ "error": error.to_string() }),
             },
+            "services" => lifecycle::standing_json(&node.standing()),
+            act if act.starts_with('{') => match serde_json::from_str::<Act>(act) {
+                Ok(act) => done(act, node).await,
+                Err(error) => json!({ "error": format!("this version cannot do that: {error}") }),
+            },
             other => json!({ "error": format!("`{other}` is not a question of this version") }),
         };
         write.write_all(&serde_json::to_vec(&answer)?).await?;
         write.shutdown().await?;
         Ok(())
+    }
+
+    /// Does what was asked to its end, also when the one who asked goes away.
+    async fn done(act: Act, node: &Node) -> Value {
+        let node = node.clone();
+        let done = tokio::spawn(async move { act.done_by(&node).await });
+        match done.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => json!({ "error": format!("{error:#}") }),
+            Err(error) => json!({ "error": format!("it crashed: {error}") }),
+        }
+    }
+
+    /// Permissions of folders can be changed by mistake: this cannot.
+    fn check_owner(stream: &UnixStream, data_dir: &Path) -> Result<()> {
+        let asking = stream.peer_cred()?.uid();
+        let owner = std::fs::metadata(data_dir)?.uid();
+        if asking == owner || asking == 0 {
+            return Ok(());
+        }
+        bail!("user {asking} is not the owner of the data folder");
     }
 
     fn listen(path: &Path) -> Result<UnixListener> {
@@ -140,7 +170,8 @@ mod unix {
     /// An audit checks some ten thousand receipts a second.
     const PATIENCE: Duration = Duration::from_secs(600);
     const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-    const QUESTION_BYTES_MAX: u64 = 64;
+    /// A path has at most 4 KiB, of which each byte may be escaped.
+    const QUESTION_BYTES_MAX: u64 = 32 << 10;
     /// A million journal lines.
     const ANSWER_BYTES_MAX: u64 = 1 << 30;
 }

@@ -28,6 +28,16 @@ pub(crate) enum Command {
     Call(CallArgs),
     /// List the services of a host, with their methods and prices.
     Services(ServicesArgs),
+    /// Let a running node take in a new version of a service, without dropping calls.
+    Deploy(DeployArgs),
+    /// Let a running node go back to an earlier version of a service.
+    Rollback(RollbackArgs),
+    /// Let no new calls of a service in; those that run end.
+    Drain(DrainArgs),
+    /// Let calls of a service in again.
+    Resume(ResumeArgs),
+    /// Take a service off a running node; its versions are kept.
+    Remove(RemoveArgs),
     /// Look at payment channels, or close one.
     #[command(subcommand)]
     Channel(ChannelCommand),
@@ -84,8 +94,90 @@ pub(crate) struct ServicesArgs {
     /// Show what a call of each may use, instead of its methods.
     #[arg(long)]
     pub(crate) limits: bool,
+    /// Show versions and states of the node that runs on the data folder, as its operator sees them.
+    #[arg(long, conflicts_with = "limits")]
+    pub(crate) versions: bool,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgs,
+}
+
+/// A version to take in.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// A folder with service.toml and component.wasm.
+    pub(crate) folder: PathBuf,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The running node's data folder.
+    #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// A version to go back to.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The service's name.
+    pub(crate) service: String,
+    /// The version, as `rialto services --versions` shows it, or its number alone; without it the one that
+    /// ran before.
+    pub(crate) version: Option<String>,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The running node's data folder.
+    #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// What to let no new calls into.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The service's name.
+    #[arg(required_unless_present = "all")]
+    pub(crate) service: Option<String>,
+    /// All services, until the node ends.
+    #[arg(long, conflicts_with = "service")]
+    pub(crate) all: bool,
+    /// How many seconds to wait until the calls that run have ended.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) wait: u64,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The running node's data folder.
+    #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// What to let calls into again.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The service's name.
+    #[arg(required_unless_present = "all")]
+    pub(crate) service: Option<String>,
+    /// Ends `rialto drain --all`.
+    #[arg(long, conflicts_with = "service")]
+    pub(crate) all: bool,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The running node's data folder.
+    #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// What to take off.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The service's name.
+    pub(crate) service: String,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The running node's data folder.
+    #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// Which gateway to speak to.

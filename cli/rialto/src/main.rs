@@ -11,6 +11,7 @@ mod engines;
 mod exit;
 mod home;
 mod ledger;
+mod lifecycle;
 mod new;
 mod pay;
 mod policy;
@@ -73,6 +74,11 @@ async fn run(command: Command) -> Result<()> {
         Command::New(args) => new::run(args),
         Command::Call(args) => call::run(args).await,
         Command::Services(args) => services::run(args).await,
+        Command::Deploy(args) => lifecycle::deploy(args).await,
+        Command::Rollback(args) => lifecycle::rollback(args).await,
+        Command::Drain(args) => lifecycle::drain(args).await,
+        Command::Resume(args) => lifecycle::resume(args).await,
+        Command::Remove(args) => lifecycle::remove(args).await,
         Command::Channel(command) => channel::run(command).await,
         Command::Wallet(args) => wallet::run(args).await,
         Command::Policy(command) => policy::run(command),

@@ -6,11 +6,15 @@ use rialto_gateway::client::{DOCUMENT_BYTES_MAX, read_bounded};
 use serde_json::{Map, Value};
 
 use crate::args::ServicesArgs;
-use crate::show;
 use crate::up::first_sentence;
+use crate::{lifecycle, show};
 
 /// Lists services with their methods and prices.
 pub(crate) async fn run(args: ServicesArgs) -> Result<()> {
+    if args.versions {
+        let data_dir = args.gateway.data.data_dir.as_deref();
+        return lifecycle::versions(data_dir, args.gateway.json).await;
+    }
     let listing: Value = get(&args.gateway.gateway, "/services").await?;
     if args.gateway.json {
         show::json(&listing);

@@ -20,7 +20,7 @@ pub(crate) struct Book {
     domain: SettlementDomain,
     terms: Terms,
     /// Who may be paid: the provider, and the splitters of services with a royalty.
-    receivers: BTreeSet<Address>,
+    receivers: RwLock<BTreeSet<Address>>,
     channels: RwLock<HashMap<ChannelId, Arc<Slot>>>,
     payers: PayerSums,
 }
@@ -58,16 +58,22 @@ impl Book {
         Ok(Self {
             domain,
             terms,
-            receivers: BTreeSet::from([terms.receiver]),
+            receivers: RwLock::new(BTreeSet::from([terms.receiver])),
             channels: RwLock::new(channels),
             payers,
         })
     }
 
     /// Takes channels that pay these receivers too.
-    pub(crate) fn with_receivers(mut self, receivers: impl IntoIterator<Item = Address>) -> Self {
-        self.receivers.extend(receivers);
-        self
+    pub(crate) fn add_receivers(&self, receivers: impl IntoIterator<Item = Address>) {
+        let known = self.receivers.write();
+        known.unwrap_or_else(PoisonError::into_inner).extend(receivers);
+    }
+
+    /// Whether a channel may pay this receiver.
+    pub(crate) fn knows_receiver(&self, receiver: &Address) -> bool {
+        let known = self.receivers.read();
+        known.unwrap_or_else(PoisonError::into_inner).contains(receiver)
     }
 
     /// Everyone whom the node's channels pay or paid, each once.
@@ -75,12 +81,14 @@ impl Book {
         let of_channels = self.all();
         let of_channels = of_channels.iter();
         let of_channels = of_channels.map(|slot| slot.lock().state().config.receiver);
-        self.receivers.iter().copied().chain(of_channels).collect()
+        let known = self.receivers.read();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        known.iter().copied().chain(of_channels).collect()
     }
 
     /// What is demanded of a channel that pays `receiver`.
     fn terms_for(&self, receiver: Address) -> Terms {
-        let known = self.receivers.contains(&receiver);
+        let known = self.knows_receiver(&receiver);
         Terms {
             receiver: if known { receiver } else { self.terms.receiver },
             ..self.terms

@@ -56,7 +56,7 @@ impl Node {
     /// # Errors
     /// [`CallError`]; nothing is charged in any case (M3).
     pub async fn call(&self, request: CallRequest) -> Result<CallOutcome, CallError> {
-        let service = self.version(&request.service)?;
+        let service = self.open(&request.service)?;
         let price = service.price(&request.method, request.body_bytes)?;
         if price > request.price_max {
             return Err(CallError::Repriced { price });

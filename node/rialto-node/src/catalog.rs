@@ -4,12 +4,16 @@
 //! components offer from its own cache; code comes into memory with the first call (`loader`). What this
 //! host has never seen is looked at in the background and answers 503 until then.
 
+mod change;
+mod kept;
 mod loader;
+mod service;
 mod stamps;
 mod version;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use alloy_primitives::Address;
@@ -22,7 +26,12 @@ use crate::api::{CallError, Closed, ServiceView};
 use crate::manifest::{ManifestFileError, read_manifest, service_spec};
 use crate::models::{self, ModelLoadError};
 use crate::progress::Progress;
+use crate::shelf::PendingError;
+pub use change::{ChangeError, Changed};
+use kept::Kept;
 pub(crate) use loader::{Code, Loader, Site};
+use service::{Current, Service};
+pub use service::{ServiceStanding, Standing};
 use stamps::Stamps;
 pub(crate) use version::{Version, Visit};
 
@@ -35,21 +44,18 @@ pub(crate) struct Catalog {
     unseen: Mutex<VecDeque<Arc<Service>>>,
     stamps_file: PathBuf,
     stamps: Mutex<Stamps>,
-}
-
-/// A name under which calls come in.
-#[derive(Debug)]
-pub(crate) struct Service {
-    name: String,
-    current: RwLock<Current>,
-}
-
-/// What runs under a name.
-#[derive(Debug, Clone)]
-enum Current {
-    /// Its component has yet to be looked at.
-    Unseen(Arc<Candidate>),
-    Ready(Arc<Version>),
+    /// Deployed versions, on disk.
+    kept: Arc<Kept>,
+    /// Held while one change is made.
+    changing: tokio::sync::Mutex<()>,
+    /// Where the services folder has each service.
+    bases: Mutex<BTreeMap<String, PathBuf>>,
+    /// The splitters of all versions that run or ran.
+    splitters: Mutex<BTreeMap<Address, Royalty>>,
+    /// What cannot run, and why.
+    left_out: Mutex<BTreeMap<PathBuf, String>>,
+    /// Whether the whole host takes no new calls.
+    is_drained: AtomicBool,
 }
 
 /// A service of which the manifest alone is known.
@@ -57,6 +63,8 @@ enum Current {
 struct Candidate {
     folder: PathBuf,
     manifest: Manifest,
+    /// What a deployed version is called.
+    id: Option<String>,
 }
 
 impl Catalog {
@@ -78,20 +86,20 @@ impl Catalog {
             unseen: Mutex::default(),
             stamps: Mutex::new(Stamps::read(&stamps_file)),
             stamps_file,
+            kept: Arc::new(Kept::open(data_dir)?),
+            changing: tokio::sync::Mutex::default(),
+            bases: Mutex::default(),
+            splitters: Mutex::default(),
+            left_out: Mutex::default(),
+            is_drained: AtomicBool::new(false),
         };
         let mut broken = Vec::new();
-        let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
-        for folder in service_folders(folder)? {
-            match read_manifest(&folder.join(MANIFEST)) {
-                Ok(manifest) => {
-                    let name = manifest.name().to_string();
-                    if candidates.contains_key(&name) {
-                        broken.push((folder, ServiceError::Duplicate { name }));
-                    } else {
-                        candidates.insert(name, Candidate { folder, manifest });
-                    }
-                }
-                Err(error) => broken.push((folder, error.into())),
+        let found = catalog.read_folder(folder, &mut broken)?;
+        let mut candidates = BTreeMap::new();
+        for (name, chosen) in catalog.chosen(found, progress) {
+            match chosen {
+                Ok(candidate) => drop(candidates.insert(name, candidate)),
+                Err(error) => broken.push(error),
             }
         }
         let eager_max = catalog.loader.site.sandbox.loading.eager_max;
@@ -104,7 +112,7 @@ impl Catalog {
             }
         }
         for (folder, error) in &broken {
-            catalog.left_out(folder, error);
+            catalog.leave_out(folder, error);
             let line = format!("left out {}: {}", folder.display(), chain(error));
             progress.say(&line);
         }
@@ -121,6 +129,32 @@ impl Catalog {
                 folder: folder.to_owned(),
             },
         })
+    }
+
+    /// The services of the services folder, by name.
+    fn read_folder(
+        &self,
+        folder: &Path,
+        broken: &mut Vec<(PathBuf, ServiceError)>,
+    ) -> Result<BTreeMap<String, Candidate>, CatalogError> {
+        let mut found: BTreeMap<String, Candidate> = BTreeMap::new();
+        for folder in service_folders(folder)? {
+            match read_manifest(&folder.join(MANIFEST)) {
+                Ok(manifest) => {
+                    let name = manifest.name().to_string();
+                    if found.contains_key(&name) {
+                        broken.push((folder, ServiceError::Duplicate { name }));
+                        continue;
+                    }
+                    self.bases().insert(name.clone(), folder.clone());
+                    let id = None;
+                    let candidate = Candidate { folder, manifest, id };
+                    found.insert(name, candidate);
+                }
+                Err(error) => broken.push((folder, error.into())),
+            }
+        }
+        Ok(found)
     }
 
     /// What runs under a name from the start.
@@ -143,8 +177,7 @@ impl Catalog {
             return Ok(Current::Unseen(Arc::new(candidate)));
         };
         check_prices(&candidate.manifest, known.interface())?;
-        let Candidate { folder, manifest } = candidate;
-        let version = Version::new(&loader.site, folder, manifest, known);
+        let version = Version::new(&loader.site, candidate, known);
         Ok(Current::Ready(Arc::new(version)))
     }
 
@@ -154,11 +187,11 @@ impl Catalog {
         candidate: Candidate,
         progress: &Progress,
     ) -> Result<Arc<Version>, ServiceError> {
-        let Candidate { folder, manifest } = candidate;
-        let code = self.loader.compile(&folder, &manifest, progress).await?;
+        let (folder, manifest) = (&candidate.folder, &candidate.manifest);
+        let code = self.loader.compile(folder, manifest, progress).await?;
         let known = code.service.description().clone();
-        self.stamp(&folder, known.component_sha256());
-        let version = Version::new(&self.loader.site, folder, manifest, known);
+        self.stamp(folder, known.component_sha256());
+        let version = Version::new(&self.loader.site, candidate, known);
         let version = Arc::new(version.with(code));
         self.loader.adopt(&version);
         Ok(version)
@@ -170,17 +203,20 @@ impl Catalog {
             return false;
         };
         if let Current::Unseen(candidate) = service.current() {
-            let Candidate { folder, manifest } = candidate.as_ref();
+            let (folder, manifest) = (&candidate.folder, &candidate.manifest);
             match self.loader.vet(folder, manifest).await {
                 Ok(known) => {
                     self.stamp(folder, known.component_sha256());
-                    let site = &self.loader.site;
-                    let version = Version::new(site, folder.clone(), manifest.clone(), known);
-                    service.set(Current::Ready(Arc::new(version)));
+                    let seen = Candidate::clone(&candidate);
+                    let version = Version::new(&self.loader.site, seen, known);
+                    service.seen(&candidate, Arc::new(version));
                 }
                 Err(error) => {
-                    self.left_out(folder, &error);
-                    self.services_mut().remove(&service.name);
+                    self.leave_out(folder, &error);
+                    let mut services = self.services_mut();
+                    if service.is_still(&candidate) {
+                        services.remove(service.name());
+                    }
                 }
             }
         }
@@ -223,31 +259,76 @@ impl Catalog {
         version.code(&self.loader).await
     }
 
-    /// The splitters that services with a royalty are paid through, each once.
-    pub(crate) fn splitters(&self) -> BTreeMap<Address, Royalty> {
-        let provider = self.loader.site.provider;
+    /// The version that new calls go to, if the service takes any.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`CallError::NotServing`] if it takes none.
+    pub(crate) fn open(&self, name: &str) -> Result<Arc<Version>, CallError> {
+        let version = self.get(name)?;
+        let service = self.services().get(name).cloned();
+        let closed = service.and_then(|service| self.closed(&service));
+        match closed {
+            None => Ok(version),
+            Some(why) => Err(CallError::NotServing {
+                service: name.to_owned(),
+                why,
+                retry_after_seconds: DRAINED_RETRY_AFTER_SECONDS,
+            }),
+        }
+    }
+
+    fn closed(&self, service: &Service) -> Option<Closed> {
+        let is_drained = self.is_drained.load(Ordering::Acquire) || service.is_drained();
+        is_drained.then_some(Closed::Drained)
+    }
+
+    /// Lets no new calls of any service in, or lets them in again. Calls that still run.
+    pub(crate) fn drain_all(&self, is_drained: bool) -> u32 {
+        self.is_drained.store(is_drained, Ordering::Release);
+        self.running(None)
+    }
+
+    /// Calls that run or wait to: of one service, or of all.
+    pub(crate) fn running(&self, service: Option<&str>) -> u32 {
         let services = self.services();
-        let royalties = services.values().filter_map(|service| {
-            let royalty = match service.current() {
-                Current::Ready(version) => version.view.manifest.royalty().copied(),
-                Current::Unseen(candidate) => candidate.manifest.royalty().copied(),
-            };
-            royalty.map(|royalty| (royalty.receiver(provider), royalty))
-        });
-        royalties.collect()
+        let meant = services.values().filter(|known| service.is_none_or(|it| known.name() == it));
+        let running = meant.map(|service| service.running());
+        running.fold(0, u32::saturating_add)
+    }
+
+    /// The splitters that services with a royalty are or were paid through, each once.
+    pub(crate) fn splitters(&self) -> BTreeMap<Address, Royalty> {
+        self.splitters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn promise(&self, manifest: &Manifest) {
+        if let Some(royalty) = manifest.royalty() {
+            self.promise_royalty(*royalty);
+        }
+    }
+
+    fn promise_royalty(&self, royalty: Royalty) {
+        let splitter = royalty.receiver(self.loader.site.provider);
+        let splitters = self.splitters.lock();
+        splitters
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(splitter, royalty);
     }
 
     /// All services as callers see them, by name; without those that were not looked at yet.
     pub(crate) fn views(&self) -> Vec<ServiceView> {
-        self.services()
-            .values()
-            .filter_map(|it| it.view())
-            .collect()
+        let services = self.services();
+        let views = services.values().filter_map(|it| it.view(self.closed(it)));
+        views.collect()
     }
 
     /// One service as callers see it.
     pub(crate) fn view(&self, name: &str) -> Option<ServiceView> {
-        self.services().get(name)?.view()
+        let service = self.services().get(name).cloned()?;
+        service.view(self.closed(&service))
     }
 
     /// Some of the names, for messages.
@@ -267,12 +348,29 @@ impl Catalog {
         }
     }
 
+    /// What the operator sees: every service with its versions, and what was left out.
+    pub(crate) fn standing(&self) -> Standing {
+        let records = self.kept.records();
+        let services = self.services();
+        let services = services.iter().map(|(name, service)| {
+            let kept = records.get(name).map(|record| record.kept.clone());
+            // Without a record nothing is kept.
+            service.standing(self.closed(service), kept.unwrap_or_default())
+        });
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let removed = records.values().filter(|record| record.is_removed);
+        Standing {
+            services: services.collect(),
+            removed: removed.map(|it| (it.service.clone(), it.kept.clone())).collect(),
+            left_out: left_out.clone(),
+        }
+    }
+
     fn put(&self, name: String, current: Current) {
         let is_unseen = matches!(current, Current::Unseen(_));
-        let service = Arc::new(Service {
-            name: name.clone(),
-            current: RwLock::new(current),
-        });
+        self.promise(current.manifest());
+        let is_drained = self.kept.record(&name).is_drained;
+        let service = Arc::new(Service::new(name.clone(), current, is_drained));
         if is_unseen {
             self.unseen().push_back(Arc::clone(&service));
         }
@@ -288,8 +386,12 @@ impl Catalog {
         }
     }
 
-    fn left_out(&self, folder: &Path, error: &ServiceError) {
-        tracing::warn!(folder = %folder.display(), error = %chain(error), "service left out");
+    fn leave_out(&self, folder: &Path, error: &ServiceError) {
+        let why = chain(error);
+        tracing::warn!(folder = %folder.display(), error = %why, "service left out");
+        let left_out = self.left_out.lock();
+        let mut left_out = left_out.unwrap_or_else(PoisonError::into_inner);
+        left_out.insert(folder.to_owned(), why);
     }
 
     fn stamp(&self, folder: &Path, digest: [u8; 32]) {
@@ -313,33 +415,6 @@ impl Catalog {
 
     fn stamps(&self) -> MutexGuard<'_, Stamps> {
         self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Service {
-    fn current(&self) -> Current {
-        let current = self.current.read();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, current: Current) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
-    }
-}
-
-impl Service {
-    fn view(&self) -> Option<ServiceView> {
-        let version = self.current().ready()?;
-        Some(version.view(None))
-    }
-}
-
-impl Current {
-    fn ready(self) -> Option<Arc<Version>> {
-        match self {
-            Self::Ready(version) => Some(version),
-            Self::Unseen(_) => None,
-        }
     }
 }
 
@@ -454,6 +529,9 @@ pub enum CatalogError {
         /// Which folder.
         folder: PathBuf,
     },
+    /// What was deployed before cannot be read.
+    #[error("what was deployed cannot be read")]
+    Kept(#[from] PendingError),
     /// Not one service can run; this is the first one's reason.
     #[error("the service in {} cannot run", service.display())]
     Service {
@@ -521,3 +599,5 @@ const COMPONENT: &str = "component.wasm";
 /// Of a name that somebody made up.
 const NAME_SHOWN_MAX: usize = 64;
 const NAMES_SHOWN_MAX: usize = 32;
+/// The operator ends it by hand.
+const DRAINED_RETRY_AFTER_SECONDS: u64 = 30;

@@ -137,8 +137,9 @@ impl Node {
         // The nonce alone names a transfer. Another one under it, of less or to somebody else, pays for
         // nothing: here it has not been compared with the price, which may have changed since.
         let (receipt, transfer) = (&stored.receipt.receipt, &payment.authorization);
-        let receivers = [job.service.receiver, receipt.provider];
-        if transfer.value != receipt.charged || !receivers.contains(&transfer.to) {
+        // The version that was paid may have had another royalty.
+        let is_ours = self.book().knows_receiver(&transfer.to) || transfer.to == receipt.provider;
+        if transfer.value != receipt.charged || !is_ours {
             return Err(CallError::Conflict(format!(
                 "this nonce was used with another transfer, of {}; its receipt is {id}",
                 receipt.charged

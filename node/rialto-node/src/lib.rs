@@ -26,6 +26,7 @@ mod failures;
 mod fleet;
 pub mod keys;
 mod languages;
+mod lifecycle;
 mod manifest;
 mod models;
 mod money;
@@ -54,7 +55,10 @@ pub use api::{
     Payment, PaymentError, Permit2Authorization, RefundOutcome, RefundRequest, Released,
     ServiceView, Terms, TokenPermit,
 };
-pub use catalog::{CatalogError, FetchAllError, ServiceError, fetch_artifacts};
+pub use catalog::{
+    CatalogError, ChangeError, Changed, FetchAllError, ServiceError, ServiceStanding, Standing,
+    fetch_artifacts,
+};
 pub use chain_setup::ChainStartError;
 pub use computers::{Computer, ComputerState, survey_computers};
 pub use config::{ChainChoice, Config, ConfigError, LedgerChoice};

@@ -236,6 +236,11 @@ impl Node {
         self.0.catalog.get(service)
     }
 
+    /// The version of a service that new calls go to, if it takes any.
+    pub(crate) fn open(&self, service: &str) -> Result<Arc<Version>, CallError> {
+        self.0.catalog.open(service)
+    }
+
     pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, CallError> {
         let permits = Arc::clone(&self.0.permits);
         permits

@@ -80,7 +80,7 @@ impl Node {
         let (services, data) = (&config.services_dir, &config.data_dir);
         let catalog = Catalog::load(services, site, data, progress).await?;
         let (ledger, book) = open_money(&config, &payee).await?;
-        let book = book.with_receivers(catalog.splitters().into_keys());
+        book.add_receivers(catalog.splitters().into_keys());
         let info = chain_info(&chain, &payee);
         let is_dev = matches!(config.chain, ChainChoice::Dev { .. });
         let foreign = config.payments.facilitator_url.as_deref().map(Foreign::new);

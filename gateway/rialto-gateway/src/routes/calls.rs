@@ -59,6 +59,7 @@ pub(crate) async fn call(
         {
             return route.paid_by(presented, &empty, None).await;
         }
+        route.check_open()?;
         let held = gateway.bodies.read(&parts.headers, body).await?;
         let bytes = u64::try_from(held.bytes.len()).unwrap_or(u64::MAX);
         let terms = route.terms(bytes)?;
@@ -90,11 +91,14 @@ pub(crate) async fn probe(
             Method::HEAD => None,
             _ => route.presented(&headers, &terms)?,
         };
+        let is_refund = |it: &Presented| matches!(it.means, Means::Refund(_));
+        if !presented.as_ref().is_some_and(is_refund) {
+            route.check_open()?;
+        }
         match presented {
-            Some(Presented {
-                means: Means::Refund(_),
-                ..
-            }) => route.paid_by(presented, &terms, None).await,
+            Some(presented) if is_refund(&presented) => {
+                route.paid_by(Some(presented), &terms, None).await
+            }
             Some(_) => Err(post_only("a call is made by POST; nothing was charged").into()),
             None if terms.price.is_zero() => Err(post_only("this method is free")
                 .details(json!({"price": "0"}))
@@ -163,6 +167,13 @@ impl<'a> Route<'a> {
     pub(super) fn terms(&self, bytes: u64) -> Result<Terms, Refusal> {
         let terms = self.gateway.node.terms(self.service, self.method, bytes);
         terms.map_err(|error| problem(error).into())
+    }
+
+    /// Refuses a call of a service that takes none now: before its body is read, and before its caller
+    /// signs for a price.
+    pub(super) fn check_open(&self) -> Result<(), Refusal> {
+        let open = self.gateway.node.check_open(self.service);
+        open.map_err(|error| problem(error).into())
     }
 
     pub(super) fn demand(&self, terms: &Terms) -> Demand {

@@ -26,7 +26,7 @@ use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
 use crate::routes::calls::{Route, Sent, manner_of};
 use crate::routes::refusal::Refusal;
-use crate::x402::payment::Means;
+use crate::x402::payment::{Means, Presented};
 
 /// What follows the service's name, if anything does.
 #[derive(Debug, Deserialize)]
@@ -47,6 +47,10 @@ pub(crate) async fn handle(
     let answer = async {
         check_handler(&gateway, &target.service)?;
         let presented = route.presented(&parts.headers, &route.terms(0)?)?;
+        let is_refund = |it: &Presented| matches!(it.means, Means::Refund(_));
+        if !presented.as_ref().is_some_and(is_refund) {
+            route.check_open()?;
+        }
         let held = gateway.bodies.read(&parts.headers, body).await?;
         let json = arguments(&parts, &target.path, &held.bytes);
         let bytes = u64::try_from(json.len()).unwrap_or(u64::MAX);

@@ -13,12 +13,12 @@ use rialto_channels::payee::Reject;
 use rialto_channels::receipt::Usage;
 use rialto_channels::{Amount, ChannelConfig};
 use rialto_host::Description;
-use rialto_registry::{Manifest, MethodName};
+use rialto_registry::MethodName;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::loader::{Code, Loader, Site};
-use super::{ServiceError, chain};
+use super::{Candidate, ServiceError, chain};
 use crate::api::{CallError, Closed, PaymentError, ServiceView};
 use crate::reject::{refused, unavailable};
 
@@ -34,6 +34,8 @@ pub(crate) struct Version {
     pub(crate) receiver: Address,
     pub(crate) chain_id: u64,
     pub(crate) token: Address,
+    /// What it is called: its number, and for a deployed one the digits after it.
+    label: String,
     /// Where its component is.
     pub(super) folder: PathBuf,
     /// Whether its code stays in memory.
@@ -62,7 +64,11 @@ enum State {
 pub(crate) struct Visit(Arc<Version>);
 
 impl Version {
-    pub(super) fn new(site: &Site, folder: PathBuf, manifest: Manifest, host: Description) -> Self {
+    pub(super) fn new(site: &Site, candidate: Candidate, host: Description) -> Self {
+        let label = candidate.label();
+        let Candidate {
+            folder, manifest, ..
+        } = candidate;
         let royalty = manifest.royalty();
         let receiver = royalty.map_or(site.provider, |royalty| royalty.receiver(site.provider));
         let models = manifest.models().iter();
@@ -83,6 +89,7 @@ impl Version {
             chain_id: site.chain_id,
             token: site.token,
             folder,
+            label,
             state: Mutex::new(State::Cold),
             used: AtomicU64::new(0),
             running: AtomicU32::new(0),
@@ -95,6 +102,11 @@ impl Version {
             state: Mutex::new(State::Loaded(Arc::new(code))),
             ..self
         }
+    }
+
+    /// What it is called.
+    pub(super) fn label(&self) -> String {
+        self.label.clone()
     }
 
     /// What callers see of it now.

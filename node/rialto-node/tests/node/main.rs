@@ -10,6 +10,7 @@
 
 mod exact;
 mod failures;
+mod lifecycle;
 mod loading;
 mod pending;
 mod refunds;

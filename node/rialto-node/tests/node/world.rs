@@ -210,13 +210,23 @@ impl World {
         method: &str,
         payment: ChannelPayment,
     ) -> Result<CallOutcome, CallError> {
+        self.call_at_most(method, payment, u128::MAX).await
+    }
+
+    /// The same by one who was told this price.
+    pub(crate) async fn call_at_most(
+        &self,
+        method: &str,
+        payment: ChannelPayment,
+        price_max: u128,
+    ) -> Result<CallOutcome, CallError> {
         let parameters = if method == "echo" {
             json!({ "text": "hello" }).to_string()
         } else {
             "{}".to_owned()
         };
         let request = CallRequest {
-            price_max: Amount::new(u128::MAX),
+            price_max: Amount::new(price_max),
             service: "hostile".to_owned(),
             method: method.to_owned(),
             arguments: Arguments::Json(Bytes::from(parameters)),
@@ -229,11 +239,25 @@ impl World {
 
     /// Calls `echo` of a service that is free.
     pub(crate) async fn call_free(&self, service: &str) -> Result<CallOutcome, CallError> {
+        self.call_free_method(service, "echo").await
+    }
+
+    /// Calls a method that is free.
+    pub(crate) async fn call_free_method(
+        &self,
+        service: &str,
+        method: &str,
+    ) -> Result<CallOutcome, CallError> {
+        let parameters = if method == "echo" {
+            json!({ "text": "hello" })
+        } else {
+            json!({})
+        };
         let request = CallRequest {
             price_max: Amount::ZERO,
             service: service.to_owned(),
-            method: "echo".to_owned(),
-            arguments: Arguments::Json(Bytes::from(json!({ "text": "hello" }).to_string())),
+            method: method.to_owned(),
+            arguments: Arguments::Json(Bytes::from(parameters.to_string())),
             body_digest: rand::random(),
             body_bytes: 20,
             payment: Payment::None,

@@ -106,6 +106,17 @@ fn vouchers_and_refunds_need_no_deposit() {
 }
 
 #[test]
+fn headroom_is_not_used_up_by_a_price_that_went_up() {
+    // The price that the client was told, where it says it: the amount is headroom above it.
+    let mut told = payment();
+    for (price, fits) in [("100", true), ("101", true), ("99", false), ("many", false)] {
+        told["accepted"]["extra"]["price"] = json!(price);
+        let field = read(&told).unwrap().matches(&terms()).map_err(|it| it.field);
+        assert_eq!(field, if fits { Ok(()) } else { Err("price") }, "{price}");
+    }
+}
+
+#[test]
 fn exact_by_eip3009_is_taken_and_permit2_is_not() {
     let mut exact = with("/accepted/scheme", json!("exact"));
     exact["accepted"]["amount"] = json!("100");
