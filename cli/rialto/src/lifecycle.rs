@@ -105,7 +105,10 @@ pub(crate) async fn rollback(args: RollbackArgs) -> Result<()> {
 
 /// No new calls.
 pub(crate) async fn drain(args: DrainArgs) -> Result<()> {
-    let what = args.service.clone().unwrap_or_else(|| "all services".to_owned());
+    let what = args
+        .service
+        .clone()
+        .unwrap_or_else(|| "all services".to_owned());
     let wanted = Act::Drain {
         service: args.service,
         wait_seconds: args.wait,
@@ -128,7 +131,10 @@ pub(crate) async fn drain(args: DrainArgs) -> Result<()> {
 
 /// New calls again.
 pub(crate) async fn resume(args: ResumeArgs) -> Result<()> {
-    let what = args.service.clone().unwrap_or_else(|| "all services".to_owned());
+    let what = args
+        .service
+        .clone()
+        .unwrap_or_else(|| "all services".to_owned());
     let wanted = Act::Resume {
         service: args.service,
     };
@@ -176,7 +182,12 @@ pub(crate) async fn versions(data_dir: Option<&Path>, json: bool) -> Result<()> 
         _ => String::new(),
     };
     let mut table = show::table(&["service", "version", "state", "code", "running", "kept"]);
-    for service in answer.get("services").and_then(Value::as_array).into_iter().flatten() {
+    for service in answer
+        .get("services")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let code = service.get("code_bytes").and_then(Value::as_u64);
         let ending = list(service, "ending");
         let running = text(service, "running");
@@ -185,17 +196,26 @@ pub(crate) async fn versions(data_dir: Option<&Path>, json: bool) -> Result<()> 
             text(service, "version"),
             text(service, "state"),
             code.map_or_else(|| "cold".to_owned(), |bytes| format!("{} KiB", bytes >> 10)),
-            if ending.is_empty() { running } else { format!("{running}\n{ending}") },
+            if ending.is_empty() {
+                running
+            } else {
+                format!("{running}\n{ending}")
+            },
             list(service, "kept"),
         ]);
     }
     line(table.to_string());
     let objects = |field: &str| answer.get(field).and_then(Value::as_object).cloned();
     for (name, _) in objects("removed").into_iter().flatten() {
-        line(format!("removed: {name} (`rialto rollback {name}` brings it back)"));
+        line(format!(
+            "removed: {name} (`rialto rollback {name}` brings it back)"
+        ));
     }
     for (folder, why) in objects("left_out").into_iter().flatten() {
-        line(format!("left out: {folder}: {}", why.as_str().unwrap_or("?")));
+        line(format!(
+            "left out: {folder}: {}",
+            why.as_str().unwrap_or("?")
+        ));
     }
     Ok(())
 }
@@ -215,6 +235,7 @@ fn service_json(service: &ServiceStanding) -> Value {
         _ if !service.is_seen => "preparing",
         None => "open",
         Some(Closed::Drained) => "drained",
+        Some(Closed::Quarantined) => "quarantined",
         Some(_) => "closed",
     };
     let ending = service.ending.iter();
@@ -245,13 +266,18 @@ fn tell_changed(answer: &Value, json: bool) {
         return;
     }
     let text = |field: &str| answer.get(field).and_then(Value::as_str);
-    let (service, version) = (text("service").unwrap_or("?"), text("version").unwrap_or("?"));
+    let (service, version) = (
+        text("service").unwrap_or("?"),
+        text("version").unwrap_or("?"),
+    );
     line(format!("{service}: new calls go to {version}"));
     match (text("before"), answer.get("ending").and_then(Value::as_u64)) {
         (Some(before), Some(ending)) if ending > 0 => {
             line(format!("  {ending} calls end on {before}"));
         }
-        (Some(before), _) => line(format!("  it was {before}: `rialto rollback {service}` goes back")),
+        (Some(before), _) => line(format!(
+            "  it was {before}: `rialto rollback {service}` goes back"
+        )),
         (None, _) => {}
     }
 }

@@ -31,7 +31,7 @@ pub struct ServiceRecord {
     pub royalty: Option<RoyaltyRecord>,
     /// What its author says about it as a whole.
     pub docs: Option<String>,
-    /// Whether it takes calls: `open`, `drained`.
+    /// Whether it takes calls: `open`, `drained` or `quarantined`.
     pub state: &'static str,
     /// Whether its code is in memory: if not, the next call waits until it is.
     pub loaded: bool,
@@ -237,6 +237,7 @@ fn state(closed: Option<Closed>) -> &'static str {
     match closed {
         None => "open",
         Some(Closed::Drained) => "drained",
+        Some(Closed::Quarantined) => "quarantined",
         Some(_) => "preparing",
     }
 }

@@ -60,6 +60,8 @@ pub enum ErrorCode {
     ServicePreparing,
     /// 503: the operator wants no new calls of the service.
     ServiceDrained,
+    /// 503: the service kept failing by its own fault.
+    ServiceQuarantined,
     /// 503: too much at once.
     Overloaded,
     /// 503: the chain or the store cannot be reached.
@@ -94,6 +96,7 @@ impl ErrorCode {
             Self::TooManyFailures => "too_many_failures",
             Self::ServicePreparing => "service_preparing",
             Self::ServiceDrained => "service_drained",
+            Self::ServiceQuarantined => "service_quarantined",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -124,6 +127,7 @@ impl ErrorCode {
             Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::ServicePreparing
             | Self::ServiceDrained
+            | Self::ServiceQuarantined
             | Self::Overloaded
             | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -174,6 +174,24 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether the service failed by itself: it trapped, or broke a limit that its own code keeps or breaks.
+    /// A refusal is an answer; the wall time runs while others are waited for; a host that is full or wrong
+    /// says nothing of its guests.
+    #[must_use]
+    pub const fn is_fault(&self) -> bool {
+        match self {
+            Self::Trapped(_)
+            | Self::MemoryExceeded { .. }
+            | Self::TableExceeded { .. }
+            | Self::StackExhausted
+            | Self::OutputTooLarge { .. }
+            | Self::HostCalls
+            | Self::HandlesExceeded { .. } => true,
+            Self::TimedOut { what, .. } => matches!(what.as_bytes(), b"processor"),
+            Self::Refused { .. } | Self::Overloaded { .. } | Self::Internal(_) => false,
+        }
+    }
+
     /// A stable name for programs.
     #[must_use]
     pub const fn wire_code(&self) -> &'static str {

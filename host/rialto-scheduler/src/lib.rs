@@ -8,13 +8,14 @@
 //!
 //! [`Scheduler`] decides about a device's time, [`Memory`] about its bytes, [`Admission`] about which calls
 //! run on a host at all,
-//! [`surplus`] about what is put aside when memory is short. All are pure: they know no thread and no clock. The caller says what time it is,
+//! [`surplus`] about what is put aside when memory is short, [`Quarantine`] about services that keep failing. All are pure: they know no thread and no clock. The caller says what time it is,
 //! does the work, and says how long it took.
 //!
 //! Non-goals: doing the work, stopping it half-way (a device does not), which device.
 
 mod admission;
 mod memory;
+mod quarantine;
 mod quota;
 mod residents;
 mod scheduler;
@@ -22,6 +23,7 @@ mod tenant;
 
 pub use admission::{Admission, Ask, Capacity, PASSED_MAX, Seat, TicketId, Turned};
 pub use memory::{Held, Memory, MemoryError};
+pub use quarantine::{End, Entry, Quarantine, QuarantinePolicy};
 pub use quota::Quota;
 pub use residents::{Resident, surplus};
 pub use scheduler::{Batch, BatchId, Config, Job, JobId, Refused, Scheduler, Waiting};

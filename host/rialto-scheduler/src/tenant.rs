@@ -18,6 +18,10 @@ impl Tenant {
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Tenant {

@@ -379,12 +379,15 @@ pub enum Closed {
     Preparing,
     /// The operator wants no new calls.
     Drained,
+    /// It kept failing by its own fault, for most who called it.
+    Quarantined,
 }
 
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Preparing => "is being prepared on this host",
+            Self::Quarantined => "keeps failing by its own fault and rests",
             Self::Drained => "takes no new calls: the host's operator is draining it",
         })
     }

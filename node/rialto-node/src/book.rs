@@ -67,13 +67,17 @@ impl Book {
     /// Takes channels that pay these receivers too.
     pub(crate) fn add_receivers(&self, receivers: impl IntoIterator<Item = Address>) {
         let known = self.receivers.write();
-        known.unwrap_or_else(PoisonError::into_inner).extend(receivers);
+        known
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(receivers);
     }
 
     /// Whether a channel may pay this receiver.
     pub(crate) fn knows_receiver(&self, receiver: &Address) -> bool {
         let known = self.receivers.read();
-        known.unwrap_or_else(PoisonError::into_inner).contains(receiver)
+        known
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(receiver)
     }
 
     /// Everyone whom the node's channels pay or paid, each once.

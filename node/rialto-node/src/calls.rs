@@ -66,7 +66,7 @@ impl Node {
         let job = Job {
             request: digest::request(&request.service, &method, &request.body_digest),
             id: B256::from(rand::random::<[u8; 32]>()),
-            visit: service.visit(),
+            visit: service.visit(&paid_by(&request.payment))?,
             service,
             method,
             prepared,
@@ -284,7 +284,7 @@ impl Node {
     ) -> Result<(Facts, Outcome), CallError> {
         let Job {
             service,
-            visit: _visit,
+            visit,
             method,
             prepared,
             price,
@@ -294,9 +294,11 @@ impl Node {
         let context = CallContext {
             call_id: id.to_string(),
             deadline: Instant::now() + service.view.limits.time_max(),
-            payer: payer.map(|payer| format!("{payer:x}")).unwrap_or_default(),
+            payer: named(payer),
         };
-        let outcome = code.service.call(prepared, context).await?;
+        let ended = code.service.call(prepared, context).await;
+        visit.over(&named(payer), &ended);
+        let outcome = ended?;
         Ok((
             Facts {
                 service,
@@ -340,6 +342,21 @@ impl Node {
             replayed: true,
         })
     }
+}
+
+/// A payer's name where payers take turns; those who pay nothing have none.
+fn named(payer: Option<Address>) -> String {
+    // Nobody in particular has the empty name.
+    payer.map_or_else(String::new, |payer| format!("{payer:x}"))
+}
+
+/// Who says to pay. Not checked yet.
+fn paid_by(payment: &Payment) -> String {
+    named(match payment {
+        Payment::None => None,
+        Payment::Channel(payment) => Some(payment.config.payer),
+        Payment::Exact(payment) => Some(payment.authorization.from),
+    })
 }
 
 /// A reservation that is released when the call ends without a charge (M3).

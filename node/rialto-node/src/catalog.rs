@@ -148,7 +148,11 @@ impl Catalog {
                     }
                     self.bases().insert(name.clone(), folder.clone());
                     let id = None;
-                    let candidate = Candidate { folder, manifest, id };
+                    let candidate = Candidate {
+                        folder,
+                        manifest,
+                        id,
+                    };
                     found.insert(name, candidate);
                 }
                 Err(error) => broken.push((folder, error.into())),
@@ -266,20 +270,29 @@ impl Catalog {
     pub(crate) fn open(&self, name: &str) -> Result<Arc<Version>, CallError> {
         let version = self.get(name)?;
         let service = self.services().get(name).cloned();
-        let closed = service.and_then(|service| self.closed(&service));
-        match closed {
-            None => Ok(version),
-            Some(why) => Err(CallError::NotServing {
+        if service.is_some_and(|service| self.is_drained(&service)) {
+            return Err(CallError::NotServing {
                 service: name.to_owned(),
-                why,
+                why: Closed::Drained,
                 retry_after_seconds: DRAINED_RETRY_AFTER_SECONDS,
-            }),
+            });
+        }
+        match version.shut_for() {
+            None => Ok(version),
+            Some(left) => Err(version.quarantined(left)),
         }
     }
 
+    fn is_drained(&self, service: &Service) -> bool {
+        self.is_drained.load(Ordering::Acquire) || service.is_drained()
+    }
+
     fn closed(&self, service: &Service) -> Option<Closed> {
-        let is_drained = self.is_drained.load(Ordering::Acquire) || service.is_drained();
-        is_drained.then_some(Closed::Drained)
+        if self.is_drained(service) {
+            return Some(Closed::Drained);
+        }
+        let version = service.current().ready()?;
+        version.is_quarantined().then_some(Closed::Quarantined)
     }
 
     /// Lets no new calls of any service in, or lets them in again. Calls that still run.
@@ -291,7 +304,9 @@ impl Catalog {
     /// Calls that run or wait to: of one service, or of all.
     pub(crate) fn running(&self, service: Option<&str>) -> u32 {
         let services = self.services();
-        let meant = services.values().filter(|known| service.is_none_or(|it| known.name() == it));
+        let meant = services
+            .values()
+            .filter(|known| service.is_none_or(|it| known.name() == it));
         let running = meant.map(|service| service.running());
         running.fold(0, u32::saturating_add)
     }
@@ -361,7 +376,9 @@ impl Catalog {
         let removed = records.values().filter(|record| record.is_removed);
         Standing {
             services: services.collect(),
-            removed: removed.map(|it| (it.service.clone(), it.kept.clone())).collect(),
+            removed: removed
+                .map(|it| (it.service.clone(), it.kept.clone()))
+                .collect(),
             left_out: left_out.clone(),
         }
     }

@@ -8,6 +8,7 @@ mod engines;
 mod facilitator;
 mod ledger;
 mod loading;
+mod quarantine;
 mod risk;
 mod sandbox;
 

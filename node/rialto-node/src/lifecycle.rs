@@ -54,7 +54,7 @@ impl Node {
         self.0.catalog.drain(service, true).await
     }
 
-    /// Lets calls of a service in again.
+    /// Lets calls of a service in again, and ends its quarantine.
     ///
     /// # Errors
     /// [`ChangeError`]; then everything is as it was.

@@ -37,6 +37,7 @@ impl Problem {
         let code = match why {
             Closed::Preparing => ErrorCode::ServicePreparing,
             Closed::Drained => ErrorCode::ServiceDrained,
+            Closed::Quarantined => ErrorCode::ServiceQuarantined,
             _ => ErrorCode::Unavailable,
         };
         Self::new(code, message)

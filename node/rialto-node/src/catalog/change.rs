@@ -41,7 +41,9 @@ pub enum ChangeError {
         source: std::io::Error,
     },
     /// What was deployed cannot run; what ran before runs on.
-    #[error("{service} {version} cannot run here, so nothing was changed: mend this and deploy it again")]
+    #[error(
+        "{service} {version} cannot run here, so nothing was changed: mend this and deploy it again"
+    )]
     CannotRun {
         /// Which service.
         service: String,
@@ -55,7 +57,9 @@ pub enum ChangeError {
     #[error("nothing was changed")]
     Manifest(#[source] Box<ServiceError>),
     /// The version cannot be kept.
-    #[error("{service} cannot be kept in the data folder, so nothing was changed: is the disk full?")]
+    #[error(
+        "{service} cannot be kept in the data folder, so nothing was changed: is the disk full?"
+    )]
     Keep {
         /// Which service.
         service: String,
@@ -178,7 +182,10 @@ impl Catalog {
         record.is_removed = true;
         self.kept.keep(record)?;
         self.services_mut().remove(service);
-        Ok(known.current().ready().map_or(0, |version| version.running()))
+        Ok(known
+            .current()
+            .ready()
+            .map_or(0, |version| version.running()))
     }
 
     /// Lets no new calls in, or lets them in again. Calls that still run.
@@ -200,6 +207,9 @@ impl Catalog {
             self.kept.keep(record)?;
         }
         known.drain(is_drained);
+        if !is_drained && let Some(version) = known.current().ready() {
+            version.release();
+        }
         Ok(known.running())
     }
 
@@ -225,7 +235,8 @@ impl Catalog {
             version: id.to_owned(),
             source: Box::new(source),
         };
-        let manifest = read_manifest(&folder.join(MANIFEST)).map_err(|error| cannot(error.into()))?;
+        let manifest =
+            read_manifest(&folder.join(MANIFEST)).map_err(|error| cannot(error.into()))?;
         let candidate = Candidate {
             folder: folder.to_owned(),
             manifest,
@@ -237,7 +248,10 @@ impl Catalog {
 
     /// Keeps a version of the services folder that runs, so that one can come back to it.
     async fn keep_what_runs(&self, service: &str, record: &mut Record) {
-        let runs = self.services().get(service).map(|service| service.current());
+        let runs = self
+            .services()
+            .get(service)
+            .map(|service| service.current());
         let Some(runs) = runs else {
             return;
         };
@@ -284,7 +298,9 @@ impl Catalog {
         }
         self.promise(&version.view.manifest);
         let mut services = self.services_mut();
-        let before = services.get(&service).map(|known| known.swap(Arc::clone(&version)));
+        let before = services
+            .get(&service)
+            .map(|known| known.swap(Arc::clone(&version)));
         if before.is_none() {
             let new = Service::new(service.clone(), Current::Ready(version), is_drained);
             services.insert(service.clone(), Arc::new(new));

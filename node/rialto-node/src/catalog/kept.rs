@@ -51,9 +51,16 @@ struct Promise {
 
 /// What a version is called: its number, and the first part of a digest over all of it.
 pub(super) fn id_of(manifest: &Manifest, text: &[u8], component: &[u8]) -> String {
-    let parts = [*Digest::of(text).as_bytes(), *Digest::of(component).as_bytes()];
+    let parts = [
+        *Digest::of(text).as_bytes(),
+        *Digest::of(component).as_bytes(),
+    ];
     let digest = Digest::of(&parts.concat()).to_string();
-    let short: String = digest.trim_start_matches("0x").chars().take(ID_DIGITS).collect();
+    let short: String = digest
+        .trim_start_matches("0x")
+        .chars()
+        .take(ID_DIGITS)
+        .collect();
     format!("{}-{short}", manifest.version())
 }
 
@@ -102,7 +109,13 @@ impl Kept {
     }
 
     /// Copies a version in, whole or not at all.
-    pub(super) fn add(&self, service: &str, id: &str, text: &[u8], component: &[u8]) -> io::Result<PathBuf> {
+    pub(super) fn add(
+        &self,
+        service: &str,
+        id: &str,
+        text: &[u8],
+        component: &[u8],
+    ) -> io::Result<PathBuf> {
         let target = self.folder(service, id);
         if target.join(COMPONENT).is_file() {
             return Ok(target);
@@ -181,12 +194,18 @@ impl Record {
     /// nobody names any.
     pub(super) fn find(&self, wanted: Option<&str>) -> Result<String, Unclear> {
         let Some(wanted) = wanted else {
-            let current = if self.is_removed { None } else { self.current.as_ref() };
+            let current = if self.is_removed {
+                None
+            } else {
+                self.current.as_ref()
+            };
             let before = self.kept.iter().find(|id| Some(*id) != current);
             return before.cloned().ok_or(Unclear::None);
         };
         let names = |id: &&String| {
-            let number = id.rsplit_once('-').map_or(id.as_str(), |(number, _)| number);
+            let number = id
+                .rsplit_once('-')
+                .map_or(id.as_str(), |(number, _)| number);
             id.as_str() == wanted || number == wanted
         };
         let mut found = self.kept.iter().filter(names);
@@ -209,19 +228,21 @@ impl Record {
 
     /// Which of a service's versions runs from the start: the one that was deployed, unless the services
     /// folder changed since. None if it was taken off this host.
-    pub(super) fn choose(
-        &mut self,
-        kept: &Kept,
-        folder: Option<(Candidate, String)>,
-    ) -> Choice {
+    pub(super) fn choose(&mut self, kept: &Kept, folder: Option<(Candidate, String)>) -> Choice {
         if let Some((candidate, id)) = folder {
             if self.base.as_deref() != Some(&id) {
                 let was_deployed = self.current.is_some() || self.is_removed;
                 (self.base, self.current, self.is_removed) = (Some(id), None, false);
-                return Choice::Folder { candidate, is_news: was_deployed };
+                return Choice::Folder {
+                    candidate,
+                    is_news: was_deployed,
+                };
             }
             if self.current.is_none() && !self.is_removed {
-                return Choice::Folder { candidate, is_news: false };
+                return Choice::Folder {
+                    candidate,
+                    is_news: false,
+                };
             }
         }
         match &self.current {

@@ -116,7 +116,10 @@ impl Service {
 
     /// Calls that run or wait to, of all its versions.
     pub(super) fn running(&self) -> u32 {
-        let current = self.current().ready().map_or(0, |version| version.running());
+        let current = self
+            .current()
+            .ready()
+            .map_or(0, |version| version.running());
         let ending = self.ended().into_iter().map(|(_, running)| running);
         ending.fold(current, u32::saturating_add)
     }

@@ -14,6 +14,7 @@ use rialto_channels::receipt::Usage;
 use rialto_channels::{Amount, ChannelConfig};
 use rialto_host::Description;
 use rialto_registry::MethodName;
+use rialto_scheduler::{End, Entry, Quarantine, Tenant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -43,6 +44,9 @@ pub(crate) struct Version {
     state: Mutex<State>,
     used: AtomicU64,
     running: AtomicU32,
+    /// Whether it keeps failing; times are counted from `since`.
+    quarantine: Mutex<Quarantine>,
+    since: Instant,
 }
 
 /// Where a version's code is.
@@ -61,7 +65,12 @@ enum State {
 
 /// A call that runs, or waits to. Its version counts it while it lives.
 #[derive(Debug)]
-pub(crate) struct Visit(Arc<Version>);
+pub(crate) struct Visit {
+    version: Arc<Version>,
+    /// Whether its end decides if the service comes out of quarantine.
+    is_probe: bool,
+    ended: bool,
+}
 
 impl Version {
     pub(super) fn new(site: &Site, candidate: Candidate, host: Description) -> Self {
@@ -93,6 +102,8 @@ impl Version {
             state: Mutex::new(State::Cold),
             used: AtomicU64::new(0),
             running: AtomicU32::new(0),
+            quarantine: Mutex::new(Quarantine::new(site.sandbox.quarantine)),
+            since: Instant::now(),
         }
     }
 
@@ -118,10 +129,58 @@ impl Version {
         }
     }
 
-    /// Counts a call until what is returned is dropped.
-    pub(crate) fn visit(self: &Arc<Self>) -> Visit {
+    /// Counts a call until what is returned is dropped. `payer` is who says to pay; nobody is empty.
+    ///
+    /// # Errors
+    /// [`CallError::NotServing`] while the service is in quarantine and this call is not the one to probe it.
+    pub(crate) fn visit(self: &Arc<Self>, payer: &str) -> Result<Visit, CallError> {
+        let entry = self
+            .quarantine()
+            .enter(&Tenant::new(payer), self.since.elapsed());
+        let is_probe = match entry {
+            Entry::Open => false,
+            Entry::Probe => true,
+            Entry::Shut { retry_after } => return Err(self.quarantined(retry_after)),
+        };
         self.running.fetch_add(1, Ordering::AcqRel);
-        Visit(Arc::clone(self))
+        Ok(Visit {
+            version: Arc::clone(self),
+            is_probe,
+            ended: false,
+        })
+    }
+
+    /// When to come again, if the service is in quarantine and nobody may probe it now.
+    pub(super) fn shut_for(&self) -> Option<Duration> {
+        self.quarantine().shut_for(self.since.elapsed())
+    }
+
+    /// Whether the service is in quarantine.
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.quarantine().is_out()
+    }
+
+    /// Ends a quarantine.
+    pub(super) fn release(&self) {
+        self.quarantine().release();
+    }
+
+    pub(super) fn quarantined(&self, retry_after: Duration) -> CallError {
+        CallError::NotServing {
+            service: self.view.manifest.name().to_string(),
+            why: Closed::Quarantined,
+            retry_after_seconds: retry_after
+                .as_millis()
+                .div_ceil(1_000)
+                .try_into()
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
+        self.quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls that run, or wait to.
@@ -296,9 +355,50 @@ impl Version {
     }
 }
 
+impl Visit {
+    /// How the call of this payer ended, which tells something about its service.
+    pub(crate) fn over<T>(mut self, payer: &str, ended: &Result<T, rialto_host::CallError>) {
+        let end = match ended {
+            Ok(_) | Err(rialto_host::CallError::Refused { .. }) => End::Good,
+            Err(error) if error.is_fault() => End::Fault,
+            Err(_) => End::Neither,
+        };
+        self.note(&Tenant::new(payer), end);
+    }
+
+    fn note(&mut self, payer: &Tenant, end: End) {
+        self.ended = true;
+        let version = &self.version;
+        let now = version.since.elapsed();
+        let is_out = {
+            let mut quarantine = version.quarantine();
+            let was_out = quarantine.is_out();
+            if self.is_probe {
+                quarantine.probed(payer, end, now);
+            } else {
+                quarantine.ended(payer, end, now);
+            }
+            (was_out, quarantine.is_out())
+        };
+        let service = version.view.manifest.name();
+        match is_out {
+            (false, true) => {
+                tracing::warn!(%service, version = %version.label, "service keeps failing: quarantined")
+            }
+            (true, false) => {
+                tracing::warn!(%service, version = %version.label, "service works again")
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        if self.is_probe && !self.ended {
+            self.note(&Tenant::new(""), End::Neither);
+        }
+        self.version.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rialto_registry::{Limits, Manifest};
+use rialto_scheduler::QuarantinePolicy;
 use serde::{Deserialize, Serialize};
 
 use super::loading::{Loading, RawLoading};
+use super::quarantine::{self, RawQuarantine};
 
 /// What guests may use, all services together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Sandbox {
     pub outbound_private: Vec<IpAddr>,
     /// Which services are in memory.
     pub loading: Loading,
+    /// When a service that keeps failing is taken out.
+    pub quarantine: QuarantinePolicy,
 }
 
 impl Default for Sandbox {
@@ -41,6 +45,7 @@ impl Default for Sandbox {
             outbound: false,
             outbound_private: Vec::new(),
             loading: Loading::default(),
+            quarantine: QuarantinePolicy::default(),
         }
     }
 }
@@ -82,6 +87,7 @@ impl Sandbox {
         }
         self.outbound = raw.outbound.unwrap_or(self.outbound);
         self.loading.overlay(raw.loading);
+        quarantine::overlay(&mut self.quarantine, raw.quarantine);
         for text in raw.outbound_private {
             match text.parse() {
                 Ok(address) => self.outbound_private.push(address),
@@ -104,6 +110,7 @@ impl Sandbox {
             );
         }
         problems.extend(self.loading.problems());
+        problems.extend(quarantine::problems(&self.quarantine));
         problems
     }
 }
@@ -122,6 +129,7 @@ pub(super) struct RawSandbox {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     services: BTreeMap<String, BTreeMap<String, u64>>,
     loading: RawLoading,
+    quarantine: RawQuarantine,
 }
 
 /// What is wrong with a limit.
@@ -170,6 +178,7 @@ impl From<&Sandbox> for RawSandbox {
                 .collect(),
             services: sandbox.services.clone(),
             loading: RawLoading::from(&sandbox.loading),
+            quarantine: RawQuarantine::from(&sandbox.quarantine),
         }
     }
 }

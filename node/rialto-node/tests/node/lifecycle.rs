@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use rialto_channels::Amount;
-use rialto_node::{
-    CallError, ChangeError, Closed, PaymentError, RefundRequest, ServiceStanding,
-};
+use rialto_node::{CallError, ChangeError, Closed, PaymentError, RefundRequest, ServiceStanding};
 
 use crate::world::{World, install_as};
 
@@ -27,7 +25,9 @@ fn standing(world: &World, name: &str) -> ServiceStanding {
 }
 
 fn number(version: &str) -> &str {
-    version.rsplit_once('-').map_or(version, |(number, _)| number)
+    version
+        .rsplit_once('-')
+        .map_or(version, |(number, _)| number)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,12 +77,21 @@ async fn a_price_that_went_up_is_refused_and_one_that_fell_is_charged() {
     };
     assert_eq!(price, Amount::new(101));
     let view = world.view(1);
-    assert_eq!((view.charged, view.in_flight), (Amount::new(100), Amount::ZERO));
+    assert_eq!(
+        (view.charged, view.in_flight),
+        (Amount::new(100), Amount::ZERO)
+    );
     // A transfer of the old price is one of the wrong amount.
     let transfer = world.transfer(1).await;
-    let refused = world.node.call(crate::exact::request(&transfer, "echo", 5)).await;
+    let refused = world
+        .node
+        .call(crate::exact::request(&transfer, "echo", 5))
+        .await;
     assert!(
-        matches!(refused, Err(CallError::Payment(PaymentError::Invalid { .. }))),
+        matches!(
+            refused,
+            Err(CallError::Payment(PaymentError::Invalid { .. }))
+        ),
         "{refused:?}"
     );
     let cheaper = next(&world, "hostile", "0.3.0", &priced(7));
@@ -124,7 +133,12 @@ async fn what_cannot_run_changes_nothing() {
     std::fs::write(folder.join("component.wasm"), b"no component").unwrap();
     let error = world.node.deploy(&folder).await.unwrap_err();
     assert!(matches!(error, ChangeError::CannotRun { .. }), "{error}");
-    let unpriced = next(&world, "hostile", "0.2.1", "[prices.nothing]\ncall = \"1\"\n");
+    let unpriced = next(
+        &world,
+        "hostile",
+        "0.2.1",
+        "[prices.nothing]\ncall = \"1\"\n",
+    );
     let error = world.node.deploy(&unpriced).await.unwrap_err();
     assert!(matches!(error, ChangeError::CannotRun { .. }), "{error}");
     let missing = world.data_dir().join("nothing-here");
@@ -145,10 +159,23 @@ async fn earlier_versions_come_back_and_survive_a_restart_and_are_few() {
     world.node.deploy(&second).await.unwrap();
     let back = world.node.roll_back("hostile", None).await.unwrap();
     assert_eq!(number(&back.version), "0.1.0");
-    assert_eq!(world.pay(1, 2_000, Some(20_000)).await.receipt.unwrap().receipt.version, "0.1.0");
+    assert_eq!(
+        world
+            .pay(1, 2_000, Some(20_000))
+            .await
+            .receipt
+            .unwrap()
+            .receipt
+            .version,
+        "0.1.0"
+    );
     let world = world.restart(|_| async {}).await;
     assert_eq!(standing(&world, "hostile").version, back.version);
-    let again = world.node.roll_back("hostile", Some("0.2.0")).await.unwrap();
+    let again = world
+        .node
+        .roll_back("hostile", Some("0.2.0"))
+        .await
+        .unwrap();
     assert_eq!(again.before, Some(back.version.clone()));
     let third = next(&world, "hostile", "0.3.0", &priced(100));
     let third = world.node.deploy(&third).await.unwrap();
@@ -157,7 +184,11 @@ async fn earlier_versions_come_back_and_survive_a_restart_and_are_few() {
         [third.version.clone(), again.version],
         "the oldest went"
     );
-    let gone = world.node.roll_back("hostile", Some("0.1.0")).await.unwrap_err();
+    let gone = world
+        .node
+        .roll_back("hostile", Some("0.1.0"))
+        .await
+        .unwrap_err();
     assert!(gone.to_string().contains("kept are: 0.3.0-"), "{gone}");
     let unknown = world.node.roll_back("nobody", None).await.unwrap_err();
     assert!(matches!(unknown, ChangeError::UnknownService { .. }));
@@ -171,7 +202,11 @@ async fn earlier_versions_come_back_and_survive_a_restart_and_are_few() {
         })
         .await;
     assert_eq!(standing(&world, "hostile").version, "0.4.0");
-    let back = world.node.roll_back("hostile", Some("0.3.0")).await.unwrap();
+    let back = world
+        .node
+        .roll_back("hostile", Some("0.3.0"))
+        .await
+        .unwrap();
     assert_eq!(back.version, third.version);
     world.node.shutdown().await;
 }
@@ -216,7 +251,13 @@ async fn a_drained_service_ends_its_calls_and_takes_no_new_ones_before_any_money
         let payment = world.payment(1, 3_000, Some(5_000)).await;
         let refused = world.call("echo", payment).await.unwrap_err();
         let is_drained = |error: &CallError| {
-            matches!(error, CallError::NotServing { why: Closed::Drained, .. })
+            matches!(
+                error,
+                CallError::NotServing {
+                    why: Closed::Drained,
+                    ..
+                }
+            )
         };
         assert!(is_drained(&refused), "{refused:?}");
         assert!(is_drained(&world.node.check_open("hostile").unwrap_err()));
@@ -245,5 +286,83 @@ async fn a_drained_service_ends_its_calls_and_takes_no_new_ones_before_any_money
     assert!(world.node.check_open("hostile").is_err());
     let world = world.restart(|_| async {}).await;
     world.pay(2, 2_100, None).await;
+    world.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_traps_for_most_rests_and_comes_back_by_a_probe_and_one_payer_cannot_do_that()
+ {
+    let world = World::start(|config| {
+        config.sandbox.quarantine.pause_min = std::time::Duration::from_millis(300);
+        config.risk.failures_max = 1_000;
+        install_as(&config.services_dir.join("free"), "free", "0.1.0", "");
+    })
+    .await;
+    world.pay(1, 2_000, Some(20_000)).await;
+    // A payer whose calls always trap harms itself alone, however often it tries.
+    for ceiling in 0..30 {
+        let payment = world.payment(1, 2_100 + ceiling, None).await;
+        let failed = world.call("trap", payment).await.unwrap_err();
+        assert!(matches!(failed, CallError::Service(_)), "{failed}");
+    }
+    assert_eq!(standing(&world, "hostile").closed, None);
+    world.pay(1, 3_000, None).await;
+    // Of a free service nobody can be told apart: one that serves nobody rests.
+    for _ in 0..10 {
+        let failed = world.call_free_method("free", "trap").await.unwrap_err();
+        assert!(matches!(failed, CallError::Service(_)), "{failed}");
+    }
+    let resting = world.call_free("free").await.unwrap_err();
+    let CallError::NotServing {
+        why,
+        retry_after_seconds,
+        ..
+    } = resting
+    else {
+        panic!("{resting}");
+    };
+    assert_eq!((why, retry_after_seconds), (Closed::Quarantined, 1));
+    assert_eq!(standing(&world, "free").closed, Some(Closed::Quarantined));
+    assert_eq!(
+        standing(&world, "hostile").closed,
+        None,
+        "others are as they were"
+    );
+    // Refusals are answers: they neither put a service to rest nor keep it there.
+    world
+        .until("a probe is let through and serves", async || {
+            world.call_free("free").await.is_ok()
+        })
+        .await;
+    assert_eq!(standing(&world, "free").closed, None);
+    for _ in 0..20 {
+        let refused = world.call_free_method("free", "refuse").await.unwrap_err();
+        assert!(matches!(refused, CallError::Service(_)), "{refused}");
+    }
+    assert_eq!(standing(&world, "free").closed, None);
+    world.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_and_a_new_version_end_a_quarantine() {
+    let world = World::start(|config| {
+        config.sandbox.quarantine.pause_min = std::time::Duration::from_secs(3_600);
+        config.sandbox.quarantine.pause_max = std::time::Duration::from_secs(3_600);
+        install_as(&config.services_dir.join("free"), "free", "0.1.0", "");
+    })
+    .await;
+    let trap = async || {
+        for _ in 0..10 {
+            let failed = world.call_free_method("free", "trap").await.unwrap_err();
+            assert!(matches!(failed, CallError::Service(_)), "{failed}");
+        }
+        assert!(world.node.check_open("free").is_err());
+    };
+    trap().await;
+    world.node.resume("free").await.unwrap();
+    trap().await;
+    let folder = next(&world, "free", "0.2.0", "");
+    world.node.deploy(&folder).await.unwrap();
+    world.call_free("free").await.unwrap();
     world.node.shutdown().await;
 }

@@ -111,7 +111,10 @@ fn headroom_is_not_used_up_by_a_price_that_went_up() {
     let mut told = payment();
     for (price, fits) in [("100", true), ("101", true), ("99", false), ("many", false)] {
         told["accepted"]["extra"]["price"] = json!(price);
-        let field = read(&told).unwrap().matches(&terms()).map_err(|it| it.field);
+        let field = read(&told)
+            .unwrap()
+            .matches(&terms())
+            .map_err(|it| it.field);
         assert_eq!(field, if fits { Ok(()) } else { Err("price") }, "{price}");
     }
 }
