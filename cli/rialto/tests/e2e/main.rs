@@ -10,6 +10,7 @@ mod hostile;
 mod installed;
 mod journeys;
 mod languages;
+mod lifecycle;
 mod payer;
 mod pictures;
 mod services;
