@@ -329,7 +329,7 @@ impl Catalog {
             let before = record.clone();
             let found = folder.remove(&name).and_then(|candidate| {
                 let parcel = Parcel::read_now(&candidate.folder).ok()?;
-                Some((candidate, parcel.id))
+                Some((Box::new(candidate), parcel.id))
             });
             match record.choose(&self.kept, found) {
                 Choice::Folder { candidate, is_news } => {
@@ -338,7 +338,7 @@ impl Catalog {
                             "{name}: the services folder changed since the last `rialto deploy`, so its version runs"
                         ));
                     }
-                    chosen.insert(name, Ok(candidate));
+                    chosen.insert(name, Ok(*candidate));
                 }
                 Choice::Kept(folder) => {
                     let id = record.current.clone();

@@ -228,7 +228,11 @@ impl Record {
 
     /// Which of a service's versions runs from the start: the one that was deployed, unless the services
     /// folder changed since. None if it was taken off this host.
-    pub(super) fn choose(&mut self, kept: &Kept, folder: Option<(Candidate, String)>) -> Choice {
+    pub(super) fn choose(
+        &mut self,
+        kept: &Kept,
+        folder: Option<(Box<Candidate>, String)>,
+    ) -> Choice {
         if let Some((candidate, id)) = folder {
             if self.base.as_deref() != Some(&id) {
                 let was_deployed = self.current.is_some() || self.is_removed;
@@ -256,7 +260,10 @@ impl Record {
 #[derive(Debug)]
 pub(super) enum Choice {
     /// That of the services folder; news if another was deployed before.
-    Folder { candidate: Candidate, is_news: bool },
+    Folder {
+        candidate: Box<Candidate>,
+        is_news: bool,
+    },
     /// The deployed one in this folder.
     Kept(PathBuf),
     /// None.

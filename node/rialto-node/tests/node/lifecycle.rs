@@ -107,7 +107,7 @@ async fn a_price_that_went_up_is_refused_and_one_that_fell_is_charged() {
 async fn another_royalty_is_another_receiver() {
     let world = World::start(|_| {}).await;
     world.pay(1, 2_000, Some(20_000)).await;
-    let publisher = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    let publisher = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
     let shared = format!(
         "{}[royalty]\naccount = \"{publisher}\"\nshare = \"5%\"\n",
         priced(100)

@@ -44,7 +44,7 @@ async fn services_are_loaded_by_their_first_call_and_put_aside_for_others() {
     world.call_free("a").await.unwrap();
     assert_eq!(loaded(&world), ["a"]);
     // A call that is paid loads its service before its deposit is made.
-    let receipt = world.pay(1, 1_000, Some(1_000)).await.receipt.unwrap();
+    let receipt = world.pay(1, 2_000, Some(20_000)).await.receipt.unwrap();
     assert_eq!(receipt.receipt.version, "0.1.0");
     assert_eq!(loaded(&world), ["hostile"]);
 }
