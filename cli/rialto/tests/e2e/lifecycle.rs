@@ -129,7 +129,16 @@ async fn versions_come_and_go_under_calls_and_no_call_is_lost() -> Result<()> {
         "{seen:?}"
     );
     ensure!(seen.len() >= 3, "{calls} calls saw {seen:?} alone");
-    // Payers whose price was the old one are asked anew, and pay nothing meanwhile.
+    mesh.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_quoted_the_old_price_never_pays_the_new_one() -> Result<()> {
+    let fixture = Fixture::hostile(100, "[payments]\ncollect_every_seconds = 3600\n")?;
+    let mesh = fixture.start()?;
+    let key = SigningKey::from_hex(mesh.test_key(0))?;
+    let client = PayingClient::new(Config::new(mesh.gateway()), key)?;
+    let next = fixture.dir().join("next");
     version(&next, "hostile", "0.4.0", 500)?;
     let body = Body::json(&json!({ "text": "hello" }));
     let quote = client.quote("hostile", "echo", &body).await?;
