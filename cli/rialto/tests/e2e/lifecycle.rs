@@ -271,10 +271,7 @@ async fn a_host_with_a_thousand_services_is_ready_before_any_of_them_is_loaded()
     // Far from what is measured on an idle machine, and far from loading them all.
     ensure!(ready < Duration::from_secs(10), "{report}");
     ensure!(idle_each < 200 && loaded_each < 2_000, "{report}");
-    std::fs::write(
-        std::env::temp_dir().join("rialto-thousand-services.txt"),
-        report,
-    )?;
+    eprintln!("{report}");
     mesh.stop()
 }
 

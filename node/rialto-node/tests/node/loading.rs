@@ -102,14 +102,15 @@ async fn what_cannot_run_is_left_out_when_it_is_looked_at_and_preloaded_services
     world
         .until("the broken one is known to be", async || {
             let answer = world.call_free("broken").await.unwrap_err();
-            match answer {
-                CallError::UnknownService { .. } => true,
-                CallError::NotServing { why, .. } => {
-                    assert_eq!(why, Closed::Preparing);
-                    false
-                }
-                other => panic!("{other:?}"),
+            if let CallError::NotServing { why, .. } = answer {
+                assert_eq!(why, Closed::Preparing);
+                return false;
             }
+            assert!(
+                matches!(answer, CallError::UnknownService { .. }),
+                "{answer:?}"
+            );
+            true
         })
         .await;
     seen(&world, 3).await;
