@@ -28,7 +28,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     home::adopt_dev_wallet(&node.config().data_dir, &node.dev_accounts())?;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let doors = rialto_gateway::Config::default();
+    let doors = rialto_gateway::Config::from(&node.config().gateway);
     let router = rialto_gateway::router(node.clone(), &doors);
     let server = tokio::spawn(rialto_gateway::serve(listener, router, doors, async move {
         // An error means that the sender is gone, which is a stop too.

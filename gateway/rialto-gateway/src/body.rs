@@ -24,6 +24,7 @@ pub(crate) struct Budget {
     body_bytes_max: usize,
     total: Duration,
     pause_max: Duration,
+    bytes_per_second_min: u64,
 }
 
 /// A body and its share of the budget, which is given back when this is dropped.
@@ -42,23 +43,27 @@ impl Budget {
             body_bytes_max: config.body_bytes_max,
             total: config.body_timeout,
             pause_max: config.body_pause_max,
+            bytes_per_second_min: config.bytes_per_second_min.max(1),
         }
     }
 
     /// Reads a body to its end.
     ///
     /// # Errors
-    /// 413 above the size limit, 408 when it pauses or takes too long, 503 when all bodies
+    /// 413 above the size limit, 408 when it pauses, trickles or takes too long, 503 when all bodies
     /// together are too large, 400 when it breaks off.
     pub(crate) async fn read(&self, headers: &HeaderMap, mut body: Body) -> Result<Held, Problem> {
         if announced(headers).is_some_and(|bytes| bytes > self.body_bytes_max) {
             return Err(self.too_large());
         }
-        let deadline = Instant::now() + self.total;
+        let started = Instant::now();
+        let deadline = started + self.total;
         let mut buffer = BytesMut::new();
         let mut share: Option<OwnedSemaphorePermit> = None;
         loop {
-            let until = deadline.min(Instant::now() + self.pause_max);
+            let until = deadline
+                .min(Instant::now() + self.pause_max)
+                .min(started + self.pause_max + self.time_for(buffer.len()));
             let Some(frame) = timeout_at(until, body.frame()).await.map_err(|_| slow())? else {
                 break;
             };
@@ -76,6 +81,14 @@ impl Budget {
             bytes: buffer.freeze(),
             _share: share,
         })
+    }
+
+    /// How long so much may take at the least speed.
+    fn time_for(&self, bytes: usize) -> Duration {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let ms = bytes.saturating_mul(1_000) / self.bytes_per_second_min;
+        // Bodies end earlier; an endless duration could not be added to a moment.
+        Duration::from_millis(ms).min(self.total)
     }
 
     /// Makes the share cover `bytes`.
@@ -173,6 +186,25 @@ mod tests {
         assert_eq!(second, Some(ErrorCode::Overloaded));
         drop(held);
         assert_eq!(code(&budget, &none, Body::from("x")).await, None);
+    }
+
+    /// Never pausing for long is not enough.
+    #[tokio::test]
+    async fn a_body_that_trickles_for_ever_is_given_up() {
+        let budget = Budget::new(&Config {
+            body_timeout: Duration::from_secs(3_600),
+            body_pause_max: Duration::from_millis(200),
+            bytes_per_second_min: 1_000,
+            ..Config::default()
+        });
+        let mut clock = tokio::time::interval(Duration::from_millis(10));
+        let trickle = stream::poll_fn(move |context| {
+            clock
+                .poll_tick(context)
+                .map(|_| Some(Ok::<_, Infallible>("x")))
+        });
+        let code = code(&budget, &HeaderMap::new(), Body::from_stream(trickle)).await;
+        assert_eq!(code, Some(ErrorCode::BodyTimeout));
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rialto_node::GatewayChoice;
+
 /// Limits and addresses of the HTTP door.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -18,8 +20,16 @@ pub struct Config {
     pub body_timeout: Duration,
     /// How long a body may pause.
     pub body_pause_max: Duration,
+    /// How long a client may leave an answer that is ready untouched.
+    pub write_pause_max: Duration,
+    /// What a body must come at, and an answer be taken at, over all; beside the pauses above.
+    pub bytes_per_second_min: u64,
     /// Connections served at once; more wait in the listener's backlog.
     pub connections_max: usize,
+    /// Connections of one address (of IPv6: of one network of 64 bits); more are closed.
+    pub connections_per_address_max: usize,
+    /// Whether that does not count for the loopback: a proxy on this machine speaks for everybody.
+    pub loopback_exempt: bool,
     /// Requests at once on one HTTP/2 connection.
     pub streams_max: u32,
     /// How long requests in progress may take to finish after a shutdown was asked for.
@@ -35,9 +45,40 @@ impl Default for Config {
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
             body_pause_max: Duration::from_secs(15),
-            connections_max: 1024,
+            write_pause_max: Duration::from_secs(30),
+            bytes_per_second_min: 1024,
+            connections_max: 4096,
+            connections_per_address_max: 256,
+            loopback_exempt: true,
             streams_max: 128,
             drain: Duration::from_secs(20),
         }
+    }
+}
+
+impl From<&GatewayChoice> for Config {
+    fn from(choice: &GatewayChoice) -> Self {
+        Self {
+            head_timeout: choice.head,
+            body_timeout: choice.body,
+            body_pause_max: choice.body_pause,
+            write_pause_max: choice.write_pause,
+            bytes_per_second_min: choice.bytes_per_second_min,
+            connections_max: choice.connections_max,
+            connections_per_address_max: choice.connections_per_address_max,
+            loopback_exempt: choice.loopback_exempt,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_a_nodes_configuration() {
+        let of_node = Config::from(&GatewayChoice::default());
+        assert_eq!(format!("{of_node:?}"), format!("{:?}", Config::default()));
     }
 }

@@ -20,10 +20,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::Config;
 
 /// A request's body whose unread rest is thrown away instead of cutting the connection.
+///
+/// `seen` is told the size of each part that arrives.
 #[derive(Debug)]
-pub(crate) struct Lingering {
+pub(crate) struct Lingering<F> {
     body: Option<Incoming>,
     rest: Option<Rest>,
+    seen: F,
 }
 
 /// How much of an unwanted rest is taken.
@@ -34,18 +37,19 @@ struct Rest {
     pause_max: Duration,
 }
 
-impl Lingering {
+impl<F: FnMut(usize)> Lingering<F> {
     /// Wraps a request's body.
     ///
     /// HTTP/2 ends one stream without ending the connection, and a client that waits for
     /// `100 Continue` has sent nothing yet: neither needs this.
-    pub(crate) fn wrap(request: Request<Incoming>, config: &Config) -> Request<Self> {
+    pub(crate) fn wrap(request: Request<Incoming>, config: &Config, seen: F) -> Request<Self> {
         let waits = request.headers().contains_key(header::EXPECT);
         let needed = request.version() <= Version::HTTP_11 && !waits;
         let rest = needed.then(|| Rest::new(config));
         request.map(|body| Self {
             body: Some(body),
             rest,
+            seen,
         })
     }
 }
@@ -76,7 +80,7 @@ impl Rest {
     }
 }
 
-impl Body for Lingering {
+impl<F: FnMut(usize) + Unpin> Body for Lingering<F> {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -88,6 +92,10 @@ impl Body for Lingering {
             return Poll::Ready(None);
         };
         let polled = Pin::new(body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            (self.seen)(bytes);
+        }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.body = None;
         }
@@ -106,7 +114,7 @@ impl Body for Lingering {
     }
 }
 
-impl Drop for Lingering {
+impl<F> Drop for Lingering<F> {
     fn drop(&mut self) {
         let (Some(body), Some(rest)) = (self.body.take(), self.rest) else {
             return;

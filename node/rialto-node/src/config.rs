@@ -6,6 +6,7 @@
 mod device;
 mod engines;
 mod facilitator;
+mod gateway;
 mod ledger;
 mod loading;
 mod quarantine;
@@ -26,6 +27,7 @@ use crate::api::DepositMethods;
 use device::RawDevice;
 use engines::RawEngines;
 use facilitator::RawFacilitator;
+use gateway::RawGateway;
 use ledger::RawLedger;
 use risk::{RawClaims, RawRisk};
 use sandbox::RawSandbox;
@@ -33,6 +35,7 @@ use sandbox::RawSandbox;
 pub use device::DeviceChoice;
 pub use engines::Engines;
 pub use facilitator::Facilitator;
+pub use gateway::Gateway;
 pub use ledger::{LedgerChoice, SharedChoice};
 pub use loading::Loading;
 pub use risk::{Claims, Risk};
@@ -59,6 +62,8 @@ pub struct Config {
     pub risk: Risk,
     /// What guests may use.
     pub sandbox: Sandbox,
+    /// What clients may take of the HTTP door.
+    pub gateway: Gateway,
     /// How services share what they compute on.
     pub device: DeviceConfig,
     /// What tensor operations run on.
@@ -126,6 +131,7 @@ impl Config {
             claims: Claims::default(),
             risk: Risk::default(),
             sandbox: Sandbox::default(),
+            gateway: Gateway::default(),
             device: DeviceConfig::default(),
             device_choice: DeviceChoice::default(),
             engines: Engines::default(),
@@ -227,6 +233,7 @@ impl Config {
         }
         self.payments.overlay(raw.payments, &mut problems);
         self.sandbox.overlay(raw.sandbox, &mut problems);
+        self.gateway.overlay(&raw.gateway, &mut problems);
         self.device_choice.overlay(&raw.device, &mut problems);
         device::overlay(&mut self.device, raw.device, &mut problems);
         self.engines.overlay(raw.engines, &mut problems);
@@ -356,6 +363,7 @@ struct RawConfig {
     claims: RawClaims,
     risk: RawRisk,
     sandbox: RawSandbox,
+    gateway: RawGateway,
     device: RawDevice,
     engines: RawEngines,
     facilitator: RawFacilitator,
@@ -435,6 +443,7 @@ impl From<&Config> for RawConfig {
             claims: RawClaims::from(&config.claims),
             risk: RawRisk::from(&config.risk),
             sandbox: RawSandbox::from(&config.sandbox),
+            gateway: RawGateway::from(&config.gateway),
             device: RawDevice::new(&config.device_choice, &config.device),
             engines: RawEngines::from(&config.engines),
             facilitator: RawFacilitator::from(&config.facilitator),

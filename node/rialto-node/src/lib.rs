@@ -61,7 +61,7 @@ pub use catalog::{
 };
 pub use chain_setup::ChainStartError;
 pub use computers::{Computer, ComputerState, survey_computers};
-pub use config::{ChainChoice, Config, ConfigError, LedgerChoice};
+pub use config::{ChainChoice, Config, ConfigError, Gateway as GatewayChoice, LedgerChoice};
 pub use engines::{Found, Program, State, serve_engine_worker, survey};
 pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
