@@ -263,12 +263,12 @@ fn service(cache: &Path, component: &[u8], file: &Bytes, threads: usize) -> Resu
             ..Grants::default()
         },
         models: vec!["smollm2".to_owned()],
-        model_digests: Vec::new(),
         limits: Limits {
             cpu_max: Duration::from_secs(60),
             wall_max: Duration::from_secs(100),
             ..Limits::default()
         },
+        ..ServiceSpec::default()
     };
     Ok(Host::new(Config::new(cache))?.load(component, spec, Arc::new(models))?)
 }

@@ -74,8 +74,8 @@ fn service(bytes: &[u8], scratch: &Path) -> Result<Service> {
             ..Grants::default()
         },
         models: Vec::new(),
-        model_digests: Vec::new(),
         limits: Limits::default(),
+        ..ServiceSpec::default()
     };
     Ok(host.load(bytes, spec, Arc::new(NoModels))?)
 }

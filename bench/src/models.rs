@@ -113,8 +113,8 @@ impl Bench {
                 ..Grants::default()
             },
             models: recording.names(),
-            model_digests: Vec::new(),
             limits: Limits::default(),
+            ..ServiceSpec::default()
         };
         let component = std::fs::read(folder.join("component.wasm"))?;
         let service = host.load(&component, spec, Arc::new(recording))?;

@@ -233,8 +233,8 @@ impl Case {
                 ..Grants::default()
             },
             models: models.names(),
-            model_digests: Vec::new(),
             limits: Limits::default(),
+            ..ServiceSpec::default()
         };
         let component = std::fs::read(folder.join("component.wasm"))?;
         Ok(host.load(&component, spec, Arc::new(models))?)

@@ -41,8 +41,8 @@ fn load(host: &Host, text: &str) -> Result<Service, Box<dyn std::error::Error>> 
         version: "0.1.0".to_owned(),
         grants: Grants::default(),
         models: Vec::new(),
-        model_digests: Vec::new(),
         limits: Limits::default(),
+        ..ServiceSpec::default()
     };
     Ok(host.load(&guests::component(text)?, spec, Arc::new(NoModels))?)
 }

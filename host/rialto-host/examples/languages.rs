@@ -82,8 +82,8 @@ fn load(cache: &Path, component: &[u8]) -> Result<(Duration, Service), Box<dyn E
             ..Grants::default()
         },
         models: Vec::new(),
-        model_digests: Vec::new(),
         limits: Limits::default(),
+        ..ServiceSpec::default()
     };
     let since = Instant::now();
     let service = host.load(component, spec, Arc::new(NoModels))?;

@@ -3,12 +3,15 @@
 //! [`check_imports`] compares a component's imports with its grants before anything is linked, so that
 //! the author learns every missing line at once; [`link`] then defines exactly the granted interfaces.
 
+pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod devices;
 pub(crate) mod generation;
 pub(crate) mod http;
+pub(crate) mod keyvalue;
 pub(crate) mod log;
 pub(crate) mod operations;
+pub(crate) mod random;
 pub(crate) mod tensor;
 pub(crate) mod wasi;
 pub(crate) mod wasi_nn;
@@ -73,6 +76,39 @@ pub(crate) mod bindings {
         });
     }
 
+    /// `wasi:keyvalue`, first draft.
+    pub(crate) mod keyvalue_draft {
+        wasmtime::component::bindgen!({
+            path: "../../wit/wasi-keyvalue/draft",
+            world: "imports",
+            imports: {
+                "wasi:keyvalue/store.open": trappable,
+                "wasi:keyvalue/store.[drop]bucket": trappable,
+                default: async | trappable,
+            },
+            with: { "wasi:keyvalue/store.bucket": crate::capabilities::keyvalue::OpenBucket },
+        });
+    }
+
+    /// `wasi:keyvalue`, second draft.
+    pub(crate) mod keyvalue_draft2 {
+        wasmtime::component::bindgen!({
+            path: "../../wit/wasi-keyvalue/draft2",
+            world: "imports",
+            imports: {
+                "wasi:keyvalue/store.open": trappable,
+                "wasi:keyvalue/store.[drop]bucket": trappable,
+                "wasi:keyvalue/atomics.[method]cas.current": trappable,
+                "wasi:keyvalue/atomics.[drop]cas": trappable,
+                default: async | trappable,
+            },
+            with: {
+                "wasi:keyvalue/store.bucket": crate::capabilities::keyvalue::OpenBucket,
+                "wasi:keyvalue/atomics.cas": crate::capabilities::keyvalue::Noted,
+            },
+        });
+    }
+
     /// `rialto:service`.
     pub(crate) mod service {
         wasmtime::component::bindgen!({
@@ -98,6 +134,12 @@ pub(crate) fn link(linker: &mut Linker<CallState>, grants: &Grants) -> wasmtime:
     }
     if grants.http.is_some() {
         http::link(linker)?;
+    }
+    if grants.config {
+        config::link(linker)?;
+    }
+    if grants.key_value {
+        keyvalue::link(linker)?;
     }
     for group in &grants.wasi {
         wasi::link(linker, *group)?;
@@ -175,6 +217,8 @@ fn needed(import: &str) -> Needed {
         ("rialto:service", "context") => Needed::Flag("context"),
         ("rialto:service", "log") => Needed::Flag("log"),
         ("wasi:http", _) => Needed::Http,
+        ("wasi:config", "store") => Needed::Flag("config"),
+        ("wasi:keyvalue", "store" | "atomics" | "batch") => Needed::Flag("key_value"),
         ("wasi:sockets", _) => Needed::Never("services have no network; remove uses of `std::net`"),
         _ => package
             .strip_prefix("wasi:")
@@ -191,6 +235,8 @@ fn flag(grants: &Grants, name: &str) -> bool {
         "tensor" => grants.tensor,
         "context" => grants.context,
         "log" => grants.log,
+        "key_value" => grants.key_value,
+        "config" => grants.config,
         _ => false,
     }
 }
@@ -227,7 +273,8 @@ mod tests {
     fn sockets_and_strangers_are_never_granted() {
         for import in [
             "wasi:sockets/tcp@0.2.0",
-            "wasi:keyvalue/store@0.2.0",
+            "wasi:keyvalue/watcher@0.2.0-draft2",
+            "wasi:blobstore/container@0.2.0",
             "evil",
         ] {
             let error = check_imports([import].into_iter(), &Grants::default()).unwrap_err();

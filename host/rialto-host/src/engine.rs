@@ -21,6 +21,7 @@ use crate::computer::Computer;
 use crate::device::{Device, DeviceConfig, DeviceLoad};
 use crate::door::Door;
 use crate::error::{HostError, LoadError};
+use crate::keyvalue::{KeyValue, NoKeyValue};
 use crate::model::Models;
 use crate::outbound::{NoOutbound, Outbound};
 use crate::service::Service;
@@ -61,6 +62,8 @@ pub struct Config {
     pub computers: Vec<Arc<dyn ops::Device>>,
     /// Who sends guests' requests.
     pub outbound: Arc<dyn Outbound>,
+    /// Who keeps guests' keys and values.
+    pub key_value: Arc<dyn KeyValue>,
     /// Host memory for prepared arguments of all calls, in bytes.
     pub arguments_bytes_total: u64,
     /// Host memory for prepared arguments of one service's calls, in bytes.
@@ -91,6 +94,7 @@ impl Config {
             device: DeviceConfig::default(),
             computers: Vec::new(),
             outbound: Arc::new(NoOutbound),
+            key_value: Arc::new(NoKeyValue),
             arguments_bytes_total: 512 << 20,
             service_arguments_bytes_max: 256 << 20,
             values_bytes_total: 1 << 30,
@@ -109,6 +113,7 @@ impl Config {
                 multiply_adds_max: 10_000_000_000_000,
                 session_bytes_max: 1 << 30,
                 outbound_requests_max: 64,
+                key_value_bytes_max: 256 << 20,
                 log_lines_max: 1_024,
                 ..Limits::default()
             },

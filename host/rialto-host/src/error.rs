@@ -168,6 +168,9 @@ pub enum CallError {
         /// When there may be room, in milliseconds.
         retry_after_ms: u64,
     },
+    /// What the service keeps between calls could not be made durable. The operator acts.
+    #[error("the service's state cannot be kept: {0}")]
+    State(String),
     /// A bug of the host's; the guest and the caller are not at fault.
     #[error("internal host error: {0}")]
     Internal(String),
@@ -188,7 +191,9 @@ impl CallError {
             | Self::HostCalls
             | Self::HandlesExceeded { .. } => true,
             Self::TimedOut { what, .. } => matches!(what.as_bytes(), b"processor"),
-            Self::Refused { .. } | Self::Overloaded { .. } | Self::Internal(_) => false,
+            Self::Refused { .. } | Self::Overloaded { .. } | Self::State(_) | Self::Internal(_) => {
+                false
+            }
         }
     }
 
@@ -206,6 +211,7 @@ impl CallError {
             Self::HostCalls => "host_calls_exceeded",
             Self::HandlesExceeded { .. } => "handles_exceeded",
             Self::Overloaded { .. } => "overloaded",
+            Self::State(_) => "state_unavailable",
             Self::Internal(_) => "internal",
         }
     }

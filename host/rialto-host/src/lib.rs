@@ -8,7 +8,7 @@
 //! that return a stream.
 //!
 //! What a guest can never do here: reach a file, a socket, an environment variable or another
-//! instance; keep state between calls; use more memory, time, handles or host work than its limits;
+//! instance; keep state between calls but by the [`KeyValue`] port; use more memory, time, handles or host work than its limits;
 //! make the host allocate without a bound. Every trapped or late instance is thrown away.
 //!
 //! Non-goals: prices, payment, HTTP, fetching components or models. Models come in through the
@@ -41,6 +41,7 @@ mod cache;
 mod capabilities;
 mod clock;
 mod computer;
+mod deterministic;
 mod device;
 mod digest;
 mod door;
@@ -51,12 +52,14 @@ mod error;
 pub mod fuzzing;
 mod interface;
 mod json;
+mod keyvalue;
 mod limits;
 mod model;
 mod outbound;
 mod pace;
 mod recorder;
 mod service;
+mod settings;
 mod spec;
 mod state;
 
@@ -64,6 +67,10 @@ pub use device::{DeviceConfig, DeviceLoad};
 pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
 pub use interface::{Interface, Method, Param};
+pub use keyvalue::{
+    Bucket, KeyChange, KeyChanged, KeyEntry, KeyStart, KeyValue, KeyValueAnswer, KeyValueError,
+    NoKeyValue,
+};
 pub use model::{Models, NoModels, OpenError};
 pub use outbound::{
     NoOutbound, Origin, Outbound, OutboundAnswer, OutboundBody, OutboundError, is_public,
@@ -73,4 +80,5 @@ pub use service::{
     Arguments, CallContext, Description, GuestStream, ItemList, Outcome, Part, Prepared, Service,
     Usage,
 };
+pub use settings::{BadSecret, Secret, Settings};
 pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};

@@ -25,11 +25,13 @@ pub use description::Description;
 
 use crate::budget::Share;
 use crate::capabilities;
+use crate::deterministic::{Seed, is_steady};
 use crate::engine::{Inner, PAGE_BYTES};
 use crate::error::{ArgumentError, CallError, LoadError};
 use crate::interface::{self, Export, Interface, Method, Signature, Walked};
 use crate::json::{self, Arg};
 use crate::model::Models;
+use crate::settings::Redactor;
 use crate::spec::{Limits, ServiceSpec};
 use crate::state::{CallState, Shared};
 
@@ -49,6 +51,7 @@ struct Loaded {
     exports: Vec<Export>,
     description: Description,
     version: String,
+    steady: bool,
     component: [u8; 32],
     /// Bytes of compiled code.
     code_bytes: u64,
@@ -86,6 +89,7 @@ pub struct Prepared {
     signature: Arc<Signature>,
     args: Vec<Arg>,
     input_bytes: u64,
+    seed: Option<Seed>,
     /// Held until the call ends.
     _share: Share,
 }
@@ -184,11 +188,15 @@ impl Service {
         capabilities::link(&mut linker, &spec.grants).map_err(link_error)?;
         let instance = linker.instantiate_pre(&component).map_err(link_error)?;
         let Walked { interface, exports } = interface::walk(engine, &component, bytes)?;
+        let steady = is_steady(&ty, engine, &spec.grants, spec.deterministic);
         description::keep(&host.cache, &digest, &interface);
         let description = Description::new(&host, &spec, digest, interface);
         let shared = Arc::new(Shared {
             origins: spec.grants.http.unwrap_or_default().into(),
             outbound: Arc::clone(&host.config.outbound),
+            redactor: Arc::new(Redactor::new(&spec.settings)),
+            settings: spec.settings,
+            key_value: Arc::clone(&host.config.key_value),
             tenant: Tenant::new(&spec.name),
             service: spec.name,
             models_granted: spec
@@ -213,6 +221,7 @@ impl Service {
                 exports,
                 description,
                 version: spec.version,
+                steady,
                 component: digest,
                 code_bytes: code_bytes(&component),
                 shared,
@@ -242,6 +251,13 @@ impl Service {
     #[must_use]
     pub fn component_sha256(&self) -> [u8; 32] {
         self.loaded.component
+    }
+
+    /// Whether equal arguments give equal answers as far as the component goes: nothing that it can call
+    /// answers differently, engines aside.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        self.loaded.steady
     }
 
     /// The limits in force: the manifest's, capped by the host's.

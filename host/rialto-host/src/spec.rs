@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::outbound::Origin;
+use crate::settings::Settings;
 
 /// A service to load: its identity for logs, what it may import, and how much it may use.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,10 @@ pub struct ServiceSpec {
     /// The SHA-256 digests of their files, as far as they are known: a guest may open a model by its
     /// digest or content identifier too.
     pub model_digests: Vec<(String, [u8; 32])>,
+    /// What `wasi:config` says.
+    pub settings: Settings,
+    /// Whether clocks stand and randomness follows from the call's arguments.
+    pub deterministic: bool,
     /// The limits of one call, capped by [`Config::limits_max`](crate::Config::limits_max).
     pub limits: Limits,
 }
@@ -37,6 +42,10 @@ pub struct Grants {
     pub log: bool,
     /// Links `wasi:http`; requests may go to these origins, and to no other.
     pub http: Option<Vec<Origin>>,
+    /// Links `wasi:keyvalue`.
+    pub key_value: bool,
+    /// Links `wasi:config`.
+    pub config: bool,
     /// Groups of WASI 0.2 interfaces, each without any ambient authority.
     pub wasi: BTreeSet<WasiGroup>,
 }
@@ -125,6 +134,8 @@ pub struct Limits {
     pub session_bytes_max: u64,
     /// Requests over HTTP that the call may send.
     pub outbound_requests_max: u32,
+    /// Bytes of keys and values in one bucket, from call to call.
+    pub key_value_bytes_max: u64,
     /// Lines of log, standard output included; more are dropped and counted.
     pub log_lines_max: u32,
 }
@@ -146,6 +157,7 @@ impl Default for Limits {
             multiply_adds_max: 300_000_000_000,
             session_bytes_max: 256 << 20,
             outbound_requests_max: 16,
+            key_value_bytes_max: 16 << 20,
             log_lines_max: 64,
         }
     }
@@ -170,6 +182,7 @@ impl Limits {
             multiply_adds_max: self.multiply_adds_max.min(caps.multiply_adds_max),
             session_bytes_max: self.session_bytes_max.min(caps.session_bytes_max),
             outbound_requests_max: self.outbound_requests_max.min(caps.outbound_requests_max),
+            key_value_bytes_max: self.key_value_bytes_max.min(caps.key_value_bytes_max),
             log_lines_max: self.log_lines_max.min(caps.log_lines_max),
         }
     }

@@ -14,15 +14,19 @@ use wasmtime_wasi::WasiCtx;
 
 use crate::capabilities::http::HttpState;
 use crate::capabilities::log::Lines;
+use crate::capabilities::random::Chance;
 use crate::clock::CpuClock;
 use crate::computer::Computer;
+use crate::deterministic::Seed;
 use crate::device::Device;
 use crate::digest;
+use crate::keyvalue::KeyValue;
 use crate::limits::{Breach, Limiter};
 use crate::model::Models;
 use crate::outbound::{Origin, Outbound};
 use crate::pace::Pace;
 use crate::recorder::Recorder;
+use crate::settings::{Redactor, Settings};
 use crate::spec::Limits;
 
 /// What all calls of one service share.
@@ -43,10 +47,16 @@ pub(crate) struct Shared {
     pub(crate) device: Device,
     /// What tensor operations may run on.
     pub(crate) computers: Arc<[Computer]>,
+    /// What `wasi:config` says.
+    pub(crate) settings: Settings,
+    /// Takes secrets out of what leaves the host.
+    pub(crate) redactor: Arc<Redactor>,
     /// Where requests may go.
     pub(crate) origins: Arc<[Origin]>,
     /// Who sends them.
     pub(crate) outbound: Arc<dyn Outbound>,
+    /// Who keeps keys and values.
+    pub(crate) key_value: Arc<dyn KeyValue>,
 }
 
 impl Shared {
@@ -66,6 +76,11 @@ impl Shared {
 pub(crate) struct CallState {
     pub(crate) shared: Arc<Shared>,
     pub(crate) call_id: String,
+    /// What everything that varies follows from, in a deterministic call.
+    pub(crate) seed: Option<Seed>,
+    pub(crate) chance: Chance,
+    /// Who pays; empty for nobody.
+    pub(crate) payer: String,
     pub(crate) deadline: Instant,
     pub(crate) clock: CpuClock,
     pub(crate) limiter: Limiter,
@@ -90,6 +105,10 @@ pub(crate) struct CallState {
     pub(crate) session_bytes: u64,
     pub(crate) tokens_read: u64,
     pub(crate) tokens_written: u64,
+    /// The run of the state's store in which the call first read or wrote there.
+    pub(crate) state_run: Option<u64>,
+    /// Bytes of values that the guest holds to swap.
+    pub(crate) noted_bytes: u64,
     /// This call's part of the device's time.
     pub(crate) device_time: Duration,
 }
@@ -98,6 +117,8 @@ impl CallState {
     pub(crate) fn new(
         shared: Arc<Shared>,
         call_id: String,
+        payer: String,
+        seed: Option<Seed>,
         deadline: Instant,
         clock: CpuClock,
     ) -> Self {
@@ -106,13 +127,16 @@ impl CallState {
         table.set_max_capacity(usize::try_from(limits.handles_max).unwrap_or(usize::MAX));
         Self {
             call_id,
+            seed,
+            chance: Chance::new(seed),
+            payer,
             deadline,
             clock,
             limiter: Limiter::new(limits),
             table,
             wasi: None,
             http: None,
-            lines: Lines::new(limits.log_lines_max),
+            lines: Lines::new(limits.log_lines_max, Arc::clone(&shared.redactor)),
             host_calls: 0,
             host_bytes: 0,
             tensor_bytes: 0,
@@ -125,6 +149,8 @@ impl CallState {
             session_bytes: 0,
             tokens_read: 0,
             tokens_written: 0,
+            state_run: None,
+            noted_bytes: 0,
             device_time: Duration::ZERO,
             shared,
         }
@@ -136,6 +162,14 @@ impl CallState {
     /// [`Breach::HostCalls`], to be raised as a trap, when the allowance is spent.
     pub(crate) fn charge_host_call(&mut self, bytes: u64) -> Result<(), Breach> {
         self.host_calls = self.host_calls.saturating_add(1);
+        self.charge_host_bytes(bytes)
+    }
+
+    /// Counts bytes of a call that was counted before its answer's size was known.
+    ///
+    /// # Errors
+    /// [`Breach::HostCalls`], to be raised as a trap, when the allowance is spent.
+    pub(crate) fn charge_host_bytes(&mut self, bytes: u64) -> Result<(), Breach> {
         self.host_bytes = self.host_bytes.saturating_add(bytes);
         self.check_host_calls()
     }

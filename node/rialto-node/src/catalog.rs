@@ -23,9 +23,10 @@ use rialto_host::{Interface, LoadError};
 use rialto_registry::{Digest, Manifest};
 
 use crate::api::{CallError, Closed, ServiceView};
-use crate::manifest::{ManifestFileError, read_manifest, service_spec};
+use crate::manifest::{ManifestFileError, read_manifest};
 use crate::models::{self, ModelLoadError};
 use crate::progress::Progress;
+use crate::settings::SettingsError;
 use crate::shelf::PendingError;
 pub use change::{ChangeError, Changed};
 use kept::Kept;
@@ -174,7 +175,7 @@ impl Catalog {
             return self.loaded(candidate, progress).await.map(Current::Ready);
         }
         let (loader, file) = (&self.loader, candidate.folder.join(COMPONENT));
-        let spec = service_spec(&candidate.manifest, &loader.site.sandbox);
+        let spec = loader.site.spec(&candidate.manifest)?;
         let digest = self.stamps().digest(&file);
         let known = digest.and_then(|digest| loader.site.host.describe(digest, &spec));
         let Some(known) = known else {
@@ -578,6 +579,9 @@ pub enum ServiceError {
     /// A model is missing or refused.
     #[error(transparent)]
     Model(#[from] Box<ModelLoadError>),
+    /// Its settings or secrets are not as they should be.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The host refuses the component.
     #[error(transparent)]
     Load(#[from] LoadError),

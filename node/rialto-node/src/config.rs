@@ -12,6 +12,7 @@ mod loading;
 mod quarantine;
 mod risk;
 mod sandbox;
+mod settings;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -40,6 +41,7 @@ pub use ledger::{LedgerChoice, SharedChoice};
 pub use loading::Loading;
 pub use risk::{Claims, Risk};
 pub use sandbox::Sandbox;
+pub use settings::{SecretSource, ServiceSettings};
 
 /// Everything a node needs to know before it starts.
 #[derive(Debug, Clone)]

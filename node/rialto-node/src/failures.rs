@@ -144,10 +144,9 @@ impl Attempt {
         running.over = matches!(
             outcome,
             Ok(_)
-                | Err(
-                    CallError::Service(rialto_host::CallError::Overloaded { .. })
-                        | CallError::Unavailable { .. }
-                )
+                | Err(CallError::Service(
+                    rialto_host::CallError::Overloaded { .. } | rialto_host::CallError::State(_)
+                ) | CallError::Unavailable { .. })
         );
         outcome
     }

@@ -41,10 +41,12 @@ mod refunds;
 mod reject;
 mod resolve;
 mod royalties;
+mod settings;
 mod settlements;
 mod shelf;
 mod standard;
 mod start;
+mod state;
 mod turns;
 mod watch;
 
@@ -61,7 +63,10 @@ pub use catalog::{
 };
 pub use chain_setup::ChainStartError;
 pub use computers::{Computer, ComputerState, survey_computers};
-pub use config::{ChainChoice, Config, ConfigError, Gateway as GatewayChoice, LedgerChoice};
+pub use config::{
+    ChainChoice, Config, ConfigError, Gateway as GatewayChoice, LedgerChoice, SecretSource,
+    ServiceSettings,
+};
 pub use engines::{Found, Program, State, serve_engine_worker, survey};
 pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
@@ -75,5 +80,6 @@ pub use rialto_host::{
     ArgumentError, Arguments, CallError as ServiceCallError, Interface, Method, Param, Part,
 };
 pub use rialto_ledger::{Audited, Finding};
+pub use settings::SettingsError;
 pub use shelf::PendingError;
 pub use start::StartError;

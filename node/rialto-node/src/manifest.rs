@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use rialto_host::{Grants, Limits, Origin, ServiceSpec, WasiGroup};
+use rialto_host::{Grants, Limits, Origin, ServiceSpec, Settings, WasiGroup};
 use rialto_registry::{Manifest, ManifestErrors, RawManifest};
 
 use crate::config::Sandbox;
@@ -63,7 +63,12 @@ pub enum ManifestFileError {
 }
 
 /// What the host must know of a manifest, with its limits lowered to the operator's.
-pub(crate) fn service_spec(manifest: &Manifest, sandbox: &Sandbox) -> ServiceSpec {
+pub(crate) fn service_spec(
+    manifest: &Manifest,
+    sandbox: &Sandbox,
+    settings: Settings,
+    deterministic: bool,
+) -> ServiceSpec {
     ServiceSpec {
         name: manifest.name().to_string(),
         version: manifest.version().to_string(),
@@ -78,6 +83,8 @@ pub(crate) fn service_spec(manifest: &Manifest, sandbox: &Sandbox) -> ServiceSpe
             .iter()
             .map(|model| (model.name.to_string(), B256::from(model.digest).0))
             .collect(),
+        settings,
+        deterministic,
         limits: host_limits(&sandbox.limits_of(manifest)),
     }
 }
@@ -100,6 +107,7 @@ pub(crate) fn host_limits(limits: &rialto_registry::Limits) -> Limits {
         multiply_adds_max: limits.multiply_adds_max,
         session_bytes_max: limits.session_bytes_max,
         outbound_requests_max: count(limits.outbound_requests_max),
+        key_value_bytes_max: limits.key_value_bytes_max,
         log_lines_max: count(limits.log_lines_max),
     }
 }
@@ -122,6 +130,8 @@ fn grants(grants: &rialto_registry::Grants) -> Grants {
         tensor: grants.tensor,
         context: grants.context,
         log: grants.log,
+        key_value: grants.key_value,
+        config: grants.config,
         wasi: grants
             .wasi
             .iter()

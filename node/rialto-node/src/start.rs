@@ -10,7 +10,7 @@ use rialto_chain::contracts;
 use rialto_channels::SettlementDomain;
 use rialto_channels::payee::{RestoreError, Terms};
 use rialto_compute::ops::Device;
-use rialto_host::{Host, NoOutbound, Outbound};
+use rialto_host::{Host, KeyValue, NoOutbound, Outbound};
 use rialto_ledger::{Ledger, Provider, SharedLedger};
 use rialto_tensor::ModelCache;
 use rialto_tensor::engines::Engines;
@@ -41,6 +41,7 @@ use crate::promises::Promises;
 use crate::redeposit::Deposits;
 use crate::settlements::Searches;
 use crate::shelf::PendingError;
+use crate::state;
 use crate::turns::Turns;
 use crate::watch::Watch;
 
@@ -60,7 +61,7 @@ impl Node {
         }
         let computers = open_computers(&config).await?;
         let accelerator = computers::accelerator(&computers);
-        let host = Host::new(host_config(&config, computers)?).map_err(StartError::Host)?;
+        let host = open_host(&config, computers).await?;
         let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
         let engines = Engines::new(engines::wanted(&config, accelerator))?;
@@ -73,6 +74,7 @@ impl Node {
             models,
             languages: Arc::new(languages),
             sandbox: config.sandbox.clone(),
+            deterministic: config.engines.deterministic,
             provider: receiver,
             chain_id: payee.chain_id,
             token: payee.token,
@@ -185,6 +187,22 @@ async fn open_computers(config: &Config) -> Result<Vec<Arc<dyn Device>>, StartEr
         .map_err(StartError::Gpu)
 }
 
+async fn open_host(config: &Config, computers: Vec<Arc<dyn Device>>) -> Result<Host, StartError> {
+    let key_value = open_state(config).await?;
+    let config = host_config(config, computers, key_value)?;
+    Host::new(config).map_err(StartError::Host)
+}
+
+/// What services keep from call to call.
+async fn open_state(config: &Config) -> Result<Arc<dyn KeyValue>, StartError> {
+    let (dir, bytes_max) = (
+        config.data_dir.join("state"),
+        config.sandbox.state_bytes_max,
+    );
+    let opened = tokio::task::spawn_blocking(move || state::open(&dir, bytes_max)).await;
+    Ok(opened.map_err(StartError::StateTask)??)
+}
+
 /// Who sends guests' requests.
 fn outbound(config: &Config) -> Result<Arc<dyn Outbound>, StartError> {
     if !config.sandbox.outbound {
@@ -197,6 +215,7 @@ fn outbound(config: &Config) -> Result<Arc<dyn Outbound>, StartError> {
 fn host_config(
     config: &Config,
     computers: Vec<Arc<dyn Device>>,
+    key_value: Arc<dyn KeyValue>,
 ) -> Result<rialto_host::Config, StartError> {
     Ok(rialto_host::Config {
         calls_max: config.sandbox.calls_max,
@@ -204,6 +223,7 @@ fn host_config(
         device: config.device.clone(),
         computers,
         outbound: outbound(config)?,
+        key_value,
         limits_max: host_limits(&config.sandbox.limits_max),
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
     })
@@ -325,6 +345,12 @@ pub enum StartError {
     /// The WebAssembly host.
     #[error("the host cannot start")]
     Host(#[source] rialto_host::HostError),
+    /// What services keep.
+    #[error("what services keep cannot be opened: it is in the folder `state` of the data folder")]
+    State(#[from] rialto_state::OpenError),
+    /// Opening it crashed.
+    #[error("opening what services keep crashed")]
+    StateTask(#[source] tokio::task::JoinError),
     /// Nothing can send guests' requests.
     #[error("guests' requests cannot be sent: the system's TLS roots cannot be read")]
     Outbound(#[source] reqwest::Error),

@@ -17,6 +17,12 @@ pub struct Grants {
     pub log: bool,
     /// `wasi:http`, and where requests may go; an empty list only handles requests.
     pub http: Option<Vec<Origin>>,
+    /// `wasi:keyvalue`: keys and values that stay from call to call.
+    pub key_value: bool,
+    /// `wasi:config`: settings, which the manifest names, and secrets.
+    pub config: bool,
+    /// Names of secrets, whose values the operator gives.
+    pub secrets: BTreeSet<String>,
     /// Groups of WASI 0.2 interfaces, each without any ambient authority.
     pub wasi: BTreeSet<WasiGroup>,
 }

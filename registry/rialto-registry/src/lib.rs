@@ -29,6 +29,7 @@ mod prices;
 pub mod problem;
 pub mod raw;
 mod royalty;
+mod settings;
 pub mod source;
 
 pub use digest::Digest;

@@ -80,6 +80,8 @@ limits! {
     session_bytes_max: 256 << 20, 64 << 30;
     /// Requests over HTTP that a call may send.
     outbound_requests_max: 16, 1_024;
+    /// Bytes of keys and values in one bucket, from call to call; an entry counts 64 more.
+    key_value_bytes_max: 16 << 20, 16 << 30;
     /// Lines of log; more are dropped and counted.
     log_lines_max: 64, 10_000;
 }

@@ -14,6 +14,7 @@ use crate::{
     problem::{Problems, quoted, required},
     raw::{RawGrants, RawLimits, RawModel, RawSource},
     royalty::royalty,
+    settings,
     source::WheelSource,
 };
 
@@ -27,6 +28,8 @@ pub struct Manifest {
     license: String,
     grants: Grants,
     models: Vec<ModelGrant>,
+    config: BTreeMap<String, String>,
+    deterministic: bool,
     limits: Limits,
     prices: BTreeMap<MethodName, MethodPrice>,
     royalty: Option<Royalty>,
@@ -86,6 +89,18 @@ impl Manifest {
         self.models.iter().find(|model| model.name.as_str() == name)
     }
 
+    /// Settings by their names, with the publisher's values.
+    #[must_use]
+    pub const fn config(&self) -> &BTreeMap<String, String> {
+        &self.config
+    }
+
+    /// Whether clocks stand and randomness follows from the call, so that equal calls are equal.
+    #[must_use]
+    pub const fn deterministic(&self) -> bool {
+        self.deterministic
+    }
+
     /// What one call may use at most.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -124,7 +139,10 @@ impl TryFrom<RawManifest> for Manifest {
         let description = text("description", raw.description, WRITE_DESCRIPTION, problems);
         let license = text("license", raw.license, WRITE_LICENSE, problems);
         let models = models(raw.models, problems);
-        let grants = grants(raw.grants, !models.is_empty(), problems);
+        let named = raw.config.is_some();
+        let config = settings::config(raw.config.unwrap_or_default(), problems);
+        let mut grants = grants(raw.grants, !models.is_empty(), &config, problems);
+        grants.config |= named;
         let limits = limits(raw.limits, problems);
         let prices = prices(raw.prices, &limits, problems);
         let royalty = royalty(raw.royalty, problems);
@@ -138,6 +156,8 @@ impl TryFrom<RawManifest> for Manifest {
                 license,
                 grants,
                 models,
+                config,
+                deterministic: raw.deterministic,
                 limits,
                 prices,
                 royalty,
@@ -174,7 +194,12 @@ fn is_invisible(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn grants(raw: RawGrants, has_models: bool, problems: &mut Problems) -> Grants {
+fn grants(
+    raw: RawGrants,
+    has_models: bool,
+    config: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Grants {
     if has_models && !raw.tensor {
         problems.add(
             "grants.tensor",
@@ -195,11 +220,15 @@ fn grants(raw: RawGrants, has_models: bool, problems: &mut Problems) -> Grants {
         })
         .collect();
     let http = raw.http.map(|origins| origins_of(&origins, problems));
+    let secrets = settings::secrets(raw.secrets, config, problems);
     Grants {
         http,
         tensor: raw.tensor,
         context: raw.context,
         log: raw.log,
+        key_value: raw.key_value,
+        config: raw.config || !secrets.is_empty(),
+        secrets,
         wasi,
     }
 }

@@ -25,6 +25,11 @@ pub struct RawManifest {
     /// The models that may be opened.
     #[serde(default)]
     pub models: Vec<RawModel>,
+    /// Settings with the publisher's values; grants `wasi:config`, if only to read none.
+    pub config: Option<BTreeMap<String, String>>,
+    /// Whether equal calls must get equal answers.
+    #[serde(default)]
+    pub deterministic: bool,
     /// What a call may use.
     #[serde(default)]
     pub limits: RawLimits,
@@ -60,6 +65,15 @@ pub struct RawGrants {
     pub log: bool,
     /// Origins that requests may be sent to; grants `wasi:http`, if only to handle requests.
     pub http: Option<Vec<String>>,
+    /// Grants `wasi:keyvalue`.
+    #[serde(default)]
+    pub key_value: bool,
+    /// Grants `wasi:config`.
+    #[serde(default)]
+    pub config: bool,
+    /// Names of secrets; grants `wasi:config`, too.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// Names of groups of WASI interfaces.
     #[serde(default)]
     pub wasi: Vec<String>,

@@ -43,6 +43,26 @@ fn fields(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn settings_and_secrets_grant_what_reads_them() {
+    let grants = |rest: &str| {
+        let text = format!("{}\n{rest}", GOOD.replace("log = true", ""));
+        let manifest = parse(&text).unwrap();
+        (manifest.grants().config, manifest.config().len())
+    };
+    assert_eq!(grants(""), (false, 0));
+    assert_eq!(grants("[config]"), (true, 0));
+    assert_eq!(grants("[config]\ngreeting = \"hello\""), (true, 1));
+    let secret = GOOD.replace("log = true", "secrets = [\"api-key\"]");
+    let manifest = parse(&secret).unwrap();
+    assert!(manifest.grants().config && manifest.grants().secrets.contains("api-key"));
+    assert!(!manifest.deterministic());
+    let both = format!("{secret}\n[config]\napi-key = \"shown to everybody\"");
+    assert_eq!(fields(&both), ["grants.secrets[0]"]);
+    let text = GOOD.replace("[grants]", "deterministic = true\n[grants]");
+    assert!(parse(&text).unwrap().deterministic());
+}
+
+#[test]
 fn a_good_manifest_is_understood() {
     let manifest = parse(GOOD).unwrap();
     assert_eq!(manifest.name().as_str(), "filetype");
@@ -54,6 +74,9 @@ fn a_good_manifest_is_understood() {
             context: false,
             log: true,
             http: None,
+            key_value: false,
+            config: false,
+            secrets: [].into(),
             wasi: [WasiGroup::Cli, WasiGroup::Io].into(),
         }
     );

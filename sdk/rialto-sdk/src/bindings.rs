@@ -1,4 +1,4 @@
-//! Generated imports: `rialto:tensor` and `rialto:service`.
+//! Generated imports: `rialto:tensor`, `rialto:service`, `wasi:config` and `wasi:keyvalue`.
 //!
 //! Only what a service calls reaches its component's imports. The wrappers beside this module are the
 //! interface for authors.
@@ -7,6 +7,20 @@ pub(crate) mod compute {
     wit_bindgen::generate!({
         path: "../../wit/tensor",
         world: "rialto:tensor/imports",
+    });
+}
+
+pub(crate) mod config {
+    wit_bindgen::generate!({
+        path: "../../wit/wasi-config",
+        world: "wasi:config/imports",
+    });
+}
+
+pub(crate) mod keyvalue {
+    wit_bindgen::generate!({
+        path: "../../wit/wasi-keyvalue/draft2",
+        world: "wasi:keyvalue/imports",
     });
 }
 

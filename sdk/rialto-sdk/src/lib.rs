@@ -2,7 +2,8 @@
 //!
 //! [`macro@service`] makes a component of a module with public functions; [`tensor`] runs operations
 //! and models on the host's engine, [`generation`] its language models; [`context`] and [`log`] talk
-//! about the call in progress. A function that returns a [`Stream`] gives its answer item by item.
+//! about the call in progress, [`config`] has settings and secrets, and [`state`] keeps keys and values from call to call. A function that
+//! returns a [`Stream`] gives its answer item by item.
 //!
 //! ```
 //! /// Says hello.
@@ -36,9 +37,11 @@
 //! Not here: anything of the host, and any network or file access.
 
 mod bindings;
+pub mod config;
 pub mod context;
 pub mod generation;
 pub mod log;
+pub mod state;
 mod stream;
 pub mod tensor;
 

@@ -107,6 +107,12 @@ impl From<HostError> for Problem {
                 let seconds = retry_after_ms.div_ceil(1_000).max(RETRY_AFTER_SECONDS);
                 Self::overloaded(&message, seconds)
             }
+            HostError::State(cause) => {
+                tracing::error!(%cause, "a service's state cannot be kept");
+                let message = "the host cannot keep the service's state; nothing was charged";
+                Self::new(ErrorCode::Unavailable, message)
+                    .hint("try again later; the same payment may be sent again")
+            }
             HostError::Internal(cause) => Self::internal(&cause),
         }
     }
@@ -163,6 +169,7 @@ mod tests {
             503,
             "overloaded",
         );
+        check(HostError::State("disk".into()), 503, "unavailable");
         check(HostError::Internal("secret".into()), 500, "internal");
         let internal = Problem::from(HostError::Internal("secret".into()));
         assert!(!internal.message.contains("secret"));

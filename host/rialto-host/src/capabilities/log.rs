@@ -9,6 +9,7 @@ use tracing::Level;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::service::rialto::service::log;
+use crate::settings::Redactor;
 use crate::state::CallState;
 
 /// Bytes of a line that are kept.
@@ -48,16 +49,19 @@ struct Buffer {
     dropped: u64,
     /// A line of standard output whose end has not come yet.
     open: Vec<u8>,
+    redactor: Arc<Redactor>,
 }
 
 impl Lines {
-    pub(crate) fn new(lines_max: u32) -> Self {
+    /// Lines without the secrets that `redactor` knows.
+    pub(crate) fn new(lines_max: u32, redactor: Arc<Redactor>) -> Self {
         Self {
             inner: Arc::new(Mutex::new(Buffer {
                 lines: Vec::new(),
                 lines_max: usize::try_from(lines_max).unwrap_or(usize::MAX),
                 dropped: 0,
                 open: Vec::new(),
+                redactor,
             })),
         }
     }
@@ -70,10 +74,12 @@ impl Lines {
     /// Adds bytes of standard output or standard error.
     pub(crate) fn write(&self, bytes: &[u8]) {
         let mut buffer = self.lock();
+        // A secret that begins in the part that is kept is seen whole.
+        let bytes_max = LINE_BYTES_MAX.saturating_add(buffer.redactor.longest());
         for &byte in bytes {
             if byte == b'\n' {
                 buffer.close_line();
-            } else if buffer.open.len() < LINE_BYTES_MAX {
+            } else if buffer.open.len() < bytes_max {
                 buffer.open.push(byte);
             }
         }
@@ -117,9 +123,10 @@ impl Buffer {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        let kept = line.get(..LINE_BYTES_MAX).unwrap_or(line);
+        let end = self.redactor.cut(line, LINE_BYTES_MAX);
+        let kept = self.redactor.bytes(line.get(..end).unwrap_or(line));
         // Control characters could forge lines or drive a terminal.
-        let text = String::from_utf8_lossy(kept)
+        let text = String::from_utf8_lossy(&kept)
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn lines_are_bounded_cut_and_cleaned() {
-        let lines = Lines::new(3);
+        let lines = Lines::new(3, Arc::default());
         lines.push(Level::INFO, "plain");
         lines.push(Level::INFO, "\u{1b}[31mred\r");
         lines.push(Level::INFO, &"x".repeat(5_000));
@@ -156,7 +163,7 @@ mod tests {
 
     #[test]
     fn standard_output_is_split_into_lines() {
-        let lines = Lines::new(8);
+        let lines = Lines::new(8, Arc::default());
         lines.write(b"one\ntw");
         lines.write(b"o\nthree");
         assert_eq!(lines.contents().0, ["one", "two"]);

@@ -12,18 +12,16 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random};
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::log::Lines;
+use crate::deterministic::{ReadingClock, StandingClock};
 use crate::spec::WasiGroup;
 use crate::state::CallState;
 
-/// The most random bytes of one host call.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// The most bytes of one write to a standard stream.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
@@ -40,11 +38,7 @@ pub(crate) fn link(linker: &mut Linker<CallState>, group: WasiGroup) -> wasmtime
             clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, CallState::clocks)?;
             clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, CallState::clocks)
         }
-        WasiGroup::Random => {
-            random::random::add_to_linker::<_, WasiRandom>(linker, |s| s.ctx().ctx.random())?;
-            random::insecure::add_to_linker::<_, WasiRandom>(linker, |s| s.ctx().ctx.random())?;
-            random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, |s| s.ctx().ctx.random())
-        }
+        WasiGroup::Random => super::random::link(linker),
         WasiGroup::Filesystem => {
             filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, CallState::filesystem)?;
             filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, CallState::filesystem)
@@ -76,23 +70,29 @@ impl WasiView for CallState {
     /// raised at the next clock tick.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.host_calls = self.host_calls.saturating_add(1);
-        let lines = &self.lines;
+        let (lines, stands) = (&self.lines, self.seed.is_some());
         WasiCtxView {
-            ctx: self.wasi.get_or_insert_with(|| empty_context(lines)),
+            ctx: self
+                .wasi
+                .get_or_insert_with(|| empty_context(lines, stands)),
             table: &mut self.table,
         }
     }
 }
 
-fn empty_context(lines: &Lines) -> WasiCtx {
+fn empty_context(lines: &Lines, clocks_stand: bool) -> WasiCtx {
     let mut builder = WasiCtx::builder();
     builder
         .stdout(LogStream(lines.clone()))
         .stderr(LogStream(lines.clone()))
-        .max_random_size(RANDOM_BYTES_MAX)
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);
+    if clocks_stand {
+        builder
+            .wall_clock(StandingClock)
+            .monotonic_clock(ReadingClock::default());
+    }
     builder.build()
 }
 

@@ -38,7 +38,8 @@ impl Service {
         let clock = CpuClock::default();
         let call = self.clone().admit_and_run(prepared, context, clock.clone());
         let background = &self.loaded.host.background;
-        background.carry(clock, call).instrument(span).await
+        let ended = background.carry(clock, call).instrument(span).await;
+        ended.map_err(|error| self.loaded.shared.redactor.error(error))
     }
 
     async fn admit_and_run(
@@ -66,7 +67,10 @@ impl Service {
             let (_, result) = self.invoke(&mut guest, signature, prepared.args).await?;
             answer(&signature.returns, result, limits)?
         };
-        let usage = guest.usage(body.len() as u64);
+        let (usage, kept) = (guest.usage(body.len() as u64), guest.kept());
+        // The guest is done: others need not wait for the disk.
+        drop(guest);
+        kept.await?;
         Ok(Outcome { body, usage })
     }
 

@@ -11,6 +11,7 @@ use rialto_scheduler::Tenant;
 
 use super::{Arguments, Prepared, decode, size_of_arguments};
 use crate::cache::Cache;
+use crate::deterministic::Seed;
 use crate::engine::{Host, Inner};
 use crate::error::{ArgumentError, CallError};
 use crate::interface::{self, Interface};
@@ -28,6 +29,7 @@ struct Described {
     tenant: Tenant,
     limits: Limits,
     component: [u8; 32],
+    deterministic: bool,
     interface: Arc<Interface>,
 }
 
@@ -65,6 +67,7 @@ impl Description {
             tenant: Tenant::new(&spec.name),
             limits: spec.limits.capped(&host.config.limits_max),
             component,
+            deterministic: spec.deterministic,
             interface: Arc::new(interface),
         };
         Self {
@@ -108,6 +111,10 @@ impl Description {
         let mut share = budget
             .try_take(&self.described.tenant, cost)
             .ok_or(ArgumentError::Overloaded)?;
+        let described = &self.described;
+        let seed = described
+            .deterministic
+            .then(|| Seed::of(&described.component, &method.name, &arguments));
         let args = decode(method, arguments)?;
         share.shrink_to(args.iter().map(Arg::held_bytes).sum());
         Ok(Prepared {
@@ -117,6 +124,7 @@ impl Description {
             signature: Arc::clone(&method.signature),
             args,
             input_bytes,
+            seed,
             _share: share,
         })
     }

@@ -58,8 +58,14 @@ impl Service {
             bytes: fuel.saturating_add(expansion),
         };
         let place = self.loaded.host.door.enter(guest, deadline).await?;
-        let shared = Arc::clone(&self.loaded.shared);
-        let state = CallState::new(shared, context.call_id, deadline, clock.clone());
+        let state = CallState::new(
+            Arc::clone(&self.loaded.shared),
+            context.call_id,
+            context.payer,
+            prepared.seed,
+            deadline,
+            clock.clone(),
+        );
         Ok(Admitted {
             clock,
             store: self.store(state, fuel),
@@ -103,12 +109,30 @@ impl Admitted {
         }
     }
 
+    /// Waits until all that the call has read or written is durable: an answer must not tell of what a
+    /// crash takes back.
+    pub(super) fn kept(&self) -> impl Future<Output = Result<(), CallError>> + Send + use<> {
+        let state = self.store.data();
+        let syncing = state.state_run.map(|run| state.shared.key_value.sync(run));
+        let (deadline, late) = (self.deadline, self.late());
+        async move {
+            let Some(syncing) = syncing else {
+                return Ok(());
+            };
+            let synced = timeout_at(deadline.into(), syncing).await;
+            synced.map_or(Err(late), |it| {
+                it.map_err(|error| CallError::State(error.0))
+            })
+        }
+    }
+
     /// What ended the guest.
     pub(super) fn failed(&self, error: &wasmtime::Error) -> CallError {
         if let Some(Breach::Wall) = error.downcast_ref() {
             return self.late();
         }
-        classify(error, &self.store.data().shared.limits)
+        let shared = &self.store.data().shared;
+        shared.redactor.error(classify(error, &shared.limits))
     }
 
     /// The wall time is over.

@@ -72,7 +72,9 @@ impl Service {
         let mut admitted = self.admit(&prepared, context, clock).await?;
         let args = prepared.args;
         let (instance, result) = self.invoke(&mut admitted, &signature, args).await?;
-        let resource = opened(stream, result, self.limits())?;
+        let redactor = &self.loaded.shared.redactor;
+        let resource = opened(stream, result, self.limits());
+        let resource = resource.map_err(|error| redactor.error(error))?;
         let export = self.loaded.exports.get(admitted.at);
         let next = export
             .and_then(|export| export.next)
@@ -110,8 +112,10 @@ impl GuestStream {
             return Ok(None);
         };
         let (signature, clock) = (Arc::clone(&self.signature), guest.admitted.clock.clone());
+        let redactor = Arc::clone(&self.service.loaded.shared.redactor);
         let pulling = async move {
-            let pulled = guest.pull(&signature).await?;
+            let pulled = guest.pull(&signature).await;
+            let pulled = pulled.map_err(|error| redactor.error(error))?;
             Ok((guest, pulled))
         };
         let background = &self.service.loaded.host.background;
@@ -119,6 +123,9 @@ impl GuestStream {
         let Some(value) = pulled else {
             self.written = self.written.saturating_add(1);
             self.usage = guest.admitted.usage(self.written);
+            let kept = guest.admitted.kept();
+            drop(guest);
+            kept.await?;
             return Ok(None);
         };
         let limits = &guest.admitted.store.data().shared.limits;
@@ -128,6 +135,7 @@ impl GuestStream {
             .saturating_sub(AROUND_BYTES);
         let json = json::encode(&stream.item, &value, bytes_max);
         let json = json.map_err(|error| unwritten(error, limits))?;
+        guest.admitted.kept().await?;
         let comma = u64::from(self.written > 1);
         self.written = self.written.saturating_add(comma + json.len() as u64);
         self.usage = guest.admitted.usage(self.written);

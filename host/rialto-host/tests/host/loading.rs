@@ -49,11 +49,14 @@ fn sockets_and_unknown_imports_are_refused_under_every_grant() {
         context: true,
         log: true,
         http: Some(Vec::new()),
+        key_value: true,
+        config: true,
         wasi: BTreeSet::from(WasiGroup::ALL),
     };
     for import in [
         "wasi:sockets/tcp@0.2.0",
-        "wasi:keyvalue/store@0.2.0",
+        "wasi:keyvalue/watcher@0.2.0-draft2",
+        "wasi:blobstore/container@0.2.0-draft",
         "a:b/c",
     ] {
         let text = format!(r#"(component (import "{import}" (instance)))"#);

@@ -5,15 +5,19 @@
 )]
 
 mod cache;
+mod composed;
+mod deterministic;
 mod generation;
 mod hostile;
 mod http;
+mod keyvalue;
 mod languages;
 mod leaks;
 mod loading;
 mod models;
 mod nn;
 mod operations;
+mod settings;
 mod streams;
 mod types;
 
@@ -71,9 +75,8 @@ fn spec(grants: Grants, limits: Limits) -> ServiceSpec {
         name: "test".to_owned(),
         version: "0.1.0".to_owned(),
         grants,
-        models: Vec::new(),
-        model_digests: Vec::new(),
         limits,
+        ..ServiceSpec::default()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use rialto_artifacts::Store;
-use rialto_host::{Description, Host, NoModels};
+use rialto_host::{Description, Host, NoModels, ServiceSpec};
 use rialto_registry::{Digest, Manifest};
 use rialto_scheduler::{Resident, surplus};
 use rialto_tensor::ModelCache;
@@ -24,6 +24,7 @@ use crate::languages::Languages;
 use crate::manifest::service_spec;
 use crate::models::{ModelLoadError, ServiceModels};
 use crate::progress::Progress;
+use crate::settings::{SettingsError, settings};
 
 /// What every service of a node has in common.
 #[derive(Clone)]
@@ -33,9 +34,24 @@ pub(crate) struct Site {
     pub(crate) models: Arc<ModelCache>,
     pub(crate) languages: Arc<Languages>,
     pub(crate) sandbox: Sandbox,
+    /// Whether every service's calls are deterministic.
+    pub(crate) deterministic: bool,
     pub(crate) provider: Address,
     pub(crate) chain_id: u64,
     pub(crate) token: Address,
+}
+
+impl Site {
+    /// What the host must know of a service, secrets included.
+    ///
+    /// # Errors
+    /// [`SettingsError`], the operator's to solve.
+    pub(super) fn spec(&self, manifest: &Manifest) -> Result<ServiceSpec, SettingsError> {
+        let given = self.sandbox.settings.get(manifest.name().as_str());
+        let settings = settings(manifest, given)?;
+        let seeded = self.deterministic || manifest.deterministic();
+        Ok(service_spec(manifest, &self.sandbox, settings, seeded))
+    }
 }
 
 /// A service's code with its models, and what receipts say of it.
@@ -44,7 +60,8 @@ pub(crate) struct Code {
     pub(crate) service: rialto_host::Service,
     /// The engine's name for receipts.
     pub(crate) engine: String,
-    /// Whether equal inputs give equal bits here.
+    /// Whether equal requests give equal answers: engines give equal bits, and nothing else that the guest
+    /// can ask varies.
     pub(crate) deterministic: bool,
 }
 
@@ -141,7 +158,7 @@ impl Loader {
             manifest.name(),
             manifest.version()
         ));
-        let spec = service_spec(manifest, &site.sandbox);
+        let spec = site.spec(manifest)?;
         let engines = models.engines();
         let (host, folder) = (site.host.clone(), folder.to_owned());
         let load = move || {
@@ -152,7 +169,10 @@ impl Loader {
             .await
             .map_err(ServiceError::Task)??;
         check_prices(manifest, service.interface())?;
-        let (engine, deterministic) = engine(engines, &service);
+        let (engine, equal_bits) = engine(engines, &service);
+        // Others do not know what the operator has set.
+        let is_told = site.sandbox.settings.contains_key(manifest.name().as_str());
+        let deterministic = equal_bits && service.is_steady() && !is_told;
         Ok(Code {
             engine: engine.unwrap_or_else(|| site.host.engine_name().to_owned()),
             deterministic,
@@ -169,7 +189,7 @@ impl Loader {
         let Ok(_place) = self.at_once.acquire().await else {
             return Err(ServiceError::Stopping);
         };
-        let spec = service_spec(manifest, &self.site.sandbox);
+        let spec = self.site.spec(manifest)?;
         let (host, folder) = (self.site.host.clone(), folder.to_owned());
         let look = move || {
             let component = read_component(&folder)?;
@@ -246,7 +266,7 @@ fn engine(
 ) -> (Option<String>, bool) {
     let computers = service.computers().into_iter();
     engines.extend(computers.map(|it| (it.fingerprint.clone(), it.deterministic)));
-    let deterministic = !engines.is_empty() && engines.iter().all(|(_, equal_bits)| *equal_bits);
+    let deterministic = engines.iter().all(|(_, equal_bits)| *equal_bits);
     let mut names: Vec<String> = engines.into_iter().map(|(name, _)| name).collect();
     names.sort_unstable();
     names.dedup();

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Engines {
     /// Which engine: `auto`, `embedded`, `onnxruntime` or `gpu`.
     pub choice: Choice,
-    /// One engine that is named, and a fixed number of threads; never another engine instead.
+    /// One engine that is named, and a fixed number of threads, never another engine instead; guests' clocks
+    /// stand and their randomness follows from the request.
     pub deterministic: bool,
     /// The threads of one run in ONNX Runtime; none means one for each core, or one if deterministic.
     pub threads: Option<u32>,

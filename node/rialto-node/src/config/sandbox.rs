@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loading::{Loading, RawLoading};
 use super::quarantine::{self, RawQuarantine};
+use super::settings::{RawService, ServiceSettings};
 
 /// What guests may use, all services together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Sandbox {
     pub limits_max: Limits,
     /// What a service's calls may use, by its name, instead of what its manifest says.
     pub services: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What is set for a service, by its name.
+    pub settings: BTreeMap<String, ServiceSettings>,
     /// Whether services may send requests to the origins that their manifests name, as far as those lead
     /// to public addresses.
     pub outbound: bool,
@@ -32,6 +35,8 @@ pub struct Sandbox {
     pub loading: Loading,
     /// When a service that keeps failing is taken out.
     pub quarantine: QuarantinePolicy,
+    /// What all services keep together, in bytes; 0 keeps nothing.
+    pub state_bytes_max: u64,
 }
 
 impl Default for Sandbox {
@@ -42,10 +47,12 @@ impl Default for Sandbox {
             time_ms_max: 30_000,
             limits_max: usual_limits_max(),
             services: BTreeMap::new(),
+            settings: BTreeMap::new(),
             outbound: false,
             outbound_private: Vec::new(),
             loading: Loading::default(),
             quarantine: QuarantinePolicy::default(),
+            state_bytes_max: 4 << 30,
         }
     }
 }
@@ -77,17 +84,24 @@ impl Sandbox {
                 problems.push(problem(&format!("sandbox.limits.{name}"), &name));
             }
         }
-        for (service, limits) in raw.services {
+        for (service, mut raw) in raw.services {
+            if let Some(settings) = raw.settings(&service, problems) {
+                self.settings.insert(service.clone(), settings);
+            }
+            let limits = raw.limits;
             for (name, value) in &limits {
                 if Limits::DEFAULT.get(name).is_none() || *value == 0 {
                     problems.push(problem(&format!("sandbox.services.{service}.{name}"), name));
                 }
             }
-            self.services.insert(service, limits);
+            if !limits.is_empty() {
+                self.services.insert(service, limits);
+            }
         }
         self.outbound = raw.outbound.unwrap_or(self.outbound);
         self.loading.overlay(raw.loading);
         quarantine::overlay(&mut self.quarantine, raw.quarantine);
+        self.state_bytes_max = raw.state_bytes_max.unwrap_or(self.state_bytes_max);
         for text in raw.outbound_private {
             match text.parse() {
                 Ok(address) => self.outbound_private.push(address),
@@ -122,12 +136,13 @@ pub(super) struct RawSandbox {
     memory_bytes_max: Option<u64>,
     time_ms_max: Option<u64>,
     outbound: Option<bool>,
+    state_bytes_max: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     outbound_private: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     limits: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    services: BTreeMap<String, BTreeMap<String, u64>>,
+    services: BTreeMap<String, RawService>,
     loading: RawLoading,
     quarantine: RawQuarantine,
 }
@@ -158,8 +173,19 @@ fn usual_limits_max() -> Limits {
         multiply_adds_max: 10_000_000_000_000,
         session_bytes_max: 1 << 30,
         outbound_requests_max: 64,
+        key_value_bytes_max: 256 << 20,
         log_lines_max: 1_024,
     }
+}
+
+/// What is said of each service of which anything is.
+fn services(sandbox: &Sandbox) -> BTreeMap<String, RawService> {
+    let names = sandbox.services.keys().chain(sandbox.settings.keys());
+    let raw = |name: &String| {
+        let (limits, settings) = (sandbox.services.get(name), sandbox.settings.get(name));
+        (name.clone(), RawService::new(limits, settings))
+    };
+    names.map(raw).collect()
 }
 
 impl From<&Sandbox> for RawSandbox {
@@ -170,13 +196,14 @@ impl From<&Sandbox> for RawSandbox {
             memory_bytes_max: Some(sandbox.memory_bytes_max),
             time_ms_max: Some(sandbox.time_ms_max),
             outbound: Some(sandbox.outbound),
+            state_bytes_max: Some(sandbox.state_bytes_max),
             outbound_private: private.map(IpAddr::to_string).collect(),
             limits: sandbox
                 .limits_max
                 .all()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
-            services: sandbox.services.clone(),
+            services: services(sandbox),
             loading: RawLoading::from(&sandbox.loading),
             quarantine: RawQuarantine::from(&sandbox.quarantine),
         }
@@ -196,9 +223,11 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back() {
-        let text = "calls_max = 3\nmemory_bytes_max = 4\ntime_ms_max = 5\noutbound = true\n\
+        let text = "calls_max = 3\nmemory_bytes_max = 4\ntime_ms_max = 5\noutbound = true\nstate_bytes_max = 0\n\
                     outbound_private = [\"10.0.0.5\", \"::1\"]\n\
-                    [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7";
+                    [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7\n\
+                    [services.chat.config]\ngreeting = \"hi\"\n[services.chat.secrets]\n\
+                    a = { file = \"/a\" }\nb = { env = \"B\" }\n[services.other.config]\nx = \"y\"";
         let (before, problems) = sandbox(text);
         assert_eq!(problems, Vec::<String>::new());
         for sandbox in [before, Sandbox::default()] {
@@ -211,9 +240,10 @@ mod tests {
     fn every_problem_is_named() {
         let (_, problems) = sandbox(
             "calls_max = 0\noutbound_private = [\"here\", \"::1\"]\n[limits]\nmemory = 1\n\
-             handles_max = 0\n[services.chat]\ntime = 1\ntime_ms_max = 0",
+             handles_max = 0\n[services.chat]\ntime = 1\ntime_ms_max = 0\n\
+             secrets.a = {}\nsecrets.b = { file = \"/b\", env = \"B\" }",
         );
-        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert_eq!(problems.len(), 9, "{problems:?}");
     }
 
     #[test]

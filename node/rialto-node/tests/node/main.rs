@@ -8,6 +8,7 @@
     reason = "a failed unwrap in a test's helper fails the test"
 )]
 
+mod ambient;
 mod exact;
 mod failures;
 mod lifecycle;
@@ -16,6 +17,7 @@ mod pending;
 mod refunds;
 mod reorgs;
 mod silence;
+mod state;
 mod unpaid;
 mod withdrawals;
 mod world;

@@ -28,7 +28,8 @@ use tokio::net::TcpListener;
 /// Signs transactions for the provider.
 const HOST: usize = 0;
 const PROVIDER: usize = 1;
-const PAYER: usize = 5;
+pub(crate) const PAYER: usize = 5;
+pub(crate) const OTHER_PAYER: usize = 6;
 /// Asks the chain for the tests, so as not to disturb the host's nonces.
 const ONLOOKER: usize = 7;
 
@@ -100,6 +101,12 @@ impl World {
             dir,
             _server,
         }
+    }
+
+    /// Stops the node and starts it again with another configuration.
+    pub(crate) async fn reconfigured(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.restart(async |_| ()).await
     }
 
     pub(crate) async fn rpc(&self, method: &str, params: Value) -> Value {
@@ -267,8 +274,13 @@ impl World {
 
     /// A transfer of the price by the payer, valid for ten minutes.
     pub(crate) async fn transfer(&self, nonce: u8) -> ExactPayment {
+        self.transfer_of(PAYER, nonce).await
+    }
+
+    /// The same by another payer.
+    pub(crate) async fn transfer_of(&self, payer: usize, nonce: u8) -> ExactPayment {
         let authorization = TransferAuthorization {
-            from: DEV_ACCOUNTS[PAYER].address,
+            from: DEV_ACCOUNTS[payer].address,
             to: DEV_ACCOUNTS[PROVIDER].address,
             value: Amount::new(100),
             valid_after: 0,
@@ -278,7 +290,7 @@ impl World {
         let digest = digest::transfer_authorization(&token(), &authorization);
         ExactPayment {
             authorization,
-            signature: key(PAYER).sign(digest).to_bytes().to_vec().into(),
+            signature: key(payer).sign(digest).to_bytes().to_vec().into(),
             payment_id: None,
         }
     }
