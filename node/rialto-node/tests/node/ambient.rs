@@ -47,7 +47,7 @@ async fn call(
         arguments: Arguments::Json(Bytes::from(arguments.to_string())),
         body_digest: rand::random(),
         body_bytes: 20,
-        price_max: None,
+        price_max: rialto_channels::Amount::new(u128::MAX),
         payment,
     };
     world.node.call(request).await

@@ -45,7 +45,7 @@ fn request(service: &str, method: &str, arguments: &Value, payment: Payment) -> 
         arguments: Arguments::Json(Bytes::from(arguments.to_string())),
         body_digest: rand::random(),
         body_bytes: 20,
-        price_max: None,
+        price_max: rialto_channels::Amount::new(u128::MAX),
         payment,
     }
 }
