@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::args::CallArgs;
 use crate::exit::Breach;
+use crate::heard::Listener;
 use crate::{pay, show};
 
 /// Shows the price, pays, prints the answer: once, or so often and so many at once as asked.
@@ -44,14 +45,28 @@ pub(crate) async fn run(args: CallArgs) -> Result<()> {
     if times > 1 {
         return many(&client, quote, body, times, parallel, json).await;
     }
-    let answer = client.call(&quote, &body).await?;
+    let mut listener = Listener::new(json);
+    let answered = client
+        .stream(&quote, &body, |part| listener.hear(part))
+        .await;
+    listener.end();
+    let answer = answered?;
     if json {
         show::json(&pay::answer_json(&quote, &answer));
     } else {
         pay::show_cost(&answer);
-        show::line(readable(&answer.body));
+        if !listener.has_shown() {
+            show::line(readable(&answer.body));
+        }
     }
-    kept_its_word(&answer)
+    kept_its_word(&answer)?;
+    match &answer.broke_off {
+        Some(error) => bail!(
+            "the answer broke off after {} items: {error}",
+            answer.items.unwrap_or(0)
+        ),
+        None => Ok(()),
+    }
 }
 
 /// The same call again and again, with a line for each, and what they cost together.

@@ -9,6 +9,7 @@ mod call;
 mod channel;
 mod engines;
 mod exit;
+mod heard;
 mod home;
 mod ledger;
 mod lifecycle;

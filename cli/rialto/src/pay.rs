@@ -32,9 +32,14 @@ pub(crate) fn client_with(
 
 /// The answer and what it cost, for scripts.
 pub(crate) fn answer_json(quote: &Quote, answer: &Answer) -> Value {
-    let result: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    // The items of a stream had lines of their own.
+    let result: Value = match answer.items {
+        Some(_) => Value::Null,
+        None => serde_json::from_slice(&answer.body).unwrap_or(Value::Null),
+    };
     json!({
         "result": result,
+        "items": answer.items,
         "price": quote.price.to_string(),
         "charged": answer.charged.to_string(),
         "replayed": answer.replayed,

@@ -18,10 +18,12 @@ mod budget;
 mod call;
 mod channel;
 mod error;
+mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod kept;
 mod lanes;
+mod listen;
 mod quote;
 mod reach;
 mod reading;
@@ -52,6 +54,7 @@ pub use bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
 pub use budget::{Budget, spent_today};
 pub use error::{ClientError, ReceiptFault, StoreError};
 pub use kept::{stored_receipt, stored_receipts};
+pub use listen::Heard;
 pub use quote::Quote;
 pub use store::{StoredChannel, stored_channels};
 pub use wallet::{SignContent, SignRequest, Signing, Unlocking, Wallet, WalletError};
@@ -208,6 +211,11 @@ pub struct Answer {
     pub receipt_fault: Option<ReceiptFault>,
     /// Whether this is the stored answer of a call made before.
     pub replayed: bool,
+    /// How many items came, for an answer that came item by item.
+    pub items: Option<u64>,
+    /// Why such an answer ended early. What came before may have been charged; `body` is its text, a
+    /// JSON array without the last bracket.
+    pub broke_off: Option<Arc<ClientError>>,
 }
 
 /// Money taken back.

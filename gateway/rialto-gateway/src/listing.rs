@@ -72,6 +72,8 @@ pub struct MethodRecord {
     pub params: Vec<ParamRecord>,
     /// The JSON Schema of its answer.
     pub result: Value,
+    /// Whether its answer comes item by item, for those who accept events.
+    pub streams: bool,
     /// The JSON Schema of its own errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
@@ -272,6 +274,7 @@ impl MethodRecord {
                 })
                 .collect(),
             result: method.result_schema.clone(),
+            streams: method.streams,
             error: method.error_schema.clone(),
             raw_body: method.raw_bytes_param.clone(),
             price,

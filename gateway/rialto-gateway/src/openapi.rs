@@ -139,6 +139,14 @@ fn responses(method: &MethodRecord) -> Value {
         "description": "The result.",
         "content": {"application/json": {"schema": method.result}},
     });
+    if method.streams {
+        ok["content"]["text/event-stream"] = json!({"schema": {
+            "type": "string",
+            "description": EVENTS,
+            "contentMediaType": "application/json",
+            "contentSchema": method.result.get("items"),
+        }});
+    }
     let mut responses = json!({
         "400": fixed::error("The parameters or the payment cannot be read."),
         "404": fixed::error("There is no such service or method."),
@@ -200,6 +208,11 @@ fn payment_info(method: &MethodRecord, network: Network, token: &str) -> Value {
         },
     })
 }
+
+/// What server-sent events are made of.
+const EVENTS: &str = "Server-sent events: `item`, each with one item of the result; at last `end`, or `error` with \
+     the error's `status`, both with the number of `items`, what was `charged`, and for a paid call `settlement` and \
+     `receipt`, as the headers of other answers have them.";
 
 #[cfg(test)]
 mod tests;

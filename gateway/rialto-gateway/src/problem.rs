@@ -42,6 +42,8 @@ pub enum ErrorCode {
     BodyTimeout,
     /// 409: the payment was used for another request.
     PaymentConflict,
+    /// 409: the stream that this payment paid for broke off.
+    StreamEnded,
     /// 413: the body is too large.
     BodyTooLarge,
     /// 415: the method does not take a body of this type.
@@ -87,6 +89,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTimeout => "body_timeout",
             Self::PaymentConflict => "payment_conflict",
+            Self::StreamEnded => "stream_ended",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTypeUnsupported => "body_type_unsupported",
             Self::ServiceRefused => "service_refused",
@@ -118,7 +121,7 @@ impl ErrorCode {
             | Self::ChannelUnknown => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::PaymentConflict => StatusCode::CONFLICT,
+            Self::PaymentConflict | Self::StreamEnded => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ServiceRefused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -185,6 +188,18 @@ impl Problem {
         self
     }
 
+    /// What stands under `error`.
+    pub(crate) fn error(self) -> Value {
+        let mut error = json!({"code": self.code.as_str(), "message": self.message});
+        if let Some(hint) = self.hint {
+            error["hint"] = Value::String(hint);
+        }
+        if let Some(details) = self.details {
+            error["details"] = *details;
+        }
+        error
+    }
+
     /// The stable name.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
@@ -194,18 +209,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut error = json!({"code": self.code.as_str(), "message": self.message});
-        if let Some(hint) = self.hint {
-            error["hint"] = Value::String(hint);
-        }
-        if let Some(details) = self.details {
-            error["details"] = *details;
-        }
-        let mut response =
-            (self.code.status(), axum::Json(json!({"error": error}))).into_response();
+        let (status, seconds) = (self.code.status(), self.retry_after_seconds);
+        let body = json!({"error": self.error()});
+        let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after_seconds {
+        if let Some(seconds) = seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

@@ -8,3 +8,4 @@ pub(crate) mod handlers;
 pub(crate) mod page;
 pub(crate) mod records;
 pub(crate) mod refusal;
+pub(crate) mod streams;

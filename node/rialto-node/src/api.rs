@@ -342,6 +342,14 @@ pub enum CallError {
     /// The payment was used for another request.
     #[error("{0}")]
     Conflict(String),
+    /// A stream broke off: its reader went away or did not read on, or it is the replay of one that did,
+    /// or of one that the service broke off. Also the answer to the same payment sent again for a whole
+    /// answer.
+    #[error("this stream broke off after {items} items")]
+    StreamEnded {
+        /// How many were delivered.
+        items: u64,
+    },
     /// Too many calls at once; try again.
     #[error("this host is at its limit of concurrent calls; try again in {retry_after_seconds} s")]
     Overloaded {

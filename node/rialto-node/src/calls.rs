@@ -14,7 +14,7 @@ use rialto_channels::payee::{
 };
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Address, Amount, VerifiedVoucher};
-use rialto_host::{CallContext, Outcome, Prepared};
+use rialto_host::{CallContext, ItemList, Outcome, Prepared};
 use rialto_ledger::{Entry, PaymentRecord, StoredAnswer};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -23,9 +23,10 @@ use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, P
 use crate::book::{self, Slot};
 use crate::catalog::{Code, Version, Visit};
 use crate::digest;
+use crate::failures::Attempt;
 use crate::fleet::SharedHold;
 use crate::money::{Arrival, Work};
-use crate::receipts::{Facts, Paid};
+use crate::receipts::{Extent, Facts, Paid};
 use crate::reject::{bad_signature, invalid, refused_on, unavailable};
 use crate::turns::Turn;
 
@@ -56,6 +57,19 @@ impl Node {
     /// # Errors
     /// [`CallError`]; nothing is charged in any case (M3).
     pub async fn call(&self, request: CallRequest) -> Result<CallOutcome, CallError> {
+        let (job, payment) = self.job(request)?;
+        let permit = self.admit()?;
+        self.check_room(&job, &payment)?;
+        match payment {
+            Payment::None if job.price.is_zero() => self.call_free(job).await,
+            Payment::None => Err(PaymentError::Required.into()),
+            Payment::Channel(payment) => self.call_on_channel(job, *payment, permit).await,
+            Payment::Exact(payment) => self.call_exact(job, *payment, permit).await,
+        }
+    }
+
+    /// Checks what can be checked before any money is looked at.
+    pub(crate) fn job(&self, request: CallRequest) -> Result<(Job, Payment), CallError> {
         let service = self.open(&request.service)?;
         let price = service.price(&request.method, request.body_bytes)?;
         if price > request.price_max {
@@ -72,18 +86,17 @@ impl Node {
             prepared,
             price,
         };
-        let permit = self.admit()?;
-        if !matches!(request.payment, Payment::None) {
-            // Before a deposit moves or a signature is checked.
+        Ok((job, request.payment))
+    }
+
+    /// Whether the host has room for a call that would be paid: before a deposit moves or a signature
+    /// is checked.
+    pub(crate) fn check_room(&self, job: &Job, payment: &Payment) -> Result<(), CallError> {
+        if !matches!(payment, Payment::None) {
             let deadline = Instant::now() + job.service.view.limits.time_max();
             job.service.host.check_room(deadline)?;
         }
-        match request.payment {
-            Payment::None if job.price.is_zero() => self.call_free(job).await,
-            Payment::None => Err(PaymentError::Required.into()),
-            Payment::Channel(payment) => self.call_on_channel(job, *payment, permit).await,
-            Payment::Exact(payment) => self.call_exact(job, *payment, permit).await,
-        }
+        Ok(())
     }
 
     async fn call_free(&self, job: Job) -> Result<CallOutcome, CallError> {
@@ -106,6 +119,48 @@ impl Node {
         payment: ChannelPayment,
         permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
+        let Ready {
+            payer,
+            code,
+            attempt,
+            hold,
+            key,
+            deposited,
+            stay,
+        } = match self.begin(&job, payment, permit).await? {
+            Began::Now(ready) => *ready,
+            Began::Before(record, slot) => {
+                return self.replay(&record, &job.request, slot.as_deref());
+            }
+        };
+        let (facts, outcome) = match attempt.of(self.execute(job, code, Some(payer))).await {
+            Ok(ran) => ran,
+            Err(error) => {
+                hold.give_back().await;
+                return Err(error);
+            }
+        };
+        // A task of its own: a caller that goes away while the charge is being stored must not
+        // free the turn, or its retry would find nothing stored yet and be charged again.
+        let node = self.clone();
+        let charged = tokio::spawn(async move {
+            let _stay = stay;
+            node.charge_channel(hold, facts, outcome, key, deposited)
+                .await
+        });
+        charged
+            .await
+            .map_err(|error| unavailable("the charge", error))?
+    }
+
+    /// Does all that comes before a paid call may run: the payment's turn, what is stored of it, the
+    /// deposit, the reservation.
+    pub(crate) async fn begin(
+        &self,
+        job: &Job,
+        payment: ChannelPayment,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Began, CallError> {
         self.book().check(&payment.config, payment.channel)?;
         job.service.check_receiver(&payment.config)?;
         let voucher = payment
@@ -125,7 +180,7 @@ impl Node {
             Arrival::Now(work) => work,
             Arrival::Before(record) => {
                 let slot = self.known(payment.channel).await?;
-                return self.replay(&record, &job.request, slot.as_deref());
+                return Ok(Began::Before(record, slot));
             }
         };
         // Before a deposit moves, and in a time of its own.
@@ -133,33 +188,19 @@ impl Node {
         let attempt = self.failures().begin(payment.channel)?;
         let (slot, deposited) = self.funded(&payment, &voucher, job.price).await?;
         let hold = self.hold(work, &slot, &voucher, job.price).await?;
-        let admitted = self.watch().admit(job.price);
-        let ran = match admitted.map_err(|blind| unavailable("the chain", blind)) {
-            Ok(()) => {
-                attempt
-                    .of(self.execute(job, code, Some(payment.config.payer)))
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        let (facts, outcome) = match ran {
-            Ok(ran) => ran,
-            Err(error) => {
-                hold.give_back().await;
-                return Err(error);
-            }
-        };
-        // A task of its own: a caller that goes away while the charge is being stored must not
-        // free the turn, or its retry would find nothing stored yet and be charged again.
-        let (node, stay): (Self, Stay) = (self.clone(), (turn, permit));
-        let charged = tokio::spawn(async move {
-            let _stay = stay;
-            node.charge_channel(hold, facts, outcome, key, deposited)
-                .await
-        });
-        charged
-            .await
-            .map_err(|error| unavailable("the charge", error))?
+        if let Err(blind) = self.watch().admit(job.price) {
+            hold.give_back().await;
+            return Err(unavailable("the chain", blind));
+        }
+        Ok(Began::Now(Box::new(Ready {
+            payer: payment.config.payer,
+            code,
+            attempt,
+            hold,
+            key,
+            deposited,
+            stay: (turn, permit),
+        })))
     }
 
     /// Reserves the price on the channel.
@@ -184,7 +225,7 @@ impl Node {
     }
 
     /// Charges, signs the receipt and waits until both are durable (M4).
-    async fn charge_channel(
+    pub(crate) async fn charge_channel(
         &self,
         hold: Hold,
         facts: Facts,
@@ -225,7 +266,7 @@ impl Node {
                 .map_err(|error| unavailable("the channel", error))?;
             let entry = Entry::Charge {
                 snapshot: Some(committed.snapshot),
-                payment: record(key, &receipt, &outcome.body),
+                payment: record(key, &receipt, &outcome.body, facts.extent),
             };
             // Queued under the channel's lock, so that the ledger sees charges in their order.
             let queued = ledger.enqueue(entry);
@@ -282,38 +323,36 @@ impl Node {
         code: Arc<Code>,
         payer: Option<Address>,
     ) -> Result<(Facts, Outcome), CallError> {
-        let Job {
-            service,
+        let Prepare {
+            facts,
             visit,
-            method,
             prepared,
-            price,
-            request,
-            id,
-        } = job;
-        let context = CallContext {
-            call_id: id.to_string(),
-            deadline: Instant::now() + service.view.limits.time_max(),
-            payer: named(payer),
-        };
-        let ended = code.service.call(prepared, context).await;
+            context,
+        } = prepare(job, code, payer);
+        let ended = facts.code.service.call(prepared, context).await;
         visit.over(&named(payer), &ended);
-        let outcome = ended?;
-        Ok((
-            Facts {
-                service,
-                code,
-                method,
-                price,
-                request,
-                id,
-            },
-            outcome,
-        ))
+        Ok((facts, ended?))
     }
 
-    /// The stored answer of a payment that was made before, or why there is none.
+    /// The stored answer of a payment that was made before, or why there is none: what a stream
+    /// delivered that broke off is no answer.
     pub(crate) fn replay(
+        &self,
+        record: &PaymentRecord,
+        request: &B256,
+        slot: Option<&Slot>,
+    ) -> Result<CallOutcome, CallError> {
+        let outcome = self.stored(record, request, slot)?;
+        if is_whole(record) {
+            return Ok(outcome);
+        }
+        let items = ItemList::split(&outcome.body).len();
+        let items = u64::try_from(items).unwrap_or(u64::MAX);
+        Err(CallError::StreamEnded { items })
+    }
+
+    /// What is stored of a payment that was made before, whole or not.
+    pub(crate) fn stored(
         &self,
         record: &PaymentRecord,
         request: &B256,
@@ -345,7 +384,7 @@ impl Node {
 }
 
 /// A payer's name where payers take turns; those who pay nothing have none.
-fn named(payer: Option<Address>) -> String {
+pub(crate) fn named(payer: Option<Address>) -> String {
     // Nobody in particular has the empty name.
     payer.map_or_else(String::new, |payer| format!("{payer:x}"))
 }
@@ -359,8 +398,28 @@ fn paid_by(payment: &Payment) -> String {
     })
 }
 
+/// What a payment's arrival leads to.
+pub(crate) enum Began {
+    /// It was executed before; with its channel.
+    Before(Box<PaymentRecord>, Option<Arc<Slot>>),
+    /// It may run now.
+    Now(Box<Ready>),
+}
+
+/// A paid call that may run.
+pub(crate) struct Ready {
+    pub(crate) payer: Address,
+    pub(crate) code: Arc<Code>,
+    pub(crate) attempt: Attempt,
+    pub(crate) hold: Hold,
+    pub(crate) key: [u8; 32],
+    /// The deposit that came with it.
+    pub(crate) deposited: Option<(B256, Amount)>,
+    pub(crate) stay: Stay,
+}
+
 /// A reservation that is released when the call ends without a charge (M3).
-enum Hold {
+pub(crate) enum Hold {
     /// In this node's memory.
     Own(OwnHold),
     /// In the ledger that replicas share.
@@ -369,7 +428,7 @@ enum Hold {
 
 impl Hold {
     /// Releases the reservation; whoever is told of the failure finds the channel free.
-    async fn give_back(self) {
+    pub(crate) async fn give_back(self) {
         match self {
             Self::Own(hold) => drop(hold),
             Self::Shared(hold) => hold.give_back().await,
@@ -377,7 +436,7 @@ impl Hold {
     }
 }
 
-struct OwnHold {
+pub(crate) struct OwnHold {
     slot: Arc<Slot>,
     reservation: Option<Reservation>,
 }
@@ -410,10 +469,61 @@ impl Drop for OwnHold {
     }
 }
 
+/// What the host is asked to run, and what will be said of it.
+pub(crate) struct Prepare {
+    pub(crate) facts: Facts,
+    /// To be told how the call ended.
+    pub(crate) visit: Visit,
+    pub(crate) prepared: Prepared,
+    pub(crate) context: CallContext,
+}
+
+/// Makes a call ready for the host.
+pub(crate) fn prepare(job: Job, code: Arc<Code>, payer: Option<Address>) -> Prepare {
+    let Job {
+        service,
+        visit,
+        method,
+        prepared,
+        price,
+        request,
+        id,
+    } = job;
+    let context = CallContext {
+        call_id: id.to_string(),
+        deadline: Instant::now() + service.view.limits.time_max(),
+        payer: named(payer),
+    };
+    let facts = Facts {
+        service,
+        code,
+        method,
+        price,
+        request,
+        id,
+        extent: Extent::Whole,
+    };
+    Prepare {
+        facts,
+        visit,
+        prepared,
+        context,
+    }
+}
+
 /// What the ledger keeps of a paid call.
-pub(crate) fn record(key: [u8; 32], receipt: &SignedReceipt, body: &Bytes) -> PaymentRecord {
+pub(crate) fn record(
+    key: [u8; 32],
+    receipt: &SignedReceipt,
+    body: &Bytes,
+    extent: Extent,
+) -> PaymentRecord {
+    let media_type = match extent {
+        Extent::Whole => "application/json",
+        Extent::Left | Extent::Broken => UNFINISHED,
+    };
     let answer = (body.len() <= ANSWER_BYTES_MAX).then(|| StoredAnswer {
-        content_type: "application/json".to_owned(),
+        content_type: media_type.to_owned(),
         body: body.to_vec(),
     });
     PaymentRecord {
@@ -422,6 +532,15 @@ pub(crate) fn record(key: [u8; 32], receipt: &SignedReceipt, body: &Bytes) -> Pa
         answer,
     }
 }
+
+/// Whether a stored answer is one, and not the beginning of a stream that broke off.
+pub(crate) fn is_whole(record: &PaymentRecord) -> bool {
+    let answer = record.answer.as_ref();
+    answer.is_none_or(|answer| answer.content_type != UNFINISHED)
+}
+
+/// A JSON array of a stream's items, without the last bracket.
+const UNFINISHED: &str = "application/json; unfinished";
 
 /// Larger answers are not kept for replays: the caller is told so.
 const ANSWER_BYTES_MAX: usize = 64 << 10;

@@ -102,7 +102,7 @@ impl Node {
         let paid = Paid::once(payment.authorization.from, facts.price);
         let receipt = facts.receipt(&outcome, &paid, self.now()).sign(self.key());
         let answered = Answered {
-            record: record(key, &receipt, &outcome.body),
+            record: record(key, &receipt, &outcome.body, facts.extent),
             body: outcome.body.clone(),
             work,
             promise,

@@ -348,6 +348,7 @@ impl From<CallError> for FacilitatorError {
             | CallError::Service(_)
             | CallError::Conflict(_)
             | CallError::Repriced { .. }
+            | CallError::StreamEnded { .. }
             | CallError::TooManyFailures { .. }) => refused("invalid_payload", other.to_string()),
         }
     }

@@ -43,7 +43,7 @@ pub(crate) struct Attempt {
 }
 
 /// A call that runs: counts as failed if it is dropped before it is `over`.
-struct Running {
+pub(crate) struct Running {
     attempt: Attempt,
     over: bool,
 }
@@ -136,19 +136,37 @@ impl Attempt {
         self,
         call: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let mut running = Running {
+        let mut running = self.run();
+        let outcome = call.await;
+        running.over = outcome
+            .as_ref()
+            .map_or_else(|error| !Running::counts(error), |_| true);
+        outcome
+    }
+
+    /// Begins the call.
+    pub(crate) fn run(self) -> Running {
+        Running {
             attempt: self,
             over: false,
-        };
-        let outcome = call.await;
-        running.over = matches!(
-            outcome,
-            Ok(_)
-                | Err(CallError::Service(
-                    rialto_host::CallError::Overloaded { .. } | rialto_host::CallError::State(_)
-                ) | CallError::Unavailable { .. })
-        );
-        outcome
+        }
+    }
+}
+
+impl Running {
+    /// The call ended well, or it was no fault of its caller.
+    pub(crate) fn over(mut self) {
+        self.over = true;
+    }
+
+    /// Whether a call that ended so counts as failed.
+    pub(crate) fn counts(error: &CallError) -> bool {
+        !matches!(
+            error,
+            CallError::Service(
+                rialto_host::CallError::Overloaded { .. } | rialto_host::CallError::State(_)
+            ) | CallError::Unavailable { .. }
+        )
     }
 }
 

@@ -136,7 +136,7 @@ impl Node {
                     let (receipt, _stored_with_the_channel) = self
                         .charge_locked(channel, reservation, &facts, &outcome)
                         .map_err(|error| unavailable("the channel", error))?;
-                    Ok(record(key, &receipt, &outcome.body))
+                    Ok(record(key, &receipt, &outcome.body, facts.extent))
                 },
             )
             .await

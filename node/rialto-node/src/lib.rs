@@ -47,6 +47,7 @@ mod shelf;
 mod standard;
 mod start;
 mod state;
+mod streams;
 mod turns;
 mod watch;
 
@@ -77,9 +78,11 @@ pub use node::Node;
 pub use progress::{Progress, Step};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
-    ArgumentError, Arguments, CallError as ServiceCallError, Interface, Method, Param, Part,
+    ArgumentError, Arguments, CallError as ServiceCallError, Interface, ItemList, Method, Param,
+    Part,
 };
 pub use rialto_ledger::{Audited, Finding};
 pub use settings::SettingsError;
 pub use shelf::PendingError;
 pub use start::StartError;
+pub use streams::{CallStream, StreamEnd, StreamPart};

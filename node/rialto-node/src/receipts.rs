@@ -11,7 +11,20 @@ use sha2::{Digest, Sha256};
 
 use crate::catalog::{Code, Version};
 
+/// How much of an answer was delivered, which decides what it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// Items of a stream, until their reader left: it pays for them as for a whole answer.
+    Left,
+    /// Items of a stream, until the service failed: it is not paid for the call, only for what the meter
+    /// counted.
+    Broken,
+}
+
 /// What is known of a call before it is charged.
+#[derive(Clone)]
 pub(crate) struct Facts {
     pub(crate) service: Arc<Version>,
     pub(crate) code: Arc<Code>,
@@ -19,6 +32,7 @@ pub(crate) struct Facts {
     pub(crate) price: Amount,
     pub(crate) request: B256,
     pub(crate) id: B256,
+    pub(crate) extent: Extent,
 }
 
 /// Who paid what, and from where.
@@ -61,7 +75,12 @@ impl Facts {
     /// What the call costs, by the meter: at most the price that was quoted and reserved.
     pub(crate) fn charge(&self, outcome: &Outcome) -> Amount {
         let usage = usage(&outcome.usage);
-        self.service.charge(&self.method, &usage, self.price)
+        match self.extent {
+            Extent::Whole | Extent::Left => self.service.charge(&self.method, &usage, self.price),
+            Extent::Broken => self
+                .service
+                .charge_metered(&self.method, &usage, self.price),
+        }
     }
 
     /// The receipt of this call, unsigned.

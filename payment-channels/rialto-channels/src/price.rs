@@ -106,6 +106,16 @@ impl MethodPrice {
             .map_or(ceiling, |metered| metered.min(ceiling))
     }
 
+    /// The price list of what the meter counts: for an answer that came in part, because the service
+    /// failed.
+    #[must_use]
+    pub const fn without_call(&self) -> Self {
+        Self {
+            call: Amount::ZERO,
+            ..*self
+        }
+    }
+
     /// True if no call of the method costs anything.
     #[must_use]
     pub fn is_free(&self) -> bool {

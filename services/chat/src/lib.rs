@@ -1,7 +1,7 @@
 //! `chat`: a small language model answers.
 //!
 //! The interface is below; [`settings`] checks what the caller asks for, [`writer`] writes the answer
-//! piece by piece, so that a method that streams needs nothing new.
+//! piece by piece.
 
 pub mod settings;
 pub mod writer;
@@ -14,6 +14,7 @@ pub mod writer;
 pub mod chat {
     use crate::settings::Settings;
     use crate::writer::{self, Written};
+    use rialto_sdk::Stream;
     use rialto_sdk::generation::{self, LanguageModel};
 
     /// Who speaks.
@@ -111,6 +112,24 @@ pub mod chat {
                 content: written.text,
             },
         })
+    }
+
+    /// Answers a conversation, word by word. Its last message is the user's.
+    pub fn stream(
+        /// What was said so far, in order.
+        messages: Vec<Message>,
+        /// How to answer; the usual if left out.
+        options: Option<Options>,
+    ) -> Result<Stream<Result<String, String>>, String> {
+        let settings = Settings::new(options.as_ref())?;
+        let messages = of_model(messages)?;
+        let model = LanguageModel::open(MODEL)?;
+        let prompt = model.template(&messages)?;
+        let pieces = writer::pieces(&model, &prompt, &settings, 1)?;
+        let texts = pieces.map(|piece| piece.map(|piece| piece.text));
+        // A letter may take several tokens, and what might begin a stop text is held back.
+        let texts = texts.filter(|text| text.as_ref().map_or(true, |text| !text.is_empty()));
+        Ok(Stream::new(texts))
     }
 
     /// Continues a text as it is, without any instructions around it.

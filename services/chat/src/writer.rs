@@ -4,7 +4,7 @@ use rialto_sdk::generation::{Finish, LanguageModel};
 
 use crate::settings::Settings;
 
-/// A whole answer.
+/// An answer, or a piece of one.
 #[derive(Debug, Default)]
 pub struct Written {
     /// Its text.
@@ -24,31 +24,64 @@ pub fn write(
     prompt: &[u32],
     settings: &Settings,
 ) -> Result<Written, String> {
-    let tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
-    let needed = tokens.saturating_add(settings.tokens_max);
+    let mut written = Written::default();
+    for piece in pieces(model, prompt, settings, PIECE)? {
+        let piece = piece?;
+        written.text.push_str(&piece.text);
+        written.tokens = written.tokens.saturating_add(piece.tokens);
+        written.ended = piece.ended;
+    }
+    Ok(written)
+}
+
+/// The same, piece by piece: each has so many tokens at most.
+///
+/// # Errors
+/// As [`write()`]; what fails later is the last piece.
+pub fn pieces(
+    model: &LanguageModel,
+    prompt: &[u32],
+    settings: &Settings,
+    tokens: u32,
+) -> Result<impl Iterator<Item = Result<Written, String>> + 'static, String> {
+    let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    let needed = length.saturating_add(settings.tokens_max);
     if needed > CONTEXT {
         return Err(format!(
-            "the prompt has {tokens} tokens, and {} are left for the answer; together they may be {CONTEXT}: \
+            "the prompt has {length} tokens, and {} are left for the answer; together they may be {CONTEXT}: \
              shorten it, or lower `max_tokens`",
             settings.tokens_max
         ));
     }
     let session = model.session(needed)?;
     session.prefill(prompt)?;
-    let mut written = Written::default();
-    while written.tokens < settings.tokens_max {
-        let piece = PIECE.min(settings.tokens_max - written.tokens);
-        let chunk = session.generate(piece, &settings.options)?;
-        let more = u32::try_from(chunk.tokens.len()).unwrap_or(u32::MAX);
-        written.tokens = written.tokens.saturating_add(more);
-        written.text.push_str(&chunk.text);
-        if let Some(finish) = chunk.finish {
-            written.ended = matches!(finish, Finish::End | Finish::Stop);
-            return Ok(written);
+    let options = settings.options.clone();
+    let mut left = settings.tokens_max;
+    Ok(std::iter::from_fn(move || {
+        if left == 0 {
+            return None;
         }
-    }
-    written.text.push_str(&session.rest());
-    Ok(written)
+        let chunk = match session.generate(tokens.min(left), &options) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                left = 0;
+                return Some(Err(error.into()));
+            }
+        };
+        let mut piece = Written {
+            text: chunk.text,
+            tokens: u32::try_from(chunk.tokens.len()).unwrap_or(u32::MAX),
+            ended: matches!(chunk.finish, Some(Finish::End | Finish::Stop)),
+        };
+        left = match chunk.finish {
+            Some(_) => 0,
+            None => left.saturating_sub(piece.tokens),
+        };
+        if left == 0 && chunk.finish.is_none() {
+            piece.text.push_str(&session.rest());
+        }
+        Some(Ok(piece))
+    }))
 }
 
 /// The most tokens of prompt and answer: a call has memory for that many.

@@ -7,6 +7,18 @@ import tensors from "rialto:tensor/tensors@0.1.1";
 
 let calls = 0;
 
+class Steps {
+  constructor(left, stop) {
+    this.left = left;
+    this.stop = stop;
+  }
+
+  next() {
+    if (this.left === this.stop) throw `no further than ${this.stop}`;
+    return this.left < 0 ? undefined : this.left--;
+  }
+}
+
 export const trials = {
   echo: (values) => values,
   refuse(point) {
@@ -24,6 +36,11 @@ export const trials = {
   recurse: (depth) => 1 + trials.recurse(depth + 1),
   tell: (letters) => "x".repeat(letters),
   count: () => ++calls,
+  Steps,
+  down(start, stop) {
+    if (start < 0) throw "`start` is below nought";
+    return new Steps(start, stop);
+  },
   say(message) {
     log.write("info", message);
     return context.callId();

@@ -1,15 +1,31 @@
 """Tries Python's bindings, and every way to misbehave. In place of the template's own service."""
 
 import struct
+from typing import Optional
 
 from componentize_py_types import Err
 from wit_world import exports
+from wit_world.exports import trials
 from wit_world.exports.trials import Point, Shape_Polygon, Values
 from wit_world.imports import context, log, operations
 from wit_world.imports.tensors import Tensor
 from wit_world.imports.types import Dtype
 
 calls = 0
+
+
+class Steps(trials.Steps):
+    def __init__(self, left: int, stop: Optional[int]) -> None:
+        self.left = left
+        self.stop = stop
+
+    def next(self) -> Optional[int]:
+        if self.left == self.stop:
+            raise Err(f"no further than {self.stop}")
+        if self.left < 0:
+            return None
+        self.left -= 1
+        return self.left + 1
 
 
 class Trials(exports.Trials):
@@ -36,6 +52,11 @@ class Trials(exports.Trials):
 
     def tell(self, letters: int) -> str:
         return "x" * letters
+
+    def down(self, start: int, stop: Optional[int]) -> Steps:
+        if start < 0:
+            raise Err("`start` is below nought")
+        return Steps(start, stop)
 
     def count(self) -> int:
         global calls

@@ -12,6 +12,9 @@ pub enum ReadError {
     /// It broke off.
     #[error("the answer broke off")]
     Broken(#[source] reqwest::Error),
+    /// It ended before its end, or nothing came any more.
+    #[error("the answer ended too early")]
+    Unfinished,
     /// It is longer than may be read.
     #[error("the answer is longer than {limit} bytes, the most that is read of it")]
     TooLong {

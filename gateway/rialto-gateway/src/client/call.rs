@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::account::Source;
 use super::channel::Channel;
+use super::listen::{Heard, Listener};
 use super::quote::Offer;
 use super::reading::{self, Correction, amount, cumulative, receipt, settlement};
 use super::receipts::Expected;
-use super::send::{Reply, Sent};
+use super::send::{Reply, Request, Sent};
 use super::ticket::Ticket;
 use super::{Answer, Body, ClientError, PayingClient, Quote, ReceiptFault};
 use crate::x402::payment::{ChannelConfigWire, DepositWire, PaymentPayload, VoucherWire};
@@ -42,8 +43,39 @@ impl PayingClient {
     /// [`ClientError`]; except after [`ClientError::Transport`] and [`ClientError::Protocol`],
     /// nothing was charged.
     pub async fn call(&self, quote: &Quote, body: &Body) -> Result<Answer, ClientError> {
+        self.call_with(quote, Request::whole(body)).await
+    }
+
+    /// As [`call`](Self::call), and hands the items of an answer over as they come, where the method
+    /// streams. How long it may take is bounded by the host's limits; how long nothing may come by
+    /// [`Config::timeout`](super::Config::timeout).
+    ///
+    /// An answer that breaks off is asked for again under the same name: the host gives what it had
+    /// delivered, which is what it charged.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call). An answer that ended early and was charged in part is no error:
+    /// [`Answer::broke_off`] tells of it.
+    pub async fn stream(
+        &self,
+        quote: &Quote,
+        body: &Body,
+        mut each: impl FnMut(Heard<'_>) + Send,
+    ) -> Result<Answer, ClientError> {
+        let request = Request {
+            body,
+            listener: Some(Listener::new(&mut each)),
+        };
+        self.call_with(quote, request).await
+    }
+
+    async fn call_with(
+        &self,
+        quote: &Quote,
+        mut request: Request<'_>,
+    ) -> Result<Answer, ClientError> {
         let Some(offer) = &quote.offer else {
-            return self.call_free(quote, body).await;
+            return self.call_free(quote, &mut request).await;
         };
         let provider = offer.config.receiver;
         let reservation = self.inner.purse.reserve(provider, quote.price).await?;
@@ -57,7 +89,7 @@ impl PayingClient {
         };
         let mut spent = Amount::ZERO;
         let answer = self
-            .call_kept(lane.channel(), quote, offer, body, &mut spent)
+            .call_kept(lane.channel(), quote, offer, &mut request, &mut spent)
             .await;
         purse.settle(reservation, spent).await?;
         purse.add(provider, lane.channel().uncounted()).await?;
@@ -70,10 +102,10 @@ impl PayingClient {
         channel: &Arc<Channel>,
         quote: &Quote,
         offer: &Offer,
-        body: &Body,
+        request: &mut Request<'_>,
         spent: &mut Amount,
     ) -> Result<Answer, ClientError> {
-        let mut answer = self.call_on(channel, quote, offer, body, spent).await;
+        let mut answer = self.call_on(channel, quote, offer, request, spent).await;
         if let Ok(answer) = &mut answer
             && answer
                 .receipt_fault
@@ -103,7 +135,7 @@ impl PayingClient {
         channel: &Arc<Channel>,
         quote: &Quote,
         offer: &Offer,
-        body: &Body,
+        request: &mut Request<'_>,
         spent: &mut Amount,
     ) -> Result<Answer, ClientError> {
         let url = self.url(&quote.service, &quote.method);
@@ -122,11 +154,11 @@ impl PayingClient {
             channel.save().await?;
             ticket.sending();
             *spent = quote.price;
-            let (reply, repeated) = match self.send(&url, body, Some(payment)).await {
+            let (reply, repeated) = match self.send(&url, request, Some(payment)).await {
                 Sent::Reply(reply, repeated) => (reply, repeated),
                 Sent::Lost(error) => {
                     ticket.lost();
-                    return Err(ClientError::Transport(error));
+                    return Err(error);
                 }
                 Sent::TooLong { limit } => {
                     ticket.lost();
@@ -135,7 +167,7 @@ impl PayingClient {
                 Sent::Unreached(error) => {
                     ticket.failed();
                     *spent = Amount::ZERO;
-                    return Err(ClientError::Transport(error));
+                    return Err(error);
                 }
             };
             if reply.status == StatusCode::OK {
@@ -145,7 +177,7 @@ impl PayingClient {
                     reply,
                     repeated,
                 };
-                let answer = self.answered(channel, quote, body, paid)?;
+                let answer = self.answered(channel, quote, request.body, paid)?;
                 *spent = answer.charged.min(quote.price);
                 return Ok(answer);
             }
@@ -266,12 +298,18 @@ impl PayingClient {
             receipt,
             receipt_fault,
             replayed,
+            items: reply.items,
+            broke_off: reply.broke_off,
         })
     }
 
-    async fn call_free(&self, quote: &Quote, body: &Body) -> Result<Answer, ClientError> {
+    async fn call_free(
+        &self,
+        quote: &Quote,
+        request: &mut Request<'_>,
+    ) -> Result<Answer, ClientError> {
         let url = self.url(&quote.service, &quote.method);
-        match self.send(&url, body, None).await {
+        match self.send(&url, request, None).await {
             Sent::Reply(reply, _) if reply.status == StatusCode::OK => Ok(Answer {
                 receipt: receipt(&reply).ok(),
                 body: reply.body,
@@ -280,6 +318,8 @@ impl PayingClient {
                 channel: None,
                 receipt_fault: None,
                 replayed: false,
+                items: reply.items,
+                broke_off: None,
             }),
             Sent::Reply(reply, _) if reply.status == StatusCode::PAYMENT_REQUIRED => {
                 Err(ClientError::Payment {
@@ -288,7 +328,7 @@ impl PayingClient {
                 })
             }
             Sent::Reply(reply, _) => Err(reply.refusal()),
-            Sent::Lost(error) | Sent::Unreached(error) => Err(ClientError::Transport(error)),
+            Sent::Lost(error) | Sent::Unreached(error) => Err(error),
             Sent::TooLong { limit } => Err(too_long(limit)),
         }
     }

@@ -22,6 +22,10 @@ pub enum ClientError {
     /// uncertain until the host's count is known again.
     #[error("the gateway cannot be reached")]
     Transport(#[source] reqwest::Error),
+    /// The answer ended before its end. A call that was sent stays uncertain until the host's count is
+    /// known again.
+    #[error("the answer broke off")]
+    Unfinished,
     /// The gateway's document is longer than may be read.
     #[error("the gateway's answer is longer than {limit} bytes, the most that is read of it")]
     DocumentTooLong {
@@ -185,6 +189,7 @@ impl From<ReadError> for ClientError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Broken(error) => Self::Transport(error),
+            ReadError::Unfinished => Self::Unfinished,
             ReadError::TooLong { limit } => Self::DocumentTooLong { limit },
         }
     }

@@ -89,6 +89,8 @@ fn reply(headers: HeaderMap) -> Reply {
         status: StatusCode::PAYMENT_REQUIRED,
         headers,
         body: Bytes::from(Value::Null.to_string()),
+        items: None,
+        broke_off: None,
     }
 }
 

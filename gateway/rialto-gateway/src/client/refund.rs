@@ -14,7 +14,7 @@ use super::channel::Channel;
 use super::lanes::Lane;
 use super::quote::Offer;
 use super::reading::{self, Correction, amount, settlement};
-use super::send::{Reply, Sent};
+use super::send::{Reply, Request, Sent};
 use super::{Body, ClientError, PayingClient, Quote, Refunded};
 use crate::x402::header;
 use crate::x402::payment::{ChannelConfigWire, PaymentPayload, VoucherWire};
@@ -127,9 +127,12 @@ impl PayingClient {
     async fn send_refund(&self, url: &str, payment: &PaymentPayload) -> Result<Reply, ClientError> {
         let payment = header::encode(payment)?;
         let body = Body::json(&json!({}));
-        match self.send(url, &body, Some(payment)).await {
+        match self
+            .send(url, &mut Request::whole(&body), Some(payment))
+            .await
+        {
             Sent::Reply(reply, _) => Ok(reply),
-            Sent::Lost(error) | Sent::Unreached(error) => Err(ClientError::Transport(error)),
+            Sent::Lost(error) | Sent::Unreached(error) => Err(error),
             Sent::TooLong { limit } => Err(ReadError::TooLong { limit }.into()),
         }
     }

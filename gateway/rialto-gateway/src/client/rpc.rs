@@ -187,7 +187,7 @@ impl Rpc {
         let body = match read_bounded(response.map_err(failed)?, ANSWER_BYTES_MAX).await {
             Ok(body) => body,
             Err(ReadError::Broken(error)) => return Err(failed(error)),
-            Err(error @ ReadError::TooLong { .. }) => {
+            Err(error @ (ReadError::TooLong { .. } | ReadError::Unfinished)) => {
                 return Err(ClientError::Chain(format!("{method}: {error}")));
             }
         };

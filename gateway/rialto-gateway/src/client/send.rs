@@ -1,6 +1,7 @@
 //! One request with its payment, sent until something comes back: the payment's name makes
 //! sending it again safe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
+use super::listen::{self, Listener};
 use super::{Body, ClientError, PayingClient};
 use crate::x402::header::PAYMENT_SIGNATURE;
 
@@ -18,6 +20,28 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// How many items came, if it came item by item.
+    pub(super) items: Option<u64>,
+    /// Why the items ended early.
+    pub(super) broke_off: Option<Arc<ClientError>>,
+}
+
+/// What is sent, and who listens to the answer.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) body: &'a Body,
+    /// None for somebody who wants the whole answer.
+    pub(super) listener: Option<Listener<'a>>,
+}
+
+impl<'a> Request<'a> {
+    /// For the whole answer.
+    pub(super) fn whole(body: &'a Body) -> Self {
+        Self {
+            body,
+            listener: None,
+        }
+    }
 }
 
 /// What came of sending.
@@ -26,9 +50,9 @@ pub(super) enum Sent {
     /// An answer, and whether the host may have seen the request more than once.
     Reply(Reply, bool),
     /// No answer, and the host may have seen the request.
-    Lost(reqwest::Error),
+    Lost(ClientError),
     /// No answer, and the host cannot have seen it.
-    Unreached(reqwest::Error),
+    Unreached(ClientError),
     /// An answer that is longer than may be read, in bytes.
     TooLong { limit: u64 },
 }
@@ -48,6 +72,8 @@ impl Reply {
             status: response.status(),
             headers: response.headers().clone(),
             body: read_bounded(response, limit).await?,
+            items: None,
+            broke_off: None,
         })
     }
 
@@ -86,12 +112,17 @@ impl Reply {
 
 impl PayingClient {
     /// Posts a call, with its payment if there is one.
-    pub(super) async fn send(&self, url: &str, body: &Body, payment: Option<HeaderValue>) -> Sent {
+    pub(super) async fn send(
+        &self,
+        url: &str,
+        request: &mut Request<'_>,
+        payment: Option<HeaderValue>,
+    ) -> Sent {
         let mut seen = false;
         let mut attempt: u32 = 1;
         loop {
             let last = attempt >= self.inner.config.attempts;
-            let wait = match self.post(url, body, payment.clone()).await {
+            let wait = match self.post(url, request, payment.clone()).await {
                 Ok(reply) => match reply.busy() {
                     Some(wait) if !last => wait,
                     Some(_) | None => return Sent::Reply(reply, seen),
@@ -100,11 +131,17 @@ impl PayingClient {
                 Err(ReadError::TooLong { limit }) => return Sent::TooLong { limit },
                 Err(ReadError::Broken(error)) => {
                     seen |= !error.is_connect();
+                    let error = ClientError::Transport(error);
                     match (last, seen) {
                         (true, true) => return Sent::Lost(error),
                         (true, false) => return Sent::Unreached(error),
                         (false, _) => backoff(attempt),
                     }
+                }
+                Err(ReadError::Unfinished) if last => return Sent::Lost(ClientError::Unfinished),
+                Err(ReadError::Unfinished) => {
+                    seen = true;
+                    backoff(attempt)
                 }
             };
             sleep(wait).await;
@@ -115,9 +152,10 @@ impl PayingClient {
     async fn post(
         &self,
         url: &str,
-        body: &Body,
+        sent: &mut Request<'_>,
         payment: Option<HeaderValue>,
     ) -> Result<Reply, ReadError> {
+        let (body, config) = (sent.body, &self.inner.config);
         let mut request = self
             .inner
             .http
@@ -128,8 +166,16 @@ impl PayingClient {
             payment.set_sensitive(true);
             request = request.header(PAYMENT_SIGNATURE, payment);
         }
-        let response = request.send().await.map_err(ReadError::Broken)?;
-        Reply::read(response, self.inner.config.answer_bytes_max).await
+        let Some(listener) = &mut sent.listener else {
+            let response = request.send().await.map_err(ReadError::Broken)?;
+            return Reply::read(response, config.answer_bytes_max).await;
+        };
+        let response = listen::send(request, config.timeout).await?;
+        if Listener::is_for(&response) {
+            let limit = config.answer_bytes_max;
+            return listener.hear(response, limit, config.timeout).await;
+        }
+        Reply::read(response, config.answer_bytes_max).await
     }
 }
 

@@ -17,6 +17,7 @@ fn method(name: &str, call: &str, raw: Option<&str>) -> MethodRecord {
             required: true,
         }],
         result: json!({"type": "object"}),
+        streams: false,
         error: Some(json!({"type": "string"})),
         raw_body: raw.map(str::to_owned),
         price: PriceRecord::new(&MethodPrice {

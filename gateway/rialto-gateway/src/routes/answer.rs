@@ -3,10 +3,10 @@
 //! Not here: reading the request (`calls`), or refusals without a settlement (`refusal`).
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header as http_header};
+use http::{HeaderValue, StatusCode, header as http_header};
 use rialto_channels::Amount;
-use rialto_node::{CallError, CallOutcome, ChannelPayment, RefundRequest, Terms};
-use serde_json::{Map, json};
+use rialto_node::{CallError, CallOutcome, ChannelPayment, Node, RefundRequest, Terms};
+use serde_json::{Map, Value, json};
 
 use crate::demand;
 use crate::problem::Problem;
@@ -16,7 +16,7 @@ use crate::routes::refusal::{Refusal, problem};
 use crate::x402::header::{self, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE};
 use crate::x402::payment::Manner;
 use crate::x402::settlement::{ChannelState, Settlement};
-use crate::x402::{Version, offer_receipt, version1};
+use crate::x402::{Network, Version, offer_receipt, version1};
 
 impl Route<'_> {
     /// A service that failed: if a deposit came with the call it was made first, and its payer
@@ -27,14 +27,7 @@ impl Route<'_> {
         deposit: Option<ChannelPayment>,
         known: Amount,
     ) -> Refusal {
-        let settled = deposit.and_then(|payment| {
-            let channel = self.gateway.node.channel(payment.channel)?;
-            let amount = payment.deposit?.amount;
-            let network = self.gateway.network();
-            Some(Settlement::of_deposit_alone(
-                &channel, amount, known, network,
-            ))
-        });
+        let settled = deposit.and_then(|payment| self.teller().deposit_alone(&payment, known));
         match settled {
             Some(settlement) => Refusal::Deposited(problem, Box::new(settlement)),
             None => problem.into(),
@@ -53,7 +46,12 @@ impl Route<'_> {
             HeaderValue::from_static("private, no-store"),
         );
         if outcome.payer.is_some() {
-            self.settled(headers, outcome, known, manner);
+            let settlement = self.teller().settlement(outcome, known, &manner);
+            let name = match manner.version {
+                Version::One => X_PAYMENT_RESPONSE,
+                Version::Two => PAYMENT_RESPONSE,
+            };
+            demand::insert(headers, name, &settlement);
         }
         if let Some(receipt) = &outcome.receipt {
             let record = ReceiptRecord::from(receipt);
@@ -66,30 +64,12 @@ impl Route<'_> {
         response
     }
 
-    /// Tells what came of the payment, in the version that it came in.
-    fn settled(
-        &self,
-        headers: &mut HeaderMap,
-        outcome: &CallOutcome,
-        known: Amount,
-        manner: Manner,
-    ) {
-        let network = self.gateway.network();
-        let mut settlement = Settlement::of_call(outcome, known, network);
-        if manner.version == Version::One {
-            let settlement = version1::settlement(&settlement, network);
-            demand::insert(headers, X_PAYMENT_RESPONSE, &settlement);
-            return;
+    /// Tells what came of payments here.
+    pub(super) fn teller(&self) -> Teller {
+        Teller {
+            node: self.gateway.node.clone(),
+            url: self.url.clone(),
         }
-        if manner.offer_receipt
-            && let Some(signed) =
-                offer_receipt::receipt_extension(&self.gateway.node, &settlement, &self.url)
-        {
-            let mut extensions = Map::new();
-            extensions.insert(offer_receipt::KEY.to_owned(), signed);
-            settlement.extensions = Some(extensions);
-        }
-        demand::insert(headers, PAYMENT_RESPONSE, &settlement);
     }
 
     pub(super) async fn refund(
@@ -120,5 +100,54 @@ impl Route<'_> {
                 .into()),
             Err(error) => Err(problem(error).into()),
         }
+    }
+}
+
+/// Tells what came of the payments of one method, also when its route is gone.
+pub(super) struct Teller {
+    node: Node,
+    url: String,
+}
+
+impl Teller {
+    /// What came of a payment, in the version that it came in.
+    pub(super) fn settlement(
+        &self,
+        outcome: &CallOutcome,
+        known: Amount,
+        manner: &Manner,
+    ) -> Value {
+        let network = self.network();
+        let mut settlement = Settlement::of_call(outcome, known, network);
+        if manner.version == Version::One {
+            return json!(version1::settlement(&settlement, network));
+        }
+        if manner.offer_receipt
+            && let Some(signed) =
+                offer_receipt::receipt_extension(&self.node, &settlement, &self.url)
+        {
+            let mut extensions = Map::new();
+            extensions.insert(offer_receipt::KEY.to_owned(), signed);
+            settlement.extensions = Some(extensions);
+        }
+        json!(settlement)
+    }
+
+    /// What came of a deposit whose call was not charged.
+    pub(super) fn deposit_alone(
+        &self,
+        payment: &ChannelPayment,
+        known: Amount,
+    ) -> Option<Settlement> {
+        let channel = self.node.channel(payment.channel)?;
+        let amount = payment.deposit.as_ref()?.amount;
+        let network = self.network();
+        Some(Settlement::of_deposit_alone(
+            &channel, amount, known, network,
+        ))
+    }
+
+    fn network(&self) -> Network {
+        Network(self.node.payee().chain_id)
     }
 }

@@ -22,6 +22,7 @@ use crate::demand::Demand;
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
 use crate::routes::refusal::{Refusal, post_only, problem};
+use crate::routes::streams::wants_events;
 use crate::x402::header::{PAYMENT_SIGNATURE, X_PAYMENT};
 use crate::x402::offer::Resource;
 use crate::x402::payment::{self, Manner, Means, PaymentHeaderError, Presented};
@@ -118,6 +119,15 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
 }
 
+/// A call that is to be made.
+pub(super) struct Asked {
+    pub(super) request: CallRequest,
+    /// The payment, if it comes with a deposit.
+    pub(super) deposit: Option<ChannelPayment>,
+    /// What its payer knew to be charged before.
+    pub(super) known: Amount,
+}
+
 struct Content<'a> {
     headers: &'a HeaderMap,
     held: &'a Held,
@@ -184,14 +194,13 @@ impl<'a> Route<'a> {
     }
 
     fn takes_raw_bytes(&self) -> bool {
-        self.gateway
-            .node
-            .service(self.service)
-            .and_then(|view| {
-                let method = view.interface.method(self.method)?;
-                Some(method.raw_bytes_param.is_some())
-            })
-            .unwrap_or(false)
+        self.method_is(|method| method.raw_bytes_param.is_some())
+    }
+
+    /// Whether the method, if it is there, has a property.
+    pub(super) fn method_is(&self, has: impl FnOnce(&rialto_node::Method) -> bool) -> bool {
+        let view = self.gateway.node.service(self.service);
+        view.is_some_and(|view| view.interface.method(self.method).is_some_and(has))
     }
 
     /// The payment that the request carries, if any.
@@ -274,6 +283,9 @@ impl<'a> Route<'a> {
             digest: Sha256::digest(bytes).into(),
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         };
+        if wants_events(content.headers) && self.streams() {
+            return self.events(means, manner, terms, sent).await;
+        }
         let (outcome, known) = self.make(means, terms, sent).await?;
         Ok(self.result(&outcome, known, manner))
     }
@@ -285,6 +297,25 @@ impl<'a> Route<'a> {
         terms: &Terms,
         sent: Sent,
     ) -> Result<(CallOutcome, Amount), Refusal> {
+        let Asked {
+            request,
+            deposit,
+            known,
+        } = self.asked(means, terms, sent)?;
+        let bytes = request.body_bytes;
+        let answered = self.gateway.node.call(request).await;
+        let outcome =
+            answered.map_err(|error| self.unanswered(error, (terms, bytes), deposit, known))?;
+        Ok((outcome, known))
+    }
+
+    /// The call that a request asks for.
+    pub(super) fn asked(
+        &self,
+        means: Option<Means>,
+        terms: &Terms,
+        sent: Sent,
+    ) -> Result<Asked, Refusal> {
         let payment = match means {
             _ if terms.price.is_zero() => Payment::None,
             Some(Means::Channel(payment)) => Payment::Channel(payment),
@@ -308,16 +339,41 @@ impl<'a> Route<'a> {
             price_max: terms.price,
             payment,
         };
-        match self.gateway.node.call(request).await {
-            Ok(outcome) => Ok((outcome, known)),
-            Err(CallError::Payment(error)) => Err(self
+        Ok(Asked {
+            request,
+            deposit,
+            known,
+        })
+    }
+
+    /// The answer to a call that failed.
+    pub(super) fn unanswered(
+        &self,
+        error: CallError,
+        (terms, bytes): (&Terms, u64),
+        deposit: Option<ChannelPayment>,
+        known: Amount,
+    ) -> Refusal {
+        match error {
+            CallError::Payment(error) => self
                 .demand(terms)
                 .refused(error, self.gateway.network())
-                .into()),
+                .into(),
             // A new version costs more: its terms are for the payer to accept.
-            Err(CallError::Repriced { .. }) => Err(self.demand(&self.terms(sent.bytes)?).into()),
-            Err(CallError::Service(error)) => Err(self.failed(error.into(), deposit, known)),
-            Err(error) => Err(problem(error).into()),
+            CallError::Repriced { .. } => match self.terms(bytes) {
+                Ok(terms) => self.demand(&terms).into(),
+                Err(refusal) => refusal,
+            },
+            CallError::Service(error) => self.failed(error.into(), deposit, known),
+            other @ (CallError::UnknownService { .. }
+            | CallError::NotServing { .. }
+            | CallError::UnknownMethod { .. }
+            | CallError::Arguments(_)
+            | CallError::Conflict(_)
+            | CallError::StreamEnded { .. }
+            | CallError::Overloaded { .. }
+            | CallError::TooManyFailures { .. }
+            | CallError::Unavailable { .. }) => problem(other).into(),
         }
     }
 }

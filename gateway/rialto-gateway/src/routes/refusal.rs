@@ -29,6 +29,9 @@ pub(crate) fn problem(error: CallError) -> Problem {
         CallError::Service(error) => error.into(),
         CallError::Conflict(_) => Problem::new(ErrorCode::PaymentConflict, message)
             .hint("sign a new payment for another request"),
+        CallError::StreamEnded { .. } => Problem::new(ErrorCode::StreamEnded, message).hint(
+            "the same payment with `Accept: text/event-stream` fetches the items that were delivered",
+        ),
         CallError::Overloaded {
             retry_after_seconds,
         } => Problem::overloaded(&message, retry_after_seconds),

@@ -25,3 +25,4 @@ mod payers;
 mod royalty;
 mod slow;
 mod strangers;
+mod streams;

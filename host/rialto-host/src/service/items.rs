@@ -23,6 +23,37 @@ impl ItemList {
         self.count = self.count.saturating_add(1);
     }
 
+    /// The items of such a text, whole or not.
+    #[must_use]
+    pub fn split(text: &Bytes) -> Vec<Bytes> {
+        let (mut items, mut begin) = (Vec::new(), 1);
+        let (mut depth, mut in_text, mut escaped) = (0_u32, false, false);
+        for (at, byte) in text.iter().enumerate() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_text => escaped = true,
+                b'"' => in_text = !in_text,
+                _ if in_text => {}
+                b'[' | b'{' => depth = depth.saturating_add(1),
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                b',' if depth == 1 => {
+                    items.push(text.slice(begin..at));
+                    begin = at + 1;
+                }
+                _ => {}
+            }
+        }
+        let end = if depth == 0 {
+            text.len().saturating_sub(1)
+        } else {
+            text.len()
+        };
+        if begin < end {
+            items.push(text.slice(begin..end));
+        }
+        items
+    }
+
     /// How many items there are.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -66,15 +97,22 @@ mod tests {
     fn what_broke_off_never_reads_like_what_is_whole() {
         let mut items = ItemList::default();
         assert_eq!(items.clone().finish(), "[]");
-        for item in [r#""a""#, "[1]", "null"] {
+        assert!(ItemList::split(&items.clone().finish()).is_empty());
+        assert!(ItemList::split(&items.clone().unfinished()).is_empty());
+        for item in [r#""a,\"]\\""#, r#"[1,{"b]":[2,""]}]"#, "null"] {
             items.push(item.as_bytes());
             let whole = items.clone().finish();
             assert!(serde_json::from_slice::<serde_json::Value>(&whole).is_ok());
             let broken = items.clone().unfinished();
             assert!(serde_json::from_slice::<serde_json::Value>(&broken).is_err());
             assert_eq!(broken, items.written());
+            for text in [whole, broken] {
+                let split = ItemList::split(&text);
+                assert_eq!(split.len() as u64, items.count());
+                assert_eq!(split.last().unwrap(), item);
+            }
         }
         assert_eq!(items.count(), 3);
-        assert_eq!(items.finish(), r#"["a",[1],null]"#);
+        assert_eq!(items.finish(), r#"["a,\"]\\",[1,{"b]":[2,""]}],null]"#);
     }
 }

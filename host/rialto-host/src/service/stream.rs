@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::{Instrument as _, Span};
 use wasmtime::component::{Func, Val};
 
 use super::call::{refused, unwritten};
@@ -30,6 +31,7 @@ pub struct GuestStream {
     guest: Option<Pulled>,
     written: u64,
     usage: Usage,
+    span: Span,
 }
 
 /// A guest between two items.
@@ -69,9 +71,17 @@ impl Service {
         let Some(stream) = signature.stream() else {
             return Err(CallError::Internal("the method does not stream".to_owned()));
         };
-        let mut admitted = self.admit(&prepared, context, clock).await?;
+        let span = tracing::debug_span!(
+            "host.call",
+            service = %self.name(),
+            method = %prepared.method,
+            call_id = %context.call_id,
+        );
+        let admitted = self.admit(&prepared, context, clock);
+        let mut admitted = admitted.instrument(span.clone()).await?;
         let args = prepared.args;
-        let (instance, result) = self.invoke(&mut admitted, &signature, args).await?;
+        let invoked = self.invoke(&mut admitted, &signature, args);
+        let (instance, result) = invoked.instrument(span.clone()).await?;
         let redactor = &self.loaded.shared.redactor;
         let resource = opened(stream, result, self.limits());
         let resource = resource.map_err(|error| redactor.error(error))?;
@@ -92,6 +102,7 @@ impl Service {
             }),
             written,
             usage,
+            span,
         })
     }
 }
@@ -118,6 +129,7 @@ impl GuestStream {
             let pulled = pulled.map_err(|error| redactor.error(error))?;
             Ok((guest, pulled))
         };
+        let pulling = pulling.instrument(self.span.clone());
         let background = &self.service.loaded.host.background;
         let (guest, pulled) = background.carry(clock, pulling).await?;
         let Some(value) = pulled else {

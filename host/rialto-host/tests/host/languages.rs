@@ -206,6 +206,26 @@ impl Trials {
         let doubled = doubled.unwrap();
         assert_eq!(&doubled.body[..], b"[3.0,-4.0]");
         assert_eq!(doubled.usage.tensor_runs, 1);
+        self.streams().await;
+    }
+
+    /// A class of the language is a stream.
+    async fn streams(&self) {
+        let down = |start: i32, stop: Option<i32>| {
+            let body = json!({ "start": start, "stop": stop });
+            call(&self.service, "down", body)
+        };
+        let whole = down(2, None).await.unwrap();
+        assert_eq!(&whole.body[..], b"[2,1,0]");
+        for (start, stop, said) in [
+            (2, Some(1), "\"no further than 1\""),
+            (-1, None, "\"`start` is below nought\""),
+        ] {
+            let Err(CallError::Refused { error }) = down(start, stop).await else {
+                panic!("{start} was not refused")
+            };
+            assert_eq!(&error[..], said.as_bytes());
+        }
     }
 
     /// Each way of misbehaving has its error, and leaves the next call a fresh instance.

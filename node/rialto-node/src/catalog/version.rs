@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256};
 use rialto_channels::payee::Reject;
+use rialto_channels::price::MethodPrice;
 use rialto_channels::receipt::Usage;
 use rialto_channels::{Amount, ChannelConfig};
 use rialto_host::Description;
@@ -329,11 +330,21 @@ impl Version {
 
     /// The charge for a call that used so much, by the meter and at most the quoted ceiling.
     pub(crate) fn charge(&self, method: &str, usage: &Usage, ceiling: Amount) -> Amount {
-        let name: Result<MethodName, _> = method.replace('_', "-").parse();
-        let price = name
-            .ok()
-            .and_then(|name| self.view.manifest.price(&name).copied());
+        let price = self.price_list(method);
         price.map_or(Amount::ZERO, |price| price.charge(usage, ceiling))
+    }
+
+    /// As [`charge`](Self::charge), without the part that does not depend on the meter.
+    pub(crate) fn charge_metered(&self, method: &str, usage: &Usage, ceiling: Amount) -> Amount {
+        let price = self.price_list(method);
+        price.map_or(Amount::ZERO, |price| {
+            price.without_call().charge(usage, ceiling)
+        })
+    }
+
+    fn price_list(&self, method: &str) -> Option<MethodPrice> {
+        let name: MethodName = method.replace('_', "-").parse().ok()?;
+        self.view.manifest.price(&name).copied()
     }
 
     fn has(&self, method: &MethodName) -> bool {

@@ -20,6 +20,8 @@ pub struct Sandbox {
     pub memory_bytes_max: u64,
     /// Longest wall time that a manifest may ask for, in milliseconds.
     pub time_ms_max: u64,
+    /// How long the reader of a stream may take for one item, in milliseconds, before the call is cut.
+    pub stall_ms_max: u64,
     /// What no call may exceed, whatever its manifest says.
     pub limits_max: Limits,
     /// What a service's calls may use, by its name, instead of what its manifest says.
@@ -45,6 +47,7 @@ impl Default for Sandbox {
             calls_max: 128,
             memory_bytes_max: 256 << 20,
             time_ms_max: 30_000,
+            stall_ms_max: 10_000,
             limits_max: usual_limits_max(),
             services: BTreeMap::new(),
             settings: BTreeMap::new(),
@@ -79,6 +82,7 @@ impl Sandbox {
         self.calls_max = raw.calls_max.unwrap_or(self.calls_max);
         self.memory_bytes_max = raw.memory_bytes_max.unwrap_or(self.memory_bytes_max);
         self.time_ms_max = raw.time_ms_max.unwrap_or(self.time_ms_max);
+        self.stall_ms_max = raw.stall_ms_max.unwrap_or(self.stall_ms_max);
         for (name, value) in raw.limits {
             if !self.limits_max.set(&name, value) || value == 0 {
                 problems.push(problem(&format!("sandbox.limits.{name}"), &name));
@@ -117,6 +121,9 @@ impl Sandbox {
         if self.calls_max == 0 {
             problems.push("sandbox.calls_max is 0: no call could run".to_owned());
         }
+        if self.stall_ms_max == 0 {
+            problems.push("sandbox.stall_ms_max is 0: no stream could be read".to_owned());
+        }
         if !self.outbound && !self.outbound_private.is_empty() {
             problems.push(
                 "sandbox.outbound_private goes with `outbound = true`: without it nothing is sent"
@@ -135,6 +142,7 @@ pub(super) struct RawSandbox {
     calls_max: Option<u32>,
     memory_bytes_max: Option<u64>,
     time_ms_max: Option<u64>,
+    stall_ms_max: Option<u64>,
     outbound: Option<bool>,
     state_bytes_max: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -195,6 +203,7 @@ impl From<&Sandbox> for RawSandbox {
             calls_max: Some(sandbox.calls_max),
             memory_bytes_max: Some(sandbox.memory_bytes_max),
             time_ms_max: Some(sandbox.time_ms_max),
+            stall_ms_max: Some(sandbox.stall_ms_max),
             outbound: Some(sandbox.outbound),
             state_bytes_max: Some(sandbox.state_bytes_max),
             outbound_private: private.map(IpAddr::to_string).collect(),
@@ -223,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back() {
-        let text = "calls_max = 3\nmemory_bytes_max = 4\ntime_ms_max = 5\noutbound = true\nstate_bytes_max = 0\n\
+        let text = "calls_max = 3\nmemory_bytes_max = 4\ntime_ms_max = 5\nstall_ms_max = 8\noutbound = true\nstate_bytes_max = 0\n\
                     outbound_private = [\"10.0.0.5\", \"::1\"]\n\
                     [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7\n\
                     [services.chat.config]\ngreeting = \"hi\"\n[services.chat.secrets]\n\
@@ -239,11 +248,11 @@ mod tests {
     #[test]
     fn every_problem_is_named() {
         let (_, problems) = sandbox(
-            "calls_max = 0\noutbound_private = [\"here\", \"::1\"]\n[limits]\nmemory = 1\n\
+            "calls_max = 0\nstall_ms_max = 0\noutbound_private = [\"here\", \"::1\"]\n[limits]\nmemory = 1\n\
              handles_max = 0\n[services.chat]\ntime = 1\ntime_ms_max = 0\n\
              secrets.a = {}\nsecrets.b = { file = \"/b\", env = \"B\" }",
         );
-        assert_eq!(problems.len(), 9, "{problems:?}");
+        assert_eq!(problems.len(), 10, "{problems:?}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod refunds;
 mod reorgs;
 mod silence;
 mod state;
+mod streams;
 mod unpaid;
 mod withdrawals;
 mod world;

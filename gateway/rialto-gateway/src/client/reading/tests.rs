@@ -36,6 +36,8 @@ fn reply(required: &PaymentRequired) -> Reply {
         status: StatusCode::PAYMENT_REQUIRED,
         headers,
         body: Bytes::from_static(br#"{"detail": {"message": "because"}}"#),
+        items: None,
+        broke_off: None,
     }
 }
 

@@ -213,6 +213,7 @@ mod tests {
                     required: true,
                 }],
                 result: json!({}),
+                streams: false,
                 error: None,
                 raw_body: None,
                 price: PriceRecord::new(&MethodPrice {
