@@ -2,7 +2,7 @@
 //!
 //! The model is the one that the service `chat` runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rialto_compute::Model;
@@ -23,7 +23,9 @@ impl Models for One {
     }
 
     fn language(&self, name: &str) -> Option<Arc<dyn LanguageModel>> {
-        (name == "one").then(|| Arc::clone(&self.0))
+        ["one", "smollm2"]
+            .contains(&name)
+            .then(|| Arc::clone(&self.0))
     }
 }
 
@@ -32,10 +34,14 @@ fn place(variable: &str) -> PathBuf {
 }
 
 fn service(fixture: &Fixture, limits: Limits) -> Service {
+    let component = place("RIALTO_TEST_GUESTS").join("generation/component.wasm");
+    load(fixture, &component, &["one", "another"], limits)
+}
+
+fn load(fixture: &Fixture, component: &Path, models: &[&str], limits: Limits) -> Service {
     let file = std::fs::read(place("RIALTO_ARTIFACTS").join(SMOLLM2)).unwrap();
     let engine = rialto_lm::Engine::new(rialto_lm::Config::default());
     let model = engine.load(&Bytes::from(file), "one").unwrap();
-    let component = place("RIALTO_TEST_GUESTS").join("generation/component.wasm");
     let component = std::fs::read(component).unwrap();
     let grants = Grants {
         tensor: true,
@@ -43,7 +49,7 @@ fn service(fixture: &Fixture, limits: Limits) -> Service {
         ..Grants::default()
     };
     let spec = ServiceSpec {
-        models: vec!["one".to_owned(), "another".to_owned()],
+        models: models.iter().map(|name| (*name).to_owned()).collect(),
         ..spec(grants, limits)
     };
     let models = Arc::new(One(model));
@@ -96,4 +102,36 @@ async fn writing_without_end_ends_with_the_calls_time_and_leaves_the_model_free(
     let error = call(&service, "endless", body.clone()).await.unwrap_err();
     assert_eq!(error.wire_code(), "timed_out");
     assert_eq!(answer(&service, "honest", body).await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chat_streams_the_words_that_it_answers_at_once() {
+    let fixture = Fixture::new();
+    let component = place("RIALTO_SERVICES").join("chat/component.wasm");
+    let service = load(&fixture, &component, &["smollm2"], patient());
+    let body = json!({
+        "messages": [{ "role": "user", "content": "Name three colours." }],
+        "options": { "max_tokens": 24, "seed": 7 },
+    });
+    let whole = answer(&service, "chat", body.clone()).await;
+    let text = serde_json::to_vec(&body).unwrap();
+    let prepared = service.prepare("stream", Arguments::Json(text.into()));
+    let mut stream = service.open(prepared.unwrap(), context()).await.unwrap();
+    let (mut said, mut pieces, mut tokens) = (String::new(), 0_u64, 0);
+    while let Some(item) = stream.next().await.unwrap() {
+        said.push_str(&serde_json::from_slice::<String>(&item).unwrap());
+        pieces += 1;
+        let so_far = stream.usage().tokens_written;
+        assert!(
+            so_far > tokens,
+            "each piece is written when it is asked for"
+        );
+        tokens = so_far;
+    }
+    assert_eq!(whole["message"]["content"], said);
+    assert_eq!(
+        whole["usage"]["completion_tokens"],
+        stream.usage().tokens_written
+    );
+    assert!(pieces > 5, "{pieces} pieces of {said:?}");
 }
