@@ -7,7 +7,6 @@ use futures_util::StreamExt as _;
 use reqwest::StatusCode;
 use rialto_channels::Amount;
 use rialto_gateway::client::{Body, ClientError, Heard};
-use rialto_gateway::x402::header::{PAYMENT_RESPONSE, RIALTO_RECEIPT};
 use rialto_testkit::guests;
 use rialto_testkit::mesh::path_from_env;
 use serde_json::{Value, json};
@@ -372,89 +371,4 @@ async fn cutting(to: String, chunks: usize) -> String {
     let router = axum::Router::new().fallback(pass).with_state(state);
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_last_event_says_what_the_headers_of_other_answers_say() {
-    let mesh = mesh().await;
-    let client = mesh.client(0);
-    // A payment header as the client made it, for a stream and again for its replay as an answer.
-    let (recorder, recorded) = recording(mesh.url.clone()).await;
-    let config = rialto_gateway::client::Config::new(&recorder);
-    let recording_client = rialto_gateway::client::PayingClient::new(config, mesh.key(0)).unwrap();
-    let quote = recording_client
-        .quote("paid", "count", &count(2))
-        .await
-        .unwrap();
-    recording_client
-        .stream(&quote, &count(2), |_| {})
-        .await
-        .unwrap();
-    drop(client);
-    let payment = recorded.lock().unwrap().clone().unwrap();
-    let send = |accept: &'static str| {
-        let request = mesh.http.post(mesh.path("/services/paid/count"));
-        let request = request.header("payment-signature", payment.clone());
-        let request = request.header("content-type", "application/json");
-        request.header("accept", accept).body(count(2).bytes).send()
-    };
-    let events = send("text/event-stream")
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    let (_, last) = events.split_once("event: end\ndata: ").unwrap();
-    let last: Value = serde_json::from_str(last.trim_end()).unwrap();
-    let plain = send("application/json").await.unwrap();
-    assert_eq!(plain.status(), StatusCode::OK);
-    let header = |name: &str| -> Value {
-        rialto_gateway::x402::header::decode(plain.headers()[name].as_bytes()).unwrap()
-    };
-    assert_eq!(last["settlement"], header(PAYMENT_RESPONSE));
-    assert_eq!(last["receipt"], header(RIALTO_RECEIPT));
-    assert_eq!(
-        (&last["items"], &last["charged"]),
-        (&json!(2), &json!("107"))
-    );
-    assert_eq!(last["replayed"], true);
-    assert_eq!(mesh.charged(), Amount::new(107));
-    mesh.end().await;
-}
-
-type Recorded = std::sync::Arc<std::sync::Mutex<Option<reqwest::header::HeaderValue>>>;
-
-/// A proxy that keeps the last payment.
-async fn recording(to: String) -> (String, Recorded) {
-    use axum::extract::{Request, State};
-    async fn pass(
-        State((to, recorded)): State<(String, Recorded)>,
-        request: Request,
-    ) -> axum::response::Response {
-        let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        if let Some(payment) = parts.headers.get("payment-signature") {
-            *recorded.lock().unwrap() = Some(payment.clone());
-        }
-        let answer = reqwest::Client::new()
-            .request(parts.method, format!("{to}{}", parts.uri))
-            .headers(parts.headers)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
-        let mut response = axum::response::Response::new(axum::body::Body::empty());
-        *response.status_mut() = answer.status();
-        *response.headers_mut() = answer.headers().clone();
-        *response.body_mut() = axum::body::Body::from(answer.bytes().await.unwrap());
-        response
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let recorded = Recorded::default();
-    let router = axum::Router::new()
-        .fallback(pass)
-        .with_state((to, recorded.clone()));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, recorded)
 }
