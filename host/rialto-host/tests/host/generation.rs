@@ -129,9 +129,5 @@ async fn chat_streams_the_words_that_it_answers_at_once() {
         tokens = so_far;
     }
     assert_eq!(whole["message"]["content"], said);
-    assert_eq!(
-        whole["usage"]["completion_tokens"],
-        stream.usage().tokens_written
-    );
     assert!(pieces > 5, "{pieces} pieces of {said:?}");
 }
