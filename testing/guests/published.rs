@@ -33,7 +33,13 @@ fn variable(name: &str) -> PathBuf {
 
 fn metadata(manifest: &Path) -> serde_json::Value {
     let output = Command::new(variable("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--manifest-path",
+        ])
         .arg(manifest)
         .output()
         .expect("cargo runs");

@@ -35,5 +35,8 @@ fn echo(request: Request, _: Params) -> anyhow::Result<Response> {
 }
 
 fn lost(request: Request, _: Params) -> anyhow::Result<Response> {
-    Ok(Response::new(404, format!("nothing at {}\n", request.path())))
+    Ok(Response::new(
+        404,
+        format!("nothing at {}\n", request.path()),
+    ))
 }
