@@ -204,11 +204,8 @@ impl Drop for Asked {
 }
 
 impl Answer {
-    /// The client has to take what was handed over before more goes out.
+    /// The client has to take what was handed over: until then the server keeps this, the last part's too.
     fn hand(&mut self, now: Instant) {
-        if self.is_end_stream() {
-            return;
-        }
         self.handed = Some(now);
         let id = self.asked.id;
         self.asked.progress.state().held_up.push((id, now));

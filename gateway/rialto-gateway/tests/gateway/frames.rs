@@ -99,9 +99,10 @@ impl Frames {
         false
     }
 
-    /// Reads until the server closes.
+    /// Reads until the server closes; pings are no reason to go on for ever.
     pub(crate) async fn closed(mut self) {
-        while self.next().await.is_some() {}
+        let closed = timeout(PATIENCE, async { while self.next().await.is_some() {} });
+        closed.await.expect("the connection was kept");
     }
 
     /// Both directions by themselves.
