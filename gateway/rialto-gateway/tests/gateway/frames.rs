@@ -33,8 +33,8 @@ pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'h'];
 /// `GET http://h/openapi.json`, likewise.
 pub(crate) const GET_LARGE: &[u8] = b"\x82\x86\x04\x0d/openapi.json\x41\x01h";
-/// `POST http://h/`, likewise.
-pub(crate) const POST: &[u8] = &[0x83, 0x86, 0x84, 0x41, 1, b'h'];
+/// `POST http://h/services/types/add`, likewise: it waits for its body.
+pub(crate) const POST: &[u8] = b"\x83\x86\x04\x13/services/types/add\x41\x01h";
 /// The window that streams begin with, of so many bytes.
 pub(crate) fn first_window(bytes: u32) -> Vec<u8> {
     [&[0, 4][..], &bytes.to_be_bytes()].concat()
