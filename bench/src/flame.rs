@@ -88,6 +88,7 @@ pub(crate) fn draw(places: &Places, scratch: &Path, folder: &Path, seconds: f64)
     );
     fs::create_dir_all(folder)?;
     fs::write(folder.join("paid-path.svg"), picture(&root, &title))?;
+    table::say("samples with a frame of it on the stack; one counts for several:");
     for (name, share) in totals(&root) {
         table::say(&format!("{share:5.1} %  {name}"));
     }

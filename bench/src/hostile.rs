@@ -130,6 +130,8 @@ pub(crate) fn measure(
             .for_each(|(sum, calls)| *sum += calls);
     }
     let memory_end_mib = cpu::resident_mib(mesh.process_id())?;
+    // The audit asks the node that runs.
+    let books_balance = audit(places, scratch)?;
     mesh.stop()?;
     let p99 = |windows: &[Window]| windows.iter().map(|it| it.p99_us).collect::<Vec<_>>();
     let rate = |windows: &[Window]| Spread::of(windows.iter().map(Window::rate));
@@ -143,7 +145,7 @@ pub(crate) fn measure(
         attacks: attacks(&made),
         memory_start_mib,
         memory_end_mib,
-        books_balance: audit(places, scratch)?,
+        books_balance,
     })
 }
 
