@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn here() -> String {
-        thread::current().name().unwrap_or_default().to_owned()
+        thread::current().name().unwrap().to_owned()
     }
 
     /// Works in portions of 5 ms, for `portions`, and says which threads did.

@@ -231,7 +231,8 @@ fn without(bytes: &[u8], pattern: &[u8]) -> Option<Vec<u8>> {
         let (before, behind) = rest.split_at(at);
         clean.extend_from_slice(before);
         clean.extend_from_slice(REDACTED.as_bytes());
-        rest = behind.get(pattern.len()..).unwrap_or_default();
+        // A find of it: what is behind is at least as long.
+        (_, rest) = behind.split_at(pattern.len());
         match find(rest) {
             Some(next) => at = next,
             None => break,

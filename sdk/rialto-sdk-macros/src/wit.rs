@@ -232,7 +232,7 @@ world service {
     #[test]
     fn a_stream_is_a_resource_beside_its_function() {
         let text = rendered(
-            "mod counter { pub fn count(to: u32) -> Result<Stream<u32>, String> { todo!() } }",
+            "mod counter { pub fn count(to: u32) -> Result<Stream<u32>, String> { Ok(Stream::new(0..to)) } }",
         );
         let expected = "    /// The items of `count`.
     resource count-items {

@@ -149,16 +149,20 @@ impl Catalog {
             let service = service.to_owned();
             return Err(ChangeError::UnknownService { service });
         }
-        let id = record.find(wanted).map_err(|unclear| match unclear {
-            Unclear::None => ChangeError::NoneBefore {
-                service: service.to_owned(),
-            },
-            Unclear::Several | Unclear::Unknown => ChangeError::UnknownVersion {
-                service: service.to_owned(),
-                version: wanted.unwrap_or_default().to_owned(),
-                kept: record.kept.join(", "),
-            },
-        })?;
+        let id = record
+            .find(wanted)
+            .map_err(|unclear| match (unclear, wanted) {
+                (Unclear::None, _) | (_, None) => ChangeError::NoneBefore {
+                    service: service.to_owned(),
+                },
+                (Unclear::Several | Unclear::Unknown, Some(wanted)) => {
+                    ChangeError::UnknownVersion {
+                        service: service.to_owned(),
+                        version: wanted.to_owned(),
+                        kept: record.kept.join(", "),
+                    }
+                }
+            })?;
         let target = self.kept.folder(service, &id);
         let version = self.come(service, &target, &id).await?;
         self.keep_what_runs(service, &mut record).await;
