@@ -79,14 +79,14 @@ const fn attack(service: &'static str, method: &'static str, error: &'static str
 const ATTACKS: [Attack; 11] = [
     attack("hostile", "trap", "service_crashed"),
     attack("hostile", "spin", "service_timeout"),
-    attack("hostile", "grow", "service_limit"),
-    attack("hostile", "grow_many", "service_limit"),
-    attack("hostile", "grow_table", "service_limit"),
-    attack("hostile", "recurse", "service_crashed"),
-    attack("hostile", "big_text", "service_limit"),
-    attack("hostile", "big_bytes", "service_limit"),
+    attack("hostile", "grow", "service_memory_exceeded"),
+    attack("hostile", "grow_many", "service_memory_exceeded"),
+    attack("hostile", "grow_table", "service_table_exceeded"),
+    attack("hostile", "recurse", "service_stack_exhausted"),
+    attack("hostile", "big_text", "service_output_too_large"),
+    attack("hostile", "big_bytes", "service_output_too_large"),
     attack("hostile", "refuse", "service_refused"),
-    attack("flood", "run", "service_limit"),
+    attack("flood", "run", "service_host_calls_exceeded"),
     attack("leak", "stain", "service_crashed"),
 ];
 

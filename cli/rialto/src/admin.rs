@@ -6,8 +6,10 @@
 //! which services run, never money. The answer is one JSON value.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
+use rialto_gateway::Requests;
 use rialto_node::Node;
 use serde_json::Value;
 
@@ -23,7 +25,6 @@ pub(crate) struct Desk {
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::sync::Arc;
     use std::time::Duration;
 
     use anyhow::{Context as _, bail};
@@ -32,18 +33,23 @@ mod unix {
     use tokio::net::{UnixListener, UnixStream};
     use tokio::sync::Semaphore;
 
-    use super::{Desk, Node, Path, PathBuf, Result, Value};
-    use crate::ledger;
+    use rialto_gateway::all_metrics;
+
+    use super::{Arc, Desk, Node, Path, PathBuf, Requests, Result, Value};
     use crate::lifecycle::{self, Act};
+    use crate::{ledger, top};
 
     impl Desk {
         /// Opens the desk; a data folder in which it cannot be opened only has none.
-        pub(crate) fn open(node: &Node) -> Self {
+        pub(crate) fn open(node: &Node, requests: &Arc<Requests>) -> Self {
             let path = socket(&node.config().data_dir);
             let task = match listen(&path) {
-                Ok(listener) => Some(tokio::spawn(serve(listener, node.clone()))),
+                Ok(listener) => {
+                    let known = (node.clone(), Arc::clone(requests));
+                    Some(tokio::spawn(serve(listener, known)))
+                }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "`rialto ledger` cannot ask this node");
+                    tracing::warn!(path = %path.display(), %error, "`rialto ledger` and `rialto top` cannot ask this node");
                     None
                 }
             };
@@ -77,7 +83,10 @@ mod unix {
         }
     }
 
-    async fn serve(listener: UnixListener, node: Node) {
+    /// Of what the desk is asked.
+    type Known = (Node, Arc<Requests>);
+
+    async fn serve(listener: UnixListener, known: Known) {
         let guests = Arc::new(Semaphore::new(GUESTS_MAX));
         loop {
             let Ok(guest) = Arc::clone(&guests).acquire_owned().await else {
@@ -85,10 +94,10 @@ mod unix {
             };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let node = node.clone();
+                    let known = known.clone();
                     tokio::spawn(async move {
                         let _guest = guest;
-                        match tokio::time::timeout(PATIENCE, answer(stream, &node)).await {
+                        match tokio::time::timeout(PATIENCE, answer(stream, &known)).await {
                             Ok(Ok(())) => {}
                             Ok(Err(error)) => tracing::debug!(%error, "a guest of the desk left"),
                             Err(_) => tracing::debug!("a guest of the desk was too slow"),
@@ -104,7 +113,7 @@ mod unix {
         }
     }
 
-    async fn answer(stream: UnixStream, node: &Node) -> Result<()> {
+    async fn answer(stream: UnixStream, (node, requests): &Known) -> Result<()> {
         check_owner(&stream, &node.config().data_dir)?;
         let (read, mut write) = stream.into_split();
         let mut question = String::new();
@@ -124,6 +133,7 @@ mod unix {
                 Ok(act) => done(act, node).await,
                 Err(error) => json!({ "error": format!("this version cannot do that: {error}") }),
             },
+            "metrics" => top::to_json(&all_metrics(node, requests)),
             other => json!({ "error": format!("`{other}` is not a question of this version") }),
         };
         write.write_all(&serde_json::to_vec(&answer)?).await?;
@@ -182,7 +192,7 @@ pub(crate) use unix::ask;
 #[cfg(not(unix))]
 impl Desk {
     /// There are no such sockets here.
-    pub(crate) fn open(_: &Node) -> Self {
+    pub(crate) fn open(_: &Node, _: &Arc<Requests>) -> Self {
         Self {}
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rialto_node::LogFormat;
 use rialto_templates::{Language, ProjectName};
 
 use crate::policy::Units;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Receipt(ReceiptCommand),
     /// Show a provider's books: balances, open exposure, claimed and settled.
     Ledger(LedgerArgs),
+    /// Watch a running host: its services with rates, times, earnings and memory.
+    Top(TopArgs),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -75,6 +78,41 @@ pub(crate) struct NewArgs {
     /// repository.
     #[arg(long, value_name = "DIR")]
     pub(crate) sdk: Option<PathBuf>,
+}
+
+/// How lines of log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogLines {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<LogLines> for LogFormat {
+    fn from(lines: LogLines) -> Self {
+        match lines {
+            LogLines::Human => Self::Human,
+            LogLines::Json => Self::Json,
+        }
+    }
+}
+
+/// What is shown of a running host.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Print one plain table and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one JSON document for scripts and end.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Look so often, in seconds; rates of `--once` and `--json` are over so long.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) every: u32,
+    /// The running host's folder.
+    #[arg(long, env = "RIALTO_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// Where durable things live.
@@ -228,6 +266,12 @@ pub(crate) struct UpArgs {
     /// Where the gateway listens; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:8402", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+    /// How lines of log look.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogLines>,
+    /// Where the operator's own listener serves /metrics; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// A folder of built services (NAME/service.toml and NAME/component.wasm).
     #[arg(long, env = "RIALTO_SERVICES", value_name = "DIR")]
     pub(crate) services: Option<PathBuf>,

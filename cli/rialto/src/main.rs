@@ -20,6 +20,8 @@ mod progress;
 mod receipt;
 mod services;
 mod show;
+mod telemetry;
+mod top;
 mod tour;
 mod up;
 mod wallet;
@@ -30,7 +32,6 @@ use anyhow::Result;
 use args::{ArtifactsCommand, Cli, Command, ConfigCommand};
 use clap::Parser;
 use rialto_node::Config;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     // A worker limits itself, thread by thread: it must not have any yet.
@@ -46,12 +47,23 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn start() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("RIALTO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    match run(cli.command).await {
+    // A configuration that cannot be read is reported by the command itself.
+    let config = if let Command::Up(args) = &cli.command {
+        up::config(args).ok()
+    } else {
+        None
+    };
+    let observability = config.map(|config| config.observability);
+    let telemetry = match telemetry::start(observability.as_ref()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            show::note(format!("error: {error:#}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = run(cli.command).await;
+    telemetry.end().await;
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             show::note(format!("error: {error}"));
@@ -85,6 +97,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Policy(command) => policy::run(command),
         Command::Receipt(command) => receipt::run(command).await,
         Command::Ledger(args) => ledger::run(args).await,
+        Command::Top(args) => top::run(args).await,
         Command::Config(ConfigCommand::Show { data, config }) => {
             let data_dir = home::data_dir(data.data_dir.as_deref())?;
             let file = config.unwrap_or_else(|| data_dir.join("rialto.toml"));

@@ -1,10 +1,12 @@
 //! `rialto up`: the mesh on this machine, until Ctrl-C.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use rialto_node::{ChainChoice, Config, LedgerChoice, Node, Progress};
+use rialto_gateway::Requests;
+use rialto_node::{ChainChoice, Config, LedgerChoice, Node, Observability, Progress};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -13,7 +15,7 @@ use crate::admin::Desk;
 use crate::args::UpArgs;
 use crate::progress::Board;
 use crate::show::{bold, cyan, dim, green, line};
-use crate::{home, show, tour};
+use crate::{home, show, telemetry, tour};
 
 /// Starts everything, shows the way, and stays until interrupted.
 pub(crate) async fn run(args: UpArgs) -> Result<()> {
@@ -23,19 +25,31 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}: pass another --listen", args.listen))?;
     let gateway = format!("http://{}", listener.local_addr()?);
+    let operator = match config.observability.metrics {
+        Some(address) => operator_listener(address).await?,
+        None => None,
+    };
     let node = start(config, &board).await?;
     board.finish();
     home::adopt_dev_wallet(&node.config().data_dir, &node.dev_accounts())?;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let doors = rialto_gateway::Config::from(&node.config().gateway);
+    let requests = Arc::clone(&doors.requests);
     let router = rialto_gateway::router(node.clone(), &doors);
     let server = tokio::spawn(rialto_gateway::serve(listener, router, doors, async move {
         // An error means that the sender is gone, which is a stop too.
         stopped.await.ok();
     }));
-    let ready = ready_json(&node, &gateway);
-    let desk = Desk::open(&node);
+    let pushing = config_of(&node).otlp.clone().map(|url| {
+        let (node, every) = (node.clone(), config_of(&node).metrics_every);
+        let pushing = telemetry::push_metrics(node, Arc::clone(&requests), url, every);
+        Pushing(tokio::spawn(pushing))
+    });
+    let metrics = operator.map(|listener| Operator::open(listener, &node, &requests));
+    let metrics = metrics.transpose()?;
+    let ready = ready_json(&node, &gateway, metrics.as_ref());
+    let desk = Desk::open(&node, &requests);
     // Before anyone hears that the mesh is ready: who does may stop it at once.
     let mut interrupts = Interrupts::listen()?;
     if let Some(file) = &args.ready_file {
@@ -44,7 +58,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     if args.json {
         show::json(&ready)
     } else {
-        greet(&node, &gateway)
+        greet(&node, &gateway, metrics.as_ref())
     }
     let shown = async {
         if args.tour {
@@ -75,6 +89,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         line("\nstopping: no new calls, finishing those in progress …");
     }
     drop(desk);
+    drop(metrics);
+    drop(pushing);
     drop(stop);
     server.await.context("the gateway's task failed")?;
     node.shutdown().await;
@@ -84,13 +100,66 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     shown.unwrap_or(Ok(()))
 }
 
+/// The operator's own listener, until it is dropped.
+struct Operator {
+    url: String,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Operator {
+    fn open(listener: TcpListener, node: &Node, requests: &Arc<Requests>) -> Result<Self> {
+        let url = format!("http://{}/metrics", listener.local_addr()?);
+        let router = rialto_gateway::operator(node.clone(), Arc::clone(requests));
+        let doors = rialto_gateway::Config::for_operator();
+        let served = rialto_gateway::serve(listener, router, doors, std::future::pending());
+        let task = tokio::spawn(served);
+        Ok(Self { url, task })
+    }
+}
+
+/// Sends numbers to a collector until it is dropped.
+struct Pushing(tokio::task::JoinHandle<Result<()>>);
+
+impl Drop for Pushing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn config_of(node: &Node) -> &Observability {
+    &node.config().observability
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A host whose operator asked for nothing earns money without metrics too.
+async fn operator_listener(address: SocketAddr) -> Result<Option<TcpListener>> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if Observability::default().metrics == Some(address) => {
+            tracing::warn!(%address, %error, "no metrics: pass --metrics with another address");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!(
+                "cannot serve metrics on {address}: pass another --metrics, or set metrics = \"off\" in [observability]"
+            )
+        }),
+    }
+}
+
 async fn start(config: Config, board: &Arc<Board>) -> Result<Node> {
     let sink = Arc::clone(board);
     let progress = Progress::new(move |step| sink.show(step));
     Ok(Node::start(config, &progress).await?)
 }
 
-fn config(args: &UpArgs) -> Result<Config> {
+/// The configuration that these arguments ask for.
+pub(crate) fn config(args: &UpArgs) -> Result<Config> {
     let data_dir = home::data_dir(args.data.data_dir.as_deref())?;
     let file = args
         .config
@@ -118,6 +187,14 @@ fn config(args: &UpArgs) -> Result<Config> {
             None if args.listen.port() == 0 => listen.set_port(0),
             None => {}
         }
+    }
+    if let Some(format) = args.log_format {
+        config.observability.log_format = format.into();
+    }
+    match (args.metrics, &mut config.observability.metrics) {
+        (Some(address), metrics) => *metrics = Some(address),
+        (None, Some(address)) if args.listen.port() == 0 => address.set_port(0),
+        (None, Some(_) | None) => {}
     }
     if let Some(url) = &args.ledger {
         // Not repeated in the message: it may hold a password.
@@ -151,7 +228,7 @@ fn services_dir(asked: Option<&Path>, configured: &Path) -> Result<PathBuf> {
     }
 }
 
-fn ready_json(node: &Node, gateway: &str) -> serde_json::Value {
+fn ready_json(node: &Node, gateway: &str, metrics: Option<&Operator>) -> serde_json::Value {
     let chain = node.chain();
     let keys: Vec<String> = node
         .dev_accounts()
@@ -166,6 +243,7 @@ fn ready_json(node: &Node, gateway: &str) -> serde_json::Value {
         .collect();
     json!({
         "gateway": gateway,
+        "metrics": metrics.map(|operator| operator.url.as_str()),
         "chain_rpc": chain.rpc_url,
         "chain_id": chain.chain_id,
         "addresses": {
@@ -188,7 +266,7 @@ fn write_ready(file: &Path, ready: &serde_json::Value) -> Result<()> {
     std::fs::rename(&beside, file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn greet(node: &Node, gateway: &str) {
+fn greet(node: &Node, gateway: &str, metrics: Option<&Operator>) {
     let chain = node.chain();
     line(format!("\n{} {}", green("●"), bold("rialto is up")));
     line(format!("  gateway   {}", cyan(gateway)));
@@ -196,6 +274,9 @@ fn greet(node: &Node, gateway: &str) {
         "  chain     {} (id {})",
         chain.rpc_url, chain.chain_id
     ));
+    if let Some(operator) = metrics {
+        line(format!("  metrics   {}", operator.url));
+    }
     line(format!("  earnings  go to {}", chain.receiver));
     for view in node.services() {
         if let Some(royalty) = view.manifest.royalty() {

@@ -1,8 +1,11 @@
 //! What the operator of a gateway may set; every limit has a default.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_node::GatewayChoice;
+
+use crate::requests::Requests;
 
 /// Limits and addresses of the HTTP door.
 #[derive(Debug, Clone)]
@@ -34,6 +37,21 @@ pub struct Config {
     pub streams_max: u32,
     /// How long requests in progress may take to finish after a shutdown was asked for.
     pub drain: Duration,
+    /// Where requests are counted, for the [operator](crate::operator()).
+    pub requests: Arc<Requests>,
+}
+
+impl Config {
+    /// For the operator's own listener: few connections, and what is asked there is not counted.
+    #[must_use]
+    pub fn for_operator() -> Self {
+        Self {
+            connections_max: 16,
+            body_bytes_max: 0,
+            drain: Duration::ZERO,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Config {
@@ -52,6 +70,7 @@ impl Default for Config {
             loopback_exempt: true,
             streams_max: 128,
             drain: Duration::from_secs(20),
+            requests: Arc::default(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The router: which path does what, and what every answer has in common.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -20,6 +20,7 @@ use crate::Config;
 use crate::body::Budget;
 use crate::moment;
 use crate::problem::{ErrorCode, Problem};
+use crate::requests::Requests;
 use crate::routes::{calls, catalog, facilitator, handlers, page, records};
 use crate::x402::Network;
 use crate::x402::header;
@@ -103,7 +104,10 @@ pub fn router(node: Node, config: &Config) -> Router {
         .with_state(gateway)
         .layer(DefaultBodyLimit::disable()) // `Budget` limits what is really read
         .layer(CatchPanicLayer::custom(|_| panicked()))
-        .layer(middleware::from_fn(traced))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&config.requests),
+            traced,
+        ))
         .layer(SetResponseHeaderLayer::if_not_present(
             http_header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
@@ -111,20 +115,31 @@ pub fn router(node: Node, config: &Config) -> Router {
         .layer(cors())
 }
 
-/// One span for each request. Headers are never recorded: they carry payments.
-async fn traced(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>();
+/// One span and one count for each request. Headers are never recorded, but for the name of the caller's
+/// trace: they carry payments.
+async fn traced(State(requests): State<Arc<Requests>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!(
         "gateway.request",
         http.method = %request.method(),
-        http.route = route.map_or("", MatchedPath::as_str),
+        http.route = route.as_ref().map_or("", MatchedPath::as_str),
         service = Empty,
         method = Empty,
         status = Empty,
+        traceparent = Empty,
     );
+    if !span.is_disabled()
+        && let Some(caller) = request.headers().get(TRACEPARENT)
+        && let Ok(caller) = caller.to_str()
+    {
+        span.record("traceparent", caller);
+    }
     async move {
         let response = next.run(request).await;
         tracing::Span::current().record("status", response.status().as_u16());
+        let route = route.as_ref().map_or("", MatchedPath::as_str);
+        requests.answered(route, response.status(), began.elapsed());
         tracing::debug!("answered");
         response
     }
@@ -148,6 +163,9 @@ fn cors() -> CorsLayer {
         ])
         .max_age(Duration::from_secs(3600))
 }
+
+/// W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
 
 async fn unknown_route() -> Problem {
     Problem::new(ErrorCode::RouteUnknown, "there is nothing at this path")

@@ -4,7 +4,7 @@
 //! voucher is good, what a call costs and what a component may do is decided elsewhere.
 //!
 //! - [`x402`]: the payment protocol on the wire, strict in and plain out;
-//! - [`router`] and [`serve`](serve()): the server;
+//! - [`router`] and [`serve`](serve()): the server; [`operator`]: its operator's own;
 //! - [`client`]: [`client::PayingClient`], used by the command line, tests and benchmarks.
 //!
 //! Non-goals: TLS, accounts, sessions.
@@ -22,8 +22,10 @@ mod linger;
 pub mod listing;
 mod moment;
 pub mod openapi;
+mod operator;
 pub mod problem;
 pub mod record;
+mod requests;
 mod routes;
 mod serve;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -32,4 +34,6 @@ pub mod x402;
 
 pub use config::Config;
 pub use gateway::router;
+pub use operator::{all_metrics, operator};
+pub use requests::Requests;
 pub use serve::serve;

@@ -52,10 +52,24 @@ pub enum ErrorCode {
     ServiceRefused,
     /// 502: the service crashed.
     ServiceCrashed,
-    /// 502: the service exceeded a limit.
-    ServiceLimit,
+    /// 502: the service needs more memory than it may have.
+    ServiceMemory,
+    /// 502: the service needs more table elements than it may have.
+    ServiceTable,
+    /// 502: the service recursed too deeply.
+    ServiceStack,
+    /// 502: the service handed over more than it may, as its answer or in one call to the host.
+    ServiceOutput,
+    /// 502: the service called the host more often than it may.
+    ServiceHostCalls,
+    /// 502: the service moved more bytes through calls to the host than it may.
+    ServiceHostBytes,
+    /// 502: the service holds more handles than it may.
+    ServiceHandles,
     /// 504: the service did not finish in time.
     ServiceTimeout,
+    /// 504: the service needs more processor time than it may have.
+    ServiceCpu,
     /// 429: too many calls of this channel failed.
     TooManyFailures,
     /// 503: the host has yet to prepare the service.
@@ -94,8 +108,15 @@ impl ErrorCode {
             Self::BodyTypeUnsupported => "body_type_unsupported",
             Self::ServiceRefused => "service_refused",
             Self::ServiceCrashed => "service_crashed",
-            Self::ServiceLimit => "service_limit",
+            Self::ServiceMemory => "service_memory_exceeded",
+            Self::ServiceTable => "service_table_exceeded",
+            Self::ServiceStack => "service_stack_exhausted",
+            Self::ServiceOutput => "service_output_too_large",
+            Self::ServiceHostCalls => "service_host_calls_exceeded",
+            Self::ServiceHostBytes => "service_host_bytes_exceeded",
+            Self::ServiceHandles => "service_handles_exceeded",
             Self::ServiceTimeout => "service_timeout",
+            Self::ServiceCpu => "service_cpu_exceeded",
             Self::TooManyFailures => "too_many_failures",
             Self::ServicePreparing => "service_preparing",
             Self::ServiceDrained => "service_drained",
@@ -125,8 +146,15 @@ impl ErrorCode {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ServiceRefused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::ServiceCrashed | Self::ServiceLimit => StatusCode::BAD_GATEWAY,
-            Self::ServiceTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ServiceCrashed
+            | Self::ServiceMemory
+            | Self::ServiceTable
+            | Self::ServiceStack
+            | Self::ServiceOutput
+            | Self::ServiceHostCalls
+            | Self::ServiceHostBytes
+            | Self::ServiceHandles => StatusCode::BAD_GATEWAY,
+            Self::ServiceTimeout | Self::ServiceCpu => StatusCode::GATEWAY_TIMEOUT,
             Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::ServicePreparing
             | Self::ServiceDrained

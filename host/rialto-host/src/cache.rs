@@ -34,6 +34,10 @@ pub(crate) struct Cache {
     bytes_max: u64,
     /// Tells apart temporary files of this process.
     writes: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    /// As of the last look at the folder.
+    bytes: AtomicU64,
 }
 
 impl Cache {
@@ -59,12 +63,17 @@ impl Cache {
                 dir.display()
             )));
         }
-        Ok(Self {
+        let cache = Self {
             dir: dir.to_owned(),
             key,
             bytes_max,
             writes: AtomicU64::new(0),
-        })
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        };
+        cache.evict()?;
+        Ok(cache)
     }
 
     /// Loads the compiled form of `component`, or compiles and stores it. Blocks.
@@ -80,12 +89,16 @@ impl Cache {
         let name = file_name(engine, digest);
         if let Some(compiled) = self.read(&name) {
             match load_trusted(engine, &compiled) {
-                Ok(component) => return Ok(component),
+                Ok(component) => {
+                    self.hits.fetch_add(1, Ordering::Relaxed);
+                    return Ok(component);
+                }
                 Err(error) => {
                     tracing::warn!(file = %name, %error, "compiled component refused; compiling");
                 }
             }
         }
+        self.misses.fetch_add(1, Ordering::Relaxed);
         let compiled = Component::from_binary(engine, component)?;
         let stored = compiled.serialize().map_err(io::Error::other);
         if let Err(error) = stored.and_then(|image| self.write(&name, &image)) {
@@ -156,6 +169,12 @@ impl Cache {
         self.evict()
     }
 
+    /// How many components were found here, how many were not, and the bytes of all that are.
+    pub(crate) fn load(&self) -> (u64, u64, u64) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (get(&self.hits), get(&self.misses), get(&self.bytes))
+    }
+
     /// Removes the files unused for longest until the rest fits.
     fn evict(&self) -> io::Result<()> {
         let mut files = Vec::new();
@@ -177,6 +196,7 @@ impl Cache {
             fs::remove_file(path)?;
             total = total.saturating_sub(bytes);
         }
+        self.bytes.store(total, Ordering::Relaxed);
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use rialto_scheduler::{
     Batch, BatchId, Held, Job, JobId, Memory, MemoryError, Refused, Scheduler, Share, Tenant, Use,
 };
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 pub(crate) use batch::Run;
 use batch::{Key, Member};
@@ -193,7 +194,9 @@ impl Device {
             })
         };
         let work = Work::Alone(Box::new(work));
-        self.wait(tenant, None, estimate, work, receiver).await
+        let span = tracing::info_span!("device.run", service = %tenant);
+        let done = self.wait(tenant, None, estimate, work, receiver);
+        done.instrument(span).await
     }
 
     /// Runs a model when it is the tenant's turn, together with equal runs that wait. Cancel-safe.
@@ -206,7 +209,9 @@ impl Device {
         let (sender, receiver) = oneshot::channel();
         let key = run.key();
         let work = Work::Run(Member { run, sender });
-        self.wait(tenant, key, estimate, work, receiver).await
+        let span = tracing::info_span!("device.run", service = %tenant);
+        let done = self.wait(tenant, key, estimate, work, receiver);
+        done.instrument(span).await
     }
 
     /// Takes device memory for a tenant, until the lease is dropped.
@@ -331,6 +336,7 @@ pub(crate) struct Begun<'a> {
 impl Begun<'_> {
     /// Does the work.
     pub(crate) fn work<T>(self, work: impl FnOnce() -> T) -> Result<Done<T>, DeviceError> {
+        let _span = tracing::info_span!("device.run").entered();
         // A crashed engine drops what it had, and no guest sees any of it.
         let result = catch_unwind(AssertUnwindSafe(work)).map_err(|_| DeviceError::Stopped)?;
         Ok(Done {

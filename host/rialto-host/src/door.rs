@@ -8,6 +8,7 @@
 //!
 //! Non-goals: what a call may use once it runs.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -129,9 +130,18 @@ impl Door {
         self.inner.opened.elapsed()
     }
 
-    /// Calls that run, and calls that wait.
+    /// The bytes that running calls may hold, and each service's calls: those that run, those that wait.
+    pub(crate) fn load(&self) -> (u64, HashMap<String, (u64, u64)>) {
+        let admission = self.admission();
+        let calls = admission.tenants().map(|(tenant, running, waiting)| {
+            let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+            (tenant.to_string(), (running.into(), waiting))
+        });
+        (admission.bytes(), calls.collect())
+    }
+
     #[cfg(test)]
-    pub(crate) fn load(&self) -> (u32, usize) {
+    fn calls(&self) -> (u32, usize) {
         let admission = self.admission();
         (admission.running(), admission.waiting())
     }
@@ -209,13 +219,13 @@ mod tests {
         let mut third = Box::pin(door.enter(guest, soon()));
         assert!(second.as_mut().poll(&mut context).is_pending());
         assert!(third.as_mut().poll(&mut context).is_pending());
-        assert_eq!(door.load(), (1, 2));
+        assert_eq!(door.calls(), (1, 2));
         drop(second);
-        assert_eq!(door.load(), (1, 1));
+        assert_eq!(door.calls(), (1, 1));
         drop(first);
-        assert_eq!(door.load(), (1, 0), "the place is the third's already");
+        assert_eq!(door.calls(), (1, 0), "the place is the third's already");
         drop(third);
-        assert_eq!(door.load(), (0, 0), "and comes back if it is not taken");
+        assert_eq!(door.calls(), (0, 0), "and comes back if it is not taken");
     }
 
     #[tokio::test]
@@ -231,7 +241,7 @@ mod tests {
         let error = door.enter(guest, deadline).await.unwrap_err();
         assert!(Instant::now() >= deadline);
         assert!(matches!(error, Turned::TooLate { .. }), "{error}");
-        assert_eq!(door.load(), (1, 0));
+        assert_eq!(door.calls(), (1, 0));
         drop(held);
     }
 }

@@ -22,6 +22,7 @@ use crate::device::{Device, DeviceConfig, DeviceLoad};
 use crate::door::Door;
 use crate::error::{HostError, LoadError};
 use crate::keyvalue::{KeyValue, NoKeyValue};
+use crate::meters::{HostLoad, Meters};
 use crate::model::Models;
 use crate::outbound::{NoOutbound, Outbound};
 use crate::service::Service;
@@ -140,6 +141,7 @@ pub(crate) struct Inner {
     pub(crate) arguments: Budget,
     pub(crate) buffers: Buffers,
     pub(crate) background: Background,
+    pub(crate) meters: Meters,
 }
 
 impl Host {
@@ -164,6 +166,7 @@ impl Host {
             ),
             buffers: Buffers::default(),
             background: Background::new(config.foreground_max).map_err(HostError::Background)?,
+            meters: Meters::default(),
             config,
         };
         Ok(Self {
@@ -175,6 +178,22 @@ impl Host {
     #[must_use]
     pub fn device_load(&self) -> DeviceLoad {
         self.inner.device.load()
+    }
+
+    /// What the host is doing, and what it and its services did since it began.
+    #[must_use]
+    pub fn load_now(&self) -> HostLoad {
+        let (values_bytes, calls) = self.inner.door.load();
+        let (compiled_hits, compiled_misses, compiled_bytes) = self.inner.cache.load();
+        HostLoad {
+            values_bytes,
+            turned: self.inner.meters.turned_away(),
+            compiled_hits,
+            compiled_misses,
+            compiled_bytes,
+            device: self.device_load(),
+            services: self.inner.meters.services(&calls),
+        }
     }
 
     /// Compiles a component (or takes it from the cache), links what `spec` grants and nothing else,

@@ -5,6 +5,8 @@ use std::io;
 use bytes::Bytes;
 use rialto_scheduler::Turned;
 
+use crate::meters::Limit;
+
 /// Why a host could not start. The operator acts.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -124,11 +126,15 @@ pub enum CallError {
     /// The guest trapped, panicked or exited.
     #[error("the service crashed: {0}")]
     Trapped(String),
-    /// The processor time or the wall time ran out.
-    #[error("the call took longer than {limit_ms} ms of {what} time")]
+    /// The wall time ran out.
+    #[error("the call took longer than {limit_ms} ms")]
     TimedOut {
-        /// `processor` or `wall`.
-        what: &'static str,
+        /// The limit, in milliseconds.
+        limit_ms: u64,
+    },
+    /// The processor time ran out.
+    #[error("the call took more than {limit_ms} ms of processor time")]
+    CpuExceeded {
         /// The limit, in milliseconds.
         limit_ms: u64,
     },
@@ -153,9 +159,15 @@ pub enum CallError {
         /// The limit, in bytes.
         bytes_max: u64,
     },
-    /// Too many calls to the host, or too many bytes through them.
+    /// Too many calls to the host.
     #[error("the service exceeded its allowance of host calls")]
     HostCalls,
+    /// Too many bytes through calls to the host.
+    #[error("the service moved more than {bytes_max} bytes through host calls")]
+    HostBytes {
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
     /// Too many live handles.
     #[error("the service holds more than {handles_max} handles")]
     HandlesExceeded {
@@ -189,11 +201,14 @@ impl CallError {
             | Self::StackExhausted
             | Self::OutputTooLarge { .. }
             | Self::HostCalls
+            | Self::HostBytes { .. }
+            | Self::CpuExceeded { .. }
             | Self::HandlesExceeded { .. } => true,
-            Self::TimedOut { what, .. } => matches!(what.as_bytes(), b"processor"),
-            Self::Refused { .. } | Self::Overloaded { .. } | Self::State(_) | Self::Internal(_) => {
-                false
-            }
+            Self::TimedOut { .. }
+            | Self::Refused { .. }
+            | Self::Overloaded { .. }
+            | Self::State(_)
+            | Self::Internal(_) => false,
         }
     }
 
@@ -204,15 +219,38 @@ impl CallError {
             Self::Refused { .. } => "refused",
             Self::Trapped(_) => "trapped",
             Self::TimedOut { .. } => "timed_out",
+            Self::CpuExceeded { .. } => "cpu_exceeded",
             Self::MemoryExceeded { .. } => "memory_exceeded",
             Self::TableExceeded { .. } => "table_exceeded",
             Self::StackExhausted => "stack_exhausted",
             Self::OutputTooLarge { .. } => "output_too_large",
             Self::HostCalls => "host_calls_exceeded",
+            Self::HostBytes { .. } => "host_bytes_exceeded",
             Self::HandlesExceeded { .. } => "handles_exceeded",
             Self::Overloaded { .. } => "overloaded",
             Self::State(_) => "state_unavailable",
             Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The limit that the call hit; none if it ended otherwise.
+    #[must_use]
+    pub const fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::TimedOut { .. } => Some(Limit::Time),
+            Self::CpuExceeded { .. } => Some(Limit::Cpu),
+            Self::MemoryExceeded { .. } => Some(Limit::Memory),
+            Self::TableExceeded { .. } => Some(Limit::Table),
+            Self::StackExhausted => Some(Limit::Stack),
+            Self::OutputTooLarge { .. } => Some(Limit::Output),
+            Self::HostCalls => Some(Limit::HostCalls),
+            Self::HostBytes { .. } => Some(Limit::HostBytes),
+            Self::HandlesExceeded { .. } => Some(Limit::Handles),
+            Self::Refused { .. }
+            | Self::Trapped(_)
+            | Self::Overloaded { .. }
+            | Self::State(_)
+            | Self::Internal(_) => None,
         }
     }
 }

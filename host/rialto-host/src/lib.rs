@@ -50,10 +50,12 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod histogram;
 mod interface;
 mod json;
 mod keyvalue;
 mod limits;
+mod meters;
 mod model;
 mod outbound;
 mod pace;
@@ -66,11 +68,13 @@ mod state;
 pub use device::{DeviceConfig, DeviceLoad};
 pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
+pub use histogram::{BOUNDS, Histogram, HistogramView};
 pub use interface::{Interface, Method, Param};
 pub use keyvalue::{
     Bucket, KeyChange, KeyChanged, KeyEntry, KeyStart, KeyValue, KeyValueAnswer, KeyValueError,
     NoKeyValue,
 };
+pub use meters::{HostLoad, Limit, MethodLoad, ServiceLoad};
 pub use model::{Models, NoModels, OpenError};
 pub use outbound::{
     NoOutbound, Origin, Outbound, OutboundAnswer, OutboundBody, OutboundError, is_public,

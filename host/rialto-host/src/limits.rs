@@ -3,11 +3,14 @@
 //! A breach is an error of its own type raised as a trap; [`classify`] turns whatever ended a call into
 //! the [`CallError`] that names the limit.
 
+use std::sync::Arc;
+
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Trap};
 use wasmtime_wasi::I32Exit;
 
 use crate::error::CallError;
+use crate::meters::ServiceMeters;
 use crate::spec::Limits;
 
 /// A limit that the guest hit; raised as a trap.
@@ -25,9 +28,12 @@ pub(crate) enum Breach {
     /// Wall time.
     #[error("wall time limit")]
     Wall,
-    /// Host calls or bytes through them.
+    /// Host calls.
     #[error("host call limit")]
     HostCalls,
+    /// Bytes through host calls.
+    #[error("host byte limit")]
+    HostBytes,
     /// Live handles.
     #[error("handle limit")]
     Handles,
@@ -41,25 +47,40 @@ pub(crate) struct Limiter {
     memory_peak: u64,
     table_elements: u64,
     table_elements_max: u64,
+    table_peak: u64,
     /// The growth that was last allowed, taken back should it fail afterwards.
     last_growth: u64,
+    meters: Arc<ServiceMeters>,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, meters: Arc<ServiceMeters>) -> Self {
         Self {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
             memory_peak: 0,
             table_elements: 0,
             table_elements_max: limits.table_elements_max,
+            table_peak: 0,
             last_growth: 0,
+            meters,
         }
     }
 
     /// The most linear memory held at any time, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.memory_peak
+    }
+
+    /// The most table elements held at any time.
+    pub(crate) fn table_peak(&self) -> u64 {
+        self.table_peak
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.meters.freed(self.memory_bytes);
     }
 }
 
@@ -80,12 +101,14 @@ impl ResourceLimiter for Limiter {
         self.memory_bytes = total;
         self.memory_peak = self.memory_peak.max(total);
         self.last_growth = growth;
+        self.meters.grew(growth, total);
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         // The memory's own maximum or the pool's: the guest sees -1 and the sum is put right.
         self.memory_bytes = self.memory_bytes.saturating_sub(self.last_growth);
+        self.meters.freed(self.last_growth);
         self.last_growth = 0;
         Ok(())
     }
@@ -102,6 +125,7 @@ impl ResourceLimiter for Limiter {
             return Err(Breach::Table.into());
         }
         self.table_elements = total;
+        self.table_peak = self.table_peak.max(total);
         Ok(true)
     }
 }
@@ -149,15 +173,16 @@ pub(crate) fn from_breach(breach: Breach, limits: &Limits) -> CallError {
         Breach::Table => CallError::TableExceeded {
             elements_max: limits.table_elements_max,
         },
-        Breach::Cpu => CallError::TimedOut {
-            what: "processor",
+        Breach::Cpu => CallError::CpuExceeded {
             limit_ms: u64::try_from(limits.cpu_max.as_millis()).unwrap_or(u64::MAX),
         },
         Breach::Wall => CallError::TimedOut {
-            what: "wall",
             limit_ms: u64::try_from(limits.wall_max.as_millis()).unwrap_or(u64::MAX),
         },
         Breach::HostCalls => CallError::HostCalls,
+        Breach::HostBytes => CallError::HostBytes {
+            bytes_max: limits.host_bytes_max,
+        },
         Breach::Handles => CallError::HandlesExceeded {
             handles_max: limits.handles_max,
         },

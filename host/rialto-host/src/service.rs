@@ -12,6 +12,7 @@ mod http;
 mod items;
 mod stream;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use crate::engine::{Inner, PAGE_BYTES};
 use crate::error::{ArgumentError, CallError, LoadError};
 use crate::interface::{self, Export, Interface, Method, Signature, Walked};
 use crate::json::{self, Arg};
+use crate::meters::MethodMeters;
 use crate::model::Models;
 use crate::settings::Redactor;
 use crate::spec::{Limits, ServiceSpec};
@@ -56,6 +58,8 @@ struct Loaded {
     /// Bytes of compiled code.
     code_bytes: u64,
     shared: Arc<Shared>,
+    /// The counts of its methods, by name.
+    meters: HashMap<String, Arc<MethodMeters>>,
 }
 
 /// A call's arguments as they arrived.
@@ -132,14 +136,20 @@ pub struct Outcome {
 /// What a call used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Time from the call to its place, in the queue at the door.
+    pub waited: Duration,
     /// Processor time of the guest and of the host's synchronous work for it.
     pub guest_time: Duration,
     /// Wall time of model loads and runs.
     pub host_time: Duration,
     /// The most linear memory held, in bytes.
     pub memory_peak: u64,
+    /// The most table elements held.
+    pub table_peak: u64,
     /// Calls from the guest to the host.
     pub host_calls: u64,
+    /// Bytes copied between guest and capabilities.
+    pub host_bytes: u64,
     /// Bytes of the arguments as received.
     pub input_bytes: u64,
     /// Bytes of the JSON result.
@@ -191,12 +201,17 @@ impl Service {
         let steady = is_steady(&ty, engine, &spec.grants, spec.deterministic);
         description::keep(&host.cache, &digest, &interface);
         let description = Description::new(&host, &spec, digest, interface);
+        let counts = host.meters.service(&spec.name);
+        let names = description.interface().methods.iter();
+        let meters = names.map(|method| (method.name.clone(), counts.method(&method.name)));
+        let meters = meters.collect();
         let shared = Arc::new(Shared {
             origins: spec.grants.http.unwrap_or_default().into(),
             outbound: Arc::clone(&host.config.outbound),
             redactor: Arc::new(Redactor::new(&spec.settings)),
             settings: spec.settings,
             key_value: Arc::clone(&host.config.key_value),
+            meters: counts,
             tenant: Tenant::new(&spec.name),
             service: spec.name,
             models_granted: spec
@@ -225,6 +240,7 @@ impl Service {
                 component: digest,
                 code_bytes: code_bytes(&component),
                 shared,
+                meters,
             }),
         })
     }

@@ -22,6 +22,7 @@ use crate::device::Device;
 use crate::digest;
 use crate::keyvalue::KeyValue;
 use crate::limits::{Breach, Limiter};
+use crate::meters::{Limit, MethodMeters, ServiceMeters};
 use crate::model::Models;
 use crate::outbound::{Origin, Outbound};
 use crate::pace::Pace;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) outbound: Arc<dyn Outbound>,
     /// Who keeps keys and values.
     pub(crate) key_value: Arc<dyn KeyValue>,
+    /// The service's counts.
+    pub(crate) meters: Arc<ServiceMeters>,
 }
 
 impl Shared {
@@ -75,6 +78,8 @@ impl Shared {
 /// The data of a call's store.
 pub(crate) struct CallState {
     pub(crate) shared: Arc<Shared>,
+    /// The method's counts.
+    meters: Arc<MethodMeters>,
     pub(crate) call_id: String,
     /// What everything that varies follows from, in a deterministic call.
     pub(crate) seed: Option<Seed>,
@@ -116,6 +121,7 @@ pub(crate) struct CallState {
 impl CallState {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        meters: Arc<MethodMeters>,
         call_id: String,
         payer: String,
         seed: Option<Seed>,
@@ -132,7 +138,7 @@ impl CallState {
             payer,
             deadline,
             clock,
-            limiter: Limiter::new(limits),
+            limiter: Limiter::new(limits, Arc::clone(&shared.meters)),
             table,
             wasi: None,
             http: None,
@@ -152,6 +158,7 @@ impl CallState {
             state_run: None,
             noted_bytes: 0,
             device_time: Duration::ZERO,
+            meters,
             shared,
         }
     }
@@ -159,7 +166,7 @@ impl CallState {
     /// Counts one call of the guest to the host that moves `bytes`.
     ///
     /// # Errors
-    /// [`Breach::HostCalls`], to be raised as a trap, when the allowance is spent.
+    /// [`Breach::HostCalls`] or [`Breach::HostBytes`], to be raised as a trap, when the allowance is spent.
     pub(crate) fn charge_host_call(&mut self, bytes: u64) -> Result<(), Breach> {
         self.host_calls = self.host_calls.saturating_add(1);
         self.charge_host_bytes(bytes)
@@ -178,11 +185,12 @@ impl CallState {
     /// other tasks run.
     pub(crate) fn on_tick(context: StoreContextMut<'_, Self>) -> wasmtime::Result<UpdateDeadline> {
         let state = context.data();
-        if state.clock.used() >= state.shared.limits.cpu_max {
-            return Err(Breach::Cpu.into());
-        }
+        // First, so that a call that may use all of its time is always late and never too busy.
         if Instant::now() >= state.deadline {
             return Err(Breach::Wall.into());
+        }
+        if state.clock.used() >= state.shared.limits.cpu_max {
+            return Err(Breach::Cpu.into());
         }
         // WASI calls are counted where their context is handed out, which cannot fail: they end here.
         state.check_host_calls()?;
@@ -194,16 +202,26 @@ impl CallState {
 
     fn check_host_calls(&self) -> Result<(), Breach> {
         let limits = &self.shared.limits;
-        if self.host_calls > limits.host_calls_max || self.host_bytes > limits.host_bytes_max {
+        if self.host_calls > limits.host_calls_max {
             return Err(Breach::HostCalls);
+        }
+        if self.host_bytes > limits.host_bytes_max {
+            return Err(Breach::HostBytes);
         }
         Ok(())
     }
 }
 
 impl Drop for CallState {
-    /// Hands the lines over however the call ended.
+    /// Hands the lines over, and counts what was used, however the call ended.
     fn drop(&mut self) {
-        self.lines.emit(&self.shared.service, &self.call_id);
+        let dropped = self.lines.emit(&self.shared.service, &self.call_id);
+        if dropped > 0 {
+            self.shared.meters.breach(Limit::LogLines);
+        }
+        self.meters.guest.observe(self.clock.used());
+        if !self.device_time.is_zero() {
+            self.meters.device.observe(self.device_time);
+        }
     }
 }

@@ -77,6 +77,12 @@ impl Engine {
         left.min(self.config.limits.file_bytes_max)
     }
 
+    /// Memory in use, in bytes: of weights, and of sessions.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.weights.used(), self.sessions.used())
+    }
+
     /// Parses and checks a model's file, and starts its thread. Blocks. `name` is for messages only.
     ///
     /// # Errors

@@ -291,6 +291,12 @@ impl<T> Admission<T> {
         self.places
     }
 
+    /// Each tenant that holds or wants something: its calls that run, and those that wait.
+    pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, u32, usize)> {
+        let parties = self.parties.iter();
+        parties.map(|(tenant, party)| (tenant, party.running(), party.waiting()))
+    }
+
     /// Bytes that running calls hold.
     #[must_use]
     pub const fn bytes(&self) -> u64 {

@@ -63,6 +63,12 @@ pub enum OpenError {
 }
 
 impl ModelCache {
+    /// Bytes of the files of models that are kept or being loaded.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.state().bytes
+    }
+
     /// An empty cache before an engine; its models' files have at most `bytes_max` bytes together.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, bytes_max: u64) -> Self {

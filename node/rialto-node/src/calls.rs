@@ -17,6 +17,7 @@ use rialto_channels::{Address, Amount, VerifiedVoucher};
 use rialto_host::{CallContext, ItemList, Outcome, Prepared};
 use rialto_ledger::{Entry, PaymentRecord, StoredAnswer};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument as _;
 
 use crate::Node;
 use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, PaymentError};
@@ -57,7 +58,21 @@ impl Node {
     /// # Errors
     /// [`CallError`]; nothing is charged in any case (M3).
     pub async fn call(&self, request: CallRequest) -> Result<CallOutcome, CallError> {
-        let (job, payment) = self.job(request)?;
+        let service = self.open(&request.service)?;
+        let metered = service.begin(&request.method);
+        let called = self.call_of(service, request).await;
+        if let Some(metered) = metered {
+            metered.end(called.as_ref());
+        }
+        called
+    }
+
+    async fn call_of(
+        &self,
+        service: Arc<Version>,
+        request: CallRequest,
+    ) -> Result<CallOutcome, CallError> {
+        let (job, payment) = self.job(service, request)?;
         let permit = self.admit()?;
         self.check_room(&job, &payment)?;
         match payment {
@@ -69,8 +84,11 @@ impl Node {
     }
 
     /// Checks what can be checked before any money is looked at.
-    pub(crate) fn job(&self, request: CallRequest) -> Result<(Job, Payment), CallError> {
-        let service = self.open(&request.service)?;
+    pub(crate) fn job(
+        &self,
+        service: Arc<Version>,
+        request: CallRequest,
+    ) -> Result<(Job, Payment), CallError> {
         let price = service.price(&request.method, request.body_bytes)?;
         if price > request.price_max {
             return Err(CallError::Repriced { price });
@@ -143,11 +161,12 @@ impl Node {
         // A task of its own: a caller that goes away while the charge is being stored must not
         // free the turn, or its retry would find nothing stored yet and be charged again.
         let node = self.clone();
-        let charged = tokio::spawn(async move {
+        let charging = async move {
             let _stay = stay;
             node.charge_channel(hold, facts, outcome, key, deposited)
                 .await
-        });
+        };
+        let charged = tokio::spawn(charging.in_current_span());
         charged
             .await
             .map_err(|error| unavailable("the charge", error))?
@@ -163,9 +182,9 @@ impl Node {
     ) -> Result<Began, CallError> {
         self.book().check(&payment.config, payment.channel)?;
         job.service.check_receiver(&payment.config)?;
-        let voucher = payment
-            .voucher
-            .verify(self.book().domain(), payment.config.payer_authorizer)
+        let authorizer = payment.config.payer_authorizer;
+        let voucher = tracing::info_span!("payment.verify")
+            .in_scope(|| payment.voucher.verify(self.book().domain(), authorizer))
             .map_err(|error| bad_signature(&error))?;
         if voucher.channel() != payment.channel {
             return Err(invalid(
@@ -278,6 +297,7 @@ impl Node {
             (receipt, book::view(&channel), durable)
         };
         durable
+            .instrument(tracing::info_span!("ledger.commit"))
             .await
             .map_err(|error| unavailable("the ledger", error))?;
         Ok(CallOutcome {

@@ -9,6 +9,7 @@ mod facilitator;
 mod gateway;
 mod ledger;
 mod loading;
+mod observability;
 mod quarantine;
 mod risk;
 mod sandbox;
@@ -30,6 +31,7 @@ use engines::RawEngines;
 use facilitator::RawFacilitator;
 use gateway::RawGateway;
 use ledger::RawLedger;
+use observability::RawObservability;
 use risk::{RawClaims, RawRisk};
 use sandbox::RawSandbox;
 
@@ -39,6 +41,7 @@ pub use facilitator::Facilitator;
 pub use gateway::Gateway;
 pub use ledger::{LedgerChoice, SharedChoice};
 pub use loading::Loading;
+pub use observability::{LogFormat, Observability};
 pub use risk::{Claims, Risk};
 pub use sandbox::Sandbox;
 pub use settings::{SecretSource, ServiceSettings};
@@ -66,6 +69,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// What clients may take of the HTTP door.
     pub gateway: Gateway,
+    /// Who may see what this host does.
+    pub observability: Observability,
     /// How services share what they compute on.
     pub device: DeviceConfig,
     /// What tensor operations run on.
@@ -134,6 +139,7 @@ impl Config {
             risk: Risk::default(),
             sandbox: Sandbox::default(),
             gateway: Gateway::default(),
+            observability: Observability::default(),
             device: DeviceConfig::default(),
             device_choice: DeviceChoice::default(),
             engines: Engines::default(),
@@ -236,6 +242,7 @@ impl Config {
         self.payments.overlay(raw.payments, &mut problems);
         self.sandbox.overlay(raw.sandbox, &mut problems);
         self.gateway.overlay(&raw.gateway, &mut problems);
+        self.observability.overlay(raw.observability, &mut problems);
         self.device_choice.overlay(&raw.device, &mut problems);
         device::overlay(&mut self.device, raw.device, &mut problems);
         self.engines.overlay(raw.engines, &mut problems);
@@ -366,6 +373,7 @@ struct RawConfig {
     risk: RawRisk,
     sandbox: RawSandbox,
     gateway: RawGateway,
+    observability: RawObservability,
     device: RawDevice,
     engines: RawEngines,
     facilitator: RawFacilitator,
@@ -446,6 +454,7 @@ impl From<&Config> for RawConfig {
             risk: RawRisk::from(&config.risk),
             sandbox: RawSandbox::from(&config.sandbox),
             gateway: RawGateway::from(&config.gateway),
+            observability: RawObservability::from(&config.observability),
             device: RawDevice::new(&config.device_choice, &config.device),
             engines: RawEngines::from(&config.engines),
             facilitator: RawFacilitator::from(&config.facilitator),

@@ -10,6 +10,7 @@ use alloy_primitives::B256;
 use rialto_chain::client::{Deposited, Sight};
 use rialto_channels::payee::{Reject, WireCode};
 use rialto_channels::{Amount, ChannelConfig, OnChainView, VerifiedVoucher};
+use tracing::Instrument as _;
 
 use crate::Node;
 use crate::api::{CallError, ChannelPayment, Deposit, PaymentError};
@@ -56,7 +57,7 @@ impl Node {
         // A task of its own: a caller that goes away must not leave a deposit unaccounted for.
         let (node, place) = (self.clone(), self.newcomer()?);
         let (payment, ceiling) = (payment.clone(), voucher.ceiling());
-        let made = tokio::spawn(async move {
+        let making = async move {
             let _place = place;
             let slot = match known {
                 Some(slot) => slot,
@@ -75,7 +76,8 @@ impl Node {
                 node.book().forget_unfunded(&slot);
             }
             Ok((slot, made?))
-        });
+        };
+        let made = tokio::spawn(making.in_current_span());
         made.await
             .map_err(|error| unavailable("the deposit", error))?
     }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use rialto_channels::Amount;
 use rialto_ledger::{PaymentRecord, StoredAnswer};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument as _;
 
 use crate::Node;
 use crate::api::{CallError, CallOutcome, ExactPayment, PaymentError};
@@ -38,7 +39,7 @@ impl Node {
         payment: ExactPayment,
         permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
-        self.check_signature(&payment)?;
+        tracing::info_span!("payment.verify").in_scope(|| self.check_signature(&payment))?;
         let transfer = digest::exact_key(&payment);
         let key = digest::exact_payment_key(&payment);
         let id = self.exact_receipt_id(&transfer);
@@ -215,7 +216,7 @@ impl Node {
         stay: ExactStay,
     ) -> Result<Option<(B256, Amount)>, CallError> {
         let node = self.clone();
-        let task = tokio::spawn(async move {
+        let settling = async move {
             let _stay = stay;
             // Before the answer is stored: from then on the transfer is owed, whatever happens to
             // this process. After a crash it is made only if the answer was stored (M3).
@@ -244,7 +245,8 @@ impl Node {
                 }
             }
             made.map(Some)
-        });
+        };
+        let task = tokio::spawn(settling.in_current_span());
         task.await
             .map_err(|error| unavailable("the transfer", error))?
     }

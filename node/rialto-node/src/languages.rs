@@ -33,6 +33,11 @@ impl Languages {
         }
     }
 
+    /// Bytes of weights, and of sessions.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        self.engine.bytes()
+    }
+
     /// The language model in a file; none if the file is of another kind. Its digest was checked. Loads
     /// one at a time: two services with the same model share it.
     ///

@@ -28,6 +28,8 @@ pub mod keys;
 mod languages;
 mod lifecycle;
 mod manifest;
+mod meters;
+pub mod metrics;
 mod models;
 mod money;
 mod node;
@@ -48,6 +50,7 @@ mod standard;
 mod start;
 mod state;
 mod streams;
+pub mod trace;
 mod turns;
 mod watch;
 
@@ -65,8 +68,8 @@ pub use catalog::{
 pub use chain_setup::ChainStartError;
 pub use computers::{Computer, ComputerState, survey_computers};
 pub use config::{
-    ChainChoice, Config, ConfigError, Gateway as GatewayChoice, LedgerChoice, SecretSource,
-    ServiceSettings,
+    ChainChoice, Config, ConfigError, Gateway as GatewayChoice, LedgerChoice, LogFormat,
+    Observability, SecretSource, ServiceSettings,
 };
 pub use engines::{Found, Program, State, serve_engine_worker, survey};
 pub use facilitator::{
@@ -78,8 +81,8 @@ pub use node::Node;
 pub use progress::{Progress, Step};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
-    ArgumentError, Arguments, CallError as ServiceCallError, Interface, ItemList, Method, Param,
-    Part,
+    ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, Histogram,
+    HistogramView, Interface, ItemList, Limit, Method, Param, Part,
 };
 pub use rialto_ledger::{Audited, Finding};
 pub use settings::SettingsError;

@@ -17,6 +17,7 @@ use rialto_ledger::{
     SharedLedger,
 };
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::Node;
 use crate::api::CallError;
@@ -46,9 +47,10 @@ pub(crate) type Work = Option<Execution>;
 impl Money {
     /// Makes an entry durable.
     pub(crate) async fn commit(&self, entry: Entry) -> Result<(), CommitError> {
+        let span = tracing::info_span!("ledger.commit");
         match self {
-            Self::Own(ledger) => ledger.commit(entry).await,
-            Self::Shared(ledger) => ledger.commit(entry).await,
+            Self::Own(ledger) => ledger.commit(entry).instrument(span).await,
+            Self::Shared(ledger) => ledger.commit(entry).instrument(span).await,
         }
     }
 

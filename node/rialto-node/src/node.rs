@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 use rialto_chain::client::ChainClient;
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{ChainTime, ChannelId, SigningKey};
-use rialto_host::Arguments;
+use rialto_host::{Arguments, Host};
+use rialto_tensor::ModelCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -23,6 +25,8 @@ use crate::config::Config;
 use crate::facilitator::Policy;
 use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
+use crate::languages::Languages;
+use crate::meters::Meters;
 use crate::money::{Money, unrecorded};
 use crate::pending::Pending;
 use crate::promises::Promises;
@@ -39,6 +43,10 @@ pub struct Node(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    pub(crate) host: Host,
+    pub(crate) models: Arc<ModelCache>,
+    pub(crate) languages: Arc<Languages>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) key: SigningKey,
     pub(crate) payee: PayeeTerms,
     pub(crate) info: ChainInfo,
@@ -243,11 +251,12 @@ impl Node {
 
     pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, CallError> {
         let permits = Arc::clone(&self.0.permits);
-        permits
-            .try_acquire_owned()
-            .map_err(|_| CallError::Overloaded {
+        permits.try_acquire_owned().map_err(|_| {
+            self.0.meters.crowded.fetch_add(1, Ordering::Relaxed);
+            CallError::Overloaded {
                 retry_after_seconds: 1,
-            })
+            }
+        })
     }
 
     /// A place for work on the chain that somebody asks for who may have paid nothing: unknown

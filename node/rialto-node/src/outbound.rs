@@ -9,11 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect};
 use rialto_host::{Outbound, OutboundAnswer, OutboundBody, OutboundError, is_public};
+
+use crate::trace::SpanIds;
+
+/// W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
 
 /// Sends by TLS or without, over connections that are kept for a while.
 #[derive(Debug)]
@@ -49,7 +54,14 @@ impl Requests {
 }
 
 impl Outbound for Requests {
-    fn send(&self, request: Request<Bytes>, deadline: Instant) -> OutboundAnswer {
+    fn send(&self, mut request: Request<Bytes>, deadline: Instant) -> OutboundAnswer {
+        // The trace that the call belongs to goes on, unless the guest has one of its own.
+        if let Some(ids) = SpanIds::current()
+            && !request.headers().contains_key(TRACEPARENT)
+            && let Ok(value) = HeaderValue::try_from(ids.to_string())
+        {
+            request.headers_mut().insert(TRACEPARENT, value);
+        }
         let client = self.client.clone();
         // Addresses in URLs are not resolved.
         let literal = request.uri().host().and_then(address);

@@ -13,6 +13,7 @@ use rialto_chain::client::{ChainError, Refunded};
 use rialto_channels::payee::{Refund, WireCode};
 use rialto_channels::{Amount, ChainTime, ClaimRow, VerifiedVoucher};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::Node;
 use crate::api::{CallError, PaymentError, RefundOutcome, RefundRequest};
@@ -39,10 +40,11 @@ impl Node {
             .map_err(|error| bad_signature(&error))?;
         // A task of its own: once begun, it is carried through whether or not the caller waits.
         let (node, place) = (self.clone(), self.newcomer()?);
-        let task = tokio::spawn(async move {
+        let refunding = async move {
             let _place = place;
             node.refund_in_order(slot, voucher, request.amount).await
-        });
+        };
+        let task = tokio::spawn(refunding.in_current_span());
         // Deep claims take long. The channel is busy meanwhile, so asking again pays nothing twice.
         let patience = self.chain_client().confirm_within().saturating_mul(2);
         match tokio::time::timeout(patience, task).await {

@@ -32,6 +32,7 @@ use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::languages::{self, Languages};
 use crate::manifest::host_limits;
+use crate::meters::Meters;
 use crate::money::Money;
 use crate::node::Inner;
 use crate::outbound::Requests;
@@ -64,31 +65,32 @@ impl Node {
         let host = open_host(&config, computers).await?;
         let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
-        let engines = Engines::new(engines::wanted(&config, accelerator))?;
-        let models = ModelCache::new(Arc::new(engines), config.engines.weights_bytes_max);
-        let models = Arc::new(models);
-        let languages = Languages::new(languages::wanted(&config));
+        let (models, languages) = open_models(&config, accelerator)?;
+        let meters = Arc::new(Meters::new());
         let site = Site {
-            host,
+            host: host.clone(),
             store,
-            models,
-            languages: Arc::new(languages),
+            models: Arc::clone(&models),
+            languages: Arc::clone(&languages),
             sandbox: config.sandbox.clone(),
             deterministic: config.engines.deterministic,
             provider: receiver,
             chain_id: payee.chain_id,
             token: payee.token,
+            meters: Arc::clone(&meters),
         };
         let (services, data) = (&config.services_dir, &config.data_dir);
         let catalog = Catalog::load(services, site, data, progress).await?;
         let (ledger, book) = open_money(&config, &payee).await?;
         book.add_receivers(catalog.splitters().into_keys());
         let info = chain_info(&chain, &payee);
-        let is_dev = matches!(config.chain, ChainChoice::Dev { .. });
-        let foreign = config.payments.facilitator_url.as_deref().map(Foreign::new);
-        let foreign = foreign.transpose().map_err(StartError::Facilitator)?;
+        let foreign = open_foreign(&config)?;
         let clock = clock_of(&chain).await?;
         let node = Self(Arc::new(Inner {
+            host,
+            models,
+            languages,
+            meters,
             key,
             payee,
             info,
@@ -110,7 +112,7 @@ impl Node {
             watch: Watch::new(config.risk.blind_after, config.risk.blind_max),
             failures: Failures::new(config.risk.failures_max, config.risk.failures_window),
             refunds_made: Failures::new(REFUNDS_MAX, config.risk.failures_window),
-            facilitator: Policy::new(config.facilitator.clone(), is_dev),
+            facilitator: facilitator_policy(&config),
             foreign,
             stop: watch::Sender::new(false),
             tasks: tokio::sync::Mutex::new(JoinSet::new()),
@@ -201,6 +203,27 @@ async fn open_state(config: &Config) -> Result<Arc<dyn KeyValue>, StartError> {
     );
     let opened = tokio::task::spawn_blocking(move || state::open(&dir, bytes_max)).await;
     Ok(opened.map_err(StartError::StateTask)??)
+}
+
+fn facilitator_policy(config: &Config) -> Policy {
+    let is_dev = matches!(config.chain, ChainChoice::Dev { .. });
+    Policy::new(config.facilitator.clone(), is_dev)
+}
+
+fn open_foreign(config: &Config) -> Result<Option<Foreign>, StartError> {
+    let foreign = config.payments.facilitator_url.as_deref().map(Foreign::new);
+    foreign.transpose().map_err(StartError::Facilitator)
+}
+
+/// What runs models: graphs, and language models.
+fn open_models(
+    config: &Config,
+    accelerator: Option<Arc<dyn Device>>,
+) -> Result<(Arc<ModelCache>, Arc<Languages>), StartError> {
+    let engines = Engines::new(engines::wanted(config, accelerator))?;
+    let models = ModelCache::new(Arc::new(engines), config.engines.weights_bytes_max);
+    let languages = Languages::new(languages::wanted(config));
+    Ok((Arc::new(models), Arc::new(languages)))
 }
 
 /// Who sends guests' requests.

@@ -24,19 +24,26 @@ use rialto_channels::Amount;
 use rialto_host::{CallError as HostError, GuestStream, Outcome, Usage};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout_at;
+use tracing::Instrument as _;
 
 use crate::Node;
-use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, PaymentError};
+use crate::api::{CallError, CallOutcome, CallRequest, Payment, PaymentError};
 use crate::calls::{Began, Hold, Job, Prepare, Ready, Stay, is_whole, named, prepare};
-use crate::catalog::{Code, Visit};
+use crate::catalog::{Code, Version, Visit};
 use crate::failures::Running;
+use crate::meters::Metered;
 use crate::receipts::{Extent, Facts};
 use crate::reject::unavailable;
 pub use delivery::{CallStream, StreamEnd, StreamPart};
 use delivery::{Delivery, Item};
 
-/// Who is told that the method returned its stream.
-type Opened = oneshot::Sender<Result<(), CallError>>;
+/// Who hears of a stream's course.
+struct Opened {
+    /// That the method returned its stream.
+    told: oneshot::Sender<Result<(), CallError>>,
+    /// How it ended.
+    metered: Option<Metered>,
+}
 
 /// How a stream is paid for.
 enum Paying {
@@ -65,51 +72,68 @@ impl Node {
     /// # Errors
     /// [`CallError`]; nothing is charged in any case (M3).
     pub async fn stream(&self, request: CallRequest) -> Result<CallStream, CallError> {
-        let (job, payment) = self.job(request)?;
+        let service = self.open(&request.service)?;
+        let mut metered = service.begin(&request.method);
+        let opened = self.stream_of(service, request, &mut metered).await;
+        if let (Err(error), Some(metered)) = (&opened, metered) {
+            metered.end(Err(error));
+        }
+        opened
+    }
+
+    /// Takes what counts the call, unless it fails here.
+    async fn stream_of(
+        &self,
+        service: Arc<Version>,
+        request: CallRequest,
+        metered: &mut Option<Metered>,
+    ) -> Result<CallStream, CallError> {
+        let (job, payment) = self.job(service, request)?;
         let permit = self.admit()?;
         self.check_room(&job, &payment)?;
-        match payment {
-            Payment::None if job.price.is_zero() => self.stream_free(job, permit).await,
-            Payment::None => Err(PaymentError::Required.into()),
-            Payment::Channel(payment) => self.stream_on_channel(job, *payment, permit).await,
-            Payment::Exact(payment) => {
-                let outcome = self.call_exact(job, *payment, permit).await?;
-                Ok(CallStream::stored(outcome, true))
+        let (outcome, whole) = match payment {
+            Payment::None if job.price.is_zero() => {
+                let code = self.0.catalog.code(&job.service).await?;
+                let paying = Paying::Nothing(code, permit);
+                return self.start_stream(job, paying, metered.take()).await;
             }
+            Payment::None => return Err(PaymentError::Required.into()),
+            Payment::Channel(payment) => match self.begin(&job, *payment, permit).await? {
+                Began::Now(ready) => {
+                    let paying = Paying::Through(ready);
+                    return self.start_stream(job, paying, metered.take()).await;
+                }
+                Began::Before(record, slot) => {
+                    let outcome = self.stored(&record, &job.request, slot.as_deref())?;
+                    (outcome, is_whole(&record))
+                }
+            },
+            Payment::Exact(payment) => (self.call_exact(job, *payment, permit).await?, true),
+        };
+        if let Some(metered) = metered.take() {
+            metered.end(Ok(&outcome));
         }
-    }
-
-    async fn stream_free(
-        &self,
-        job: Job,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<CallStream, CallError> {
-        let code = self.0.catalog.code(&job.service).await?;
-        self.start_stream(job, Paying::Nothing(code, permit)).await
-    }
-
-    async fn stream_on_channel(
-        &self,
-        job: Job,
-        payment: ChannelPayment,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<CallStream, CallError> {
-        match self.begin(&job, payment, permit).await? {
-            Began::Now(ready) => self.start_stream(job, Paying::Through(ready)).await,
-            Began::Before(record, slot) => {
-                let whole = is_whole(&record);
-                let outcome = self.stored(&record, &job.request, slot.as_deref())?;
-                Ok(CallStream::stored(outcome, whole))
-            }
-        }
+        Ok(CallStream::stored(outcome, whole))
     }
 
     /// Lets a task of its own run the call, and waits until the method has returned its stream.
-    async fn start_stream(&self, job: Job, paying: Paying) -> Result<CallStream, CallError> {
+    async fn start_stream(
+        &self,
+        job: Job,
+        paying: Paying,
+        metered: Option<Metered>,
+    ) -> Result<CallStream, CallError> {
         let (delivery, stream) = delivery::pair();
         let (opened, opening) = oneshot::channel();
         let node = self.clone();
-        tokio::spawn(async move { node.serve(job, paying, delivery, opened).await });
+        let serving = async move {
+            let opened = Opened {
+                told: opened,
+                metered,
+            };
+            node.serve(job, paying, delivery, opened).await;
+        };
+        tokio::spawn(serving.in_current_span());
         opening
             .await
             .map_err(|error| unavailable("the call", error))??;
@@ -117,6 +141,7 @@ impl Node {
     }
 
     async fn serve(self, job: Job, paying: Paying, delivery: Delivery, opened: Opened) {
+        let Opened { told, metered } = opened;
         let (code, payer, attempt, held, _place) = match paying {
             Paying::Through(ready) => {
                 let Ready {
@@ -151,12 +176,15 @@ impl Node {
                 if let Some(held) = held {
                     held.hold.give_back().await;
                 }
+                if let Some(metered) = metered {
+                    metered.end(Err(&error));
+                }
                 // Nobody is told who does not listen.
-                let _ = opened.send(Err(error));
+                let _ = told.send(Err(error));
                 return;
             }
         };
-        let _ = opened.send(Ok(()));
+        let _ = told.send(Ok(()));
         let stall = Duration::from_millis(self.config().sandbox.stall_ms_max);
         // The guest is gone when this returns, before anything is charged.
         let (ending, used) = run(guest, &delivery.items, deadline, stall).await;
@@ -172,6 +200,9 @@ impl Node {
             Some(_) | None => false,
         };
         finish(attempt, !at_fault);
+        if let Some(metered) = metered {
+            metered.end_stream(&end);
+        }
         delivery.over(end);
     }
 
@@ -317,7 +348,7 @@ async fn run(
             }
             Ok(None) => break Ending::Whole,
             // The guest had less time than its reader took: it is not the service that was late.
-            Err(HostError::TimedOut { what: "wall", .. }) if waited > started.elapsed() / 2 => {
+            Err(HostError::TimedOut { .. }) if waited > started.elapsed() / 2 => {
                 break Ending::Left;
             }
             Err(error) => break Ending::Broken(error),

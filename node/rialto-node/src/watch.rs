@@ -130,6 +130,11 @@ impl Watch {
         shared.at_once.retain(|id, _| withdrawing.contains(id));
     }
 
+    /// How long ago the chain answered last.
+    pub(crate) fn age(&self) -> Duration {
+        self.lock().answered.elapsed()
+    }
+
     /// The newest block when the chain was followed last.
     pub(crate) fn head(&self) -> u64 {
         self.lock().head

@@ -219,14 +219,14 @@ async fn hostile_guests_are_stopped_each_with_its_own_error() -> Result<()> {
     let cases = [
         ("hostile", "trap", 502, "service_crashed"),
         ("hostile", "spin", 504, "service_timeout"),
-        ("hostile", "grow", 502, "service_limit"),
-        ("hostile", "grow_many", 502, "service_limit"),
-        ("hostile", "grow_table", 502, "service_limit"),
-        ("hostile", "recurse", 502, "service_crashed"),
-        ("hostile", "big_text", 502, "service_limit"),
-        ("hostile", "big_bytes", 502, "service_limit"),
+        ("hostile", "grow", 502, "service_memory_exceeded"),
+        ("hostile", "grow_many", 502, "service_memory_exceeded"),
+        ("hostile", "grow_table", 502, "service_table_exceeded"),
+        ("hostile", "recurse", 502, "service_stack_exhausted"),
+        ("hostile", "big_text", 502, "service_output_too_large"),
+        ("hostile", "big_bytes", 502, "service_output_too_large"),
         ("hostile", "refuse", 422, "service_refused"),
-        ("flood", "run", 502, "service_limit"),
+        ("flood", "run", 502, "service_host_calls_exceeded"),
     ];
     for (service, method, status, code) in cases {
         let reply = payer

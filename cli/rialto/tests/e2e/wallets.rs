@@ -236,6 +236,17 @@ async fn a_providers_books_are_shown_while_it_runs_and_after() -> Result<()> {
         units(&running, "/rows/0/exposure")? == 3 * PRICE,
         "{running}"
     );
+    let top = provider.json(None, &["top"]).await?;
+    let hostile = top["services"].as_array().into_iter().flatten();
+    let mut hostile = hostile.filter(|row| row["service"] == "hostile");
+    let hostile = hostile.next().with_context(|| top.to_string())?;
+    ensure!(hostile["calls"] == 3 && hostile["charged"] == 300, "{top}");
+    ensure!(top["host"]["channels"] == 1, "{top}");
+    let once = provider.rialto(None, &["top", "--once"]).await?;
+    ensure!(
+        once.success && once.stdout.contains("0.000300 USDC"),
+        "{once:?}"
+    );
     let day = provider.json(None, &["ledger", "--by", "day"]).await?;
     ensure!(units(&day, "/rows/0/charged")? == 3 * PRICE, "{day}");
     let csv = provider
@@ -253,6 +264,8 @@ async fn a_providers_books_are_shown_while_it_runs_and_after() -> Result<()> {
     );
     mesh.stop()?;
 
+    let top = provider.rialto(None, &["top", "--once"]).await?;
+    ensure!(!top.success && top.stderr.contains("rialto up"), "{top:?}");
     let stopped = provider.json(None, &["ledger"]).await?;
     ensure!(stopped == running, "{stopped}, and while it ran {running}");
     let audit = provider.rialto(None, &["ledger", "audit"]).await?;

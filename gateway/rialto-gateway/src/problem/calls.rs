@@ -1,8 +1,8 @@
 //! The node's and the host's errors as problems. Errors about payment are not problems: they are
 //! 402s, which the payment module answers.
 
-use rialto_node::{ArgumentError, Closed, ServiceCallError as HostError};
-use serde_json::Value;
+use rialto_node::{ArgumentError, Closed, Limit, ServiceCallError as HostError};
+use serde_json::{Value, json};
 
 use super::{ErrorCode, Problem};
 
@@ -84,6 +84,12 @@ impl From<ArgumentError> for Problem {
 impl From<HostError> for Problem {
     fn from(error: HostError) -> Self {
         let message = error.to_string();
+        let limit = error.limit().map(Limit::name);
+        let limited = |code| {
+            Self::new(code, message.clone())
+                .details(json!({ "limit": limit }))
+                .hint("nothing was charged; try a smaller input")
+        };
         match error {
             HostError::Refused { error } => {
                 let details = serde_json::from_slice(&error).unwrap_or(Value::Null);
@@ -91,18 +97,17 @@ impl From<HostError> for Problem {
                     .details(details)
                     .hint("`details` is the service's own error; nothing was charged")
             }
-            HostError::Trapped(_) | HostError::StackExhausted => {
-                Self::new(ErrorCode::ServiceCrashed, message)
-                    .hint("nothing was charged; the same payment may be sent again")
-            }
-            HostError::TimedOut { .. } => Self::new(ErrorCode::ServiceTimeout, message)
-                .hint("nothing was charged; try a smaller input"),
-            HostError::MemoryExceeded { .. }
-            | HostError::TableExceeded { .. }
-            | HostError::OutputTooLarge { .. }
-            | HostError::HostCalls
-            | HostError::HandlesExceeded { .. } => Self::new(ErrorCode::ServiceLimit, message)
-                .hint("nothing was charged; try a smaller input"),
+            HostError::Trapped(_) => Self::new(ErrorCode::ServiceCrashed, message)
+                .hint("nothing was charged; the same payment may be sent again"),
+            HostError::StackExhausted => limited(ErrorCode::ServiceStack),
+            HostError::TimedOut { .. } => limited(ErrorCode::ServiceTimeout),
+            HostError::CpuExceeded { .. } => limited(ErrorCode::ServiceCpu),
+            HostError::MemoryExceeded { .. } => limited(ErrorCode::ServiceMemory),
+            HostError::TableExceeded { .. } => limited(ErrorCode::ServiceTable),
+            HostError::OutputTooLarge { .. } => limited(ErrorCode::ServiceOutput),
+            HostError::HostCalls => limited(ErrorCode::ServiceHostCalls),
+            HostError::HostBytes { .. } => limited(ErrorCode::ServiceHostBytes),
+            HostError::HandlesExceeded { .. } => limited(ErrorCode::ServiceHandles),
             HostError::Overloaded { retry_after_ms } => {
                 let seconds = retry_after_ms.div_ceil(1_000).max(RETRY_AFTER_SECONDS);
                 Self::overloaded(&message, seconds)
@@ -145,23 +150,48 @@ mod tests {
             502,
             "service_crashed",
         );
-        check(HostError::StackExhausted, 502, "service_crashed");
-        let late = HostError::TimedOut {
-            what: "wall",
-            limit_ms: 5,
-        };
-        check(late, 504, "service_timeout");
-        check(
-            HostError::MemoryExceeded { bytes_max: 1 },
-            502,
-            "service_limit",
-        );
-        check(
-            HostError::OutputTooLarge { bytes_max: 1 },
-            502,
-            "service_limit",
-        );
-        check(HostError::HostCalls, 502, "service_limit");
+        let (limit_ms, bytes_max) = (5, 1);
+        let limits = [
+            (HostError::TimedOut { limit_ms }, 504, "service_timeout"),
+            (
+                HostError::CpuExceeded { limit_ms },
+                504,
+                "service_cpu_exceeded",
+            ),
+            (
+                HostError::MemoryExceeded { bytes_max },
+                502,
+                "service_memory_exceeded",
+            ),
+            (
+                HostError::TableExceeded { elements_max: 1 },
+                502,
+                "service_table_exceeded",
+            ),
+            (HostError::StackExhausted, 502, "service_stack_exhausted"),
+            (
+                HostError::OutputTooLarge { bytes_max },
+                502,
+                "service_output_too_large",
+            ),
+            (HostError::HostCalls, 502, "service_host_calls_exceeded"),
+            (
+                HostError::HostBytes { bytes_max },
+                502,
+                "service_host_bytes_exceeded",
+            ),
+            (
+                HostError::HandlesExceeded { handles_max: 1 },
+                502,
+                "service_handles_exceeded",
+            ),
+        ];
+        for (error, status, code) in limits {
+            let limit = error.limit().map(Limit::name);
+            let problem = Problem::from(error.clone());
+            assert_eq!(problem.details, Some(Box::new(json!({ "limit": limit }))));
+            check(error, status, code);
+        }
         check(
             HostError::Overloaded {
                 retry_after_ms: 2_500,

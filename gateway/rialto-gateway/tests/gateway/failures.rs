@@ -27,10 +27,10 @@ async fn hostile_guests_cost_their_callers_nothing() {
     };
     check("trap", 502, "service_crashed").await;
     check("spin", 504, "service_timeout").await;
-    check("grow", 502, "service_limit").await;
-    check("recurse", 502, "service_crashed").await;
-    check("big_text", 502, "service_limit").await;
-    check("big_bytes", 502, "service_limit").await;
+    check("grow", 502, "service_memory_exceeded").await;
+    check("recurse", 502, "service_stack_exhausted").await;
+    check("big_text", 502, "service_output_too_large").await;
+    check("big_bytes", 502, "service_output_too_large").await;
     check("refuse", 422, "service_refused").await;
 
     // One deposit was made, with the first of them, and the client knows of it.

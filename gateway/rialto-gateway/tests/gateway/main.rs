@@ -19,6 +19,7 @@ mod handlers;
 mod liars;
 mod lost;
 mod mesh;
+mod metrics;
 mod money;
 mod payer;
 mod payers;

@@ -14,10 +14,12 @@ use rialto_compute::language::{
     Work,
 };
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::bindings::tensor::rialto::tensor::{generation, models, types};
 use crate::limits::Breach;
+use crate::meters::Limit;
 use crate::state::CallState;
 
 /// A language model as the guest's handle sees it.
@@ -290,7 +292,8 @@ impl CallState {
         };
         let (sender, receiver) = oneshot::channel();
         session.advance(work, Box::new(Waiting(sender)));
-        let Ok((session, result)) = receiver.await else {
+        let span = tracing::info_span!("device.run", service = %self.shared.service);
+        let Ok((session, result)) = receiver.instrument(span).await else {
             return Ok(Err(stopped()));
         };
         let held = self.table.get_mut(this)?;
@@ -332,6 +335,7 @@ impl CallState {
         let held = self.session_bytes.saturating_add(bytes);
         let held_max = self.shared.limits.session_bytes_max;
         if held > held_max {
+            self.shared.meters.breach(Limit::Sessions);
             return Ok(Err(types::Error::OutOfBudget(format!(
                 "a session of {} tokens has {bytes} bytes; a call's may have {held_max} bytes",
                 session.tokens_max()

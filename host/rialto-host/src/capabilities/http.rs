@@ -14,7 +14,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Limited};
-use tracing::Level;
+use tracing::{Instrument as _, Level};
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::p2::bindings::LinkOptions;
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
@@ -24,6 +24,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::capabilities::log::Lines;
+use crate::meters::{Limit, ServiceMeters};
 use crate::outbound::{Origin, Outbound, OutboundBody, OutboundError};
 use crate::state::CallState;
 
@@ -62,6 +63,7 @@ impl WasiHttpView for CallState {
                 bytes_left: Arc::new(AtomicU64::new(limits.host_bytes_max)),
                 deadline: self.deadline,
                 lines: self.lines.clone(),
+                meters: Arc::clone(&self.shared.meters),
             };
             Box::new(HttpState { context, hooks })
         });
@@ -82,6 +84,7 @@ struct Hooks {
     bytes_left: Arc<AtomicU64>,
     deadline: Instant,
     lines: Lines,
+    meters: Arc<ServiceMeters>,
 }
 
 /// What the crate's hook must return.
@@ -107,9 +110,11 @@ impl Hooks {
         let Some(left) = self.requests_left.checked_sub(1) else {
             let line = "a request was refused: the call sent as many as its limit allows";
             self.lines.push(Level::WARN, line);
+            self.meters.breach(Limit::OutboundRequests);
             return Err(Error::ConnectionLimitReached);
         };
         self.requests_left = left;
+        self.meters.outbound_request();
         Ok(())
     }
 }
@@ -130,7 +135,9 @@ impl WasiHttpHooks for Hooks {
         let bytes_max = usize::try_from(self.request_bytes_max).unwrap_or(usize::MAX);
         let (outbound, bytes_left) = (Arc::clone(&self.outbound), Arc::clone(&self.bytes_left));
         let lines = self.lines.clone();
-        Box::new(async move {
+        // The origin alone: paths and queries may hold secrets (M7).
+        let span = tracing::info_span!("http.outbound", origin = origin_of(request.uri()));
+        let sending = async move {
             let (parts, body) = request.into_parts();
             let body = Limited::new(body, bytes_max).collect().await;
             let body = body.map_err(|_| Error::HttpRequestBodySize(None))?;
@@ -152,7 +159,8 @@ impl WasiHttpHooks for Hooks {
             let done: Box<dyn Future<Output = Result<(), Error>> + Send> =
                 Box::new(std::future::ready(Ok(())));
             Ok((response.map(body), done))
-        })
+        };
+        Box::new(sending.instrument(span))
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

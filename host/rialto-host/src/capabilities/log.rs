@@ -85,8 +85,8 @@ impl Lines {
         }
     }
 
-    /// Hands all lines to the operator's log.
-    pub(crate) fn emit(&self, service: &str, call_id: &str) {
+    /// Hands all lines to the operator's log. Gives how many were dropped.
+    pub(crate) fn emit(&self, service: &str, call_id: &str) -> u64 {
         let mut buffer = self.lock();
         if !buffer.open.is_empty() {
             buffer.close_line();
@@ -98,6 +98,7 @@ impl Lines {
             let dropped = buffer.dropped;
             tracing::warn!(target: "rialto_host::guest", service, call_id, dropped, "lines dropped");
         }
+        buffer.dropped
     }
 
     #[cfg(test)]

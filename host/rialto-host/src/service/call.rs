@@ -1,7 +1,9 @@
 //! One call: admission, a fresh instance under every limit, the answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Val};
 
@@ -11,6 +13,7 @@ use crate::clock::CpuClock;
 use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
 use crate::json::{self, Arg, EncodeError};
+use crate::meters::add;
 use crate::spec::Limits;
 use crate::state::CallState;
 
@@ -29,17 +32,34 @@ impl Service {
         prepared: Prepared,
         context: CallContext,
     ) -> Result<Outcome, CallError> {
-        let span = tracing::debug_span!(
+        let span = self.span(&prepared, &context);
+        let around = span.clone();
+        let (service, clock) = (self.clone(), CpuClock::default());
+        let measured = clock.clone();
+        let call = async move {
+            let meters = Arc::clone(&service.loaded.shared.meters);
+            if prepared.signature.stream().is_some() {
+                let opened = service.open_on(prepared, context, measured, around).await;
+                let stream = opened.inspect_err(|error| meters.failed(error))?;
+                return stream.collect().await;
+            }
+            let ran = service.admit_and_run(prepared, context, measured).await;
+            ran.inspect_err(|error| meters.failed(error))
+        };
+        let background = &self.loaded.host.background;
+        // The span goes where the guest goes.
+        let ended = background.carry(clock, call.instrument(span)).await;
+        ended.map_err(|error| self.loaded.shared.redactor.error(error))
+    }
+
+    /// What a call is in a trace.
+    pub(super) fn span(&self, prepared: &Prepared, context: &CallContext) -> Span {
+        tracing::info_span!(
             "host.call",
             service = %self.name(),
             method = %prepared.method,
             call_id = %context.call_id,
-        );
-        let clock = CpuClock::default();
-        let call = self.clone().admit_and_run(prepared, context, clock.clone());
-        let background = &self.loaded.host.background;
-        let ended = background.carry(clock, call).instrument(span).await;
-        ended.map_err(|error| self.loaded.shared.redactor.error(error))
+        )
     }
 
     async fn admit_and_run(
@@ -48,10 +68,6 @@ impl Service {
         context: CallContext,
         clock: CpuClock,
     ) -> Result<Outcome, CallError> {
-        if prepared.signature.stream().is_some() {
-            let stream = self.open_on(prepared, context, clock).await?;
-            return stream.collect().await;
-        }
         let mut guest = self.admit(&prepared, context, clock).await?;
         let (limits, signature) = (self.limits(), &prepared.signature);
         let body = if signature.is_handler {
@@ -67,7 +83,9 @@ impl Service {
             let (_, result) = self.invoke(&mut guest, signature, prepared.args).await?;
             answer(&signature.returns, result, limits)?
         };
-        let (usage, kept) = (guest.usage(body.len() as u64), guest.kept());
+        let written = body.len() as u64;
+        add(&guest.meters.output_bytes, written);
+        let (usage, kept) = (guest.usage(written), guest.kept());
         // The guest is done: others need not wait for the disk.
         drop(guest);
         kept.await?;
@@ -107,7 +125,9 @@ async fn run(
     (signature, export): (&Signature, Option<ComponentExportIndex>),
     params: &[Val],
 ) -> wasmtime::Result<(Instance, Option<Val>)> {
-    let instance = instance.instantiate_async(&mut *store).await?;
+    let making = tracing::info_span!("host.instantiate");
+    let instance = instance.instantiate_async(&mut *store);
+    let instance = instance.instrument(making).await?;
     let function = export
         .and_then(|export| instance.get_func(&mut *store, export))
         .ok_or_else(|| wasmtime::Error::msg("the exported function is gone"))?;
@@ -118,7 +138,9 @@ async fn run(
     } else {
         &mut results[..]
     };
-    function.call_async(&mut *store, params, wanted).await?;
+    let running = tracing::info_span!("guest.run");
+    let called = function.call_async(&mut *store, params, wanted);
+    called.instrument(running).await?;
     let [result] = results;
     Ok((instance, (!returns_nothing).then_some(result)))
 }

@@ -16,6 +16,7 @@ use crate::engine::{Host, Inner};
 use crate::error::{ArgumentError, CallError};
 use crate::interface::{self, Interface};
 use crate::json::Arg;
+use crate::meters::{Limit, ServiceMeters};
 use crate::spec::{Limits, ServiceSpec};
 
 /// What is known of a service whether or not its code is loaded. Cloning is cheap.
@@ -31,6 +32,7 @@ struct Described {
     component: [u8; 32],
     deterministic: bool,
     interface: Arc<Interface>,
+    meters: Arc<ServiceMeters>,
 }
 
 impl Host {
@@ -69,6 +71,7 @@ impl Description {
             component,
             deterministic: spec.deterministic,
             interface: Arc::new(interface),
+            meters: host.meters.service(&spec.name),
         };
         Self {
             described: Arc::new(described),
@@ -102,6 +105,7 @@ impl Description {
         let (input_bytes, cost) = size_of_arguments(&method.signature, &arguments);
         let bytes_max = self.described.limits.input_bytes_max;
         if input_bytes > bytes_max {
+            self.described.meters.breach(Limit::Input);
             return Err(ArgumentError::TooLarge {
                 bytes: input_bytes,
                 bytes_max,
@@ -110,7 +114,10 @@ impl Description {
         let budget = &self.described.host.arguments;
         let mut share = budget
             .try_take(&self.described.tenant, cost)
-            .ok_or(ArgumentError::Overloaded)?;
+            .ok_or_else(|| {
+                self.described.host.meters.no_room_for_arguments();
+                ArgumentError::Overloaded
+            })?;
         let described = &self.described;
         let seed = described
             .deterministic
@@ -134,8 +141,9 @@ impl Description {
     /// # Errors
     /// [`CallError::Overloaded`] with when to come again.
     pub fn check_room(&self, deadline: Instant) -> Result<(), CallError> {
-        let door = &self.described.host.door;
-        Ok(door.check(&self.described.tenant, deadline)?)
+        let host = &self.described.host;
+        let room = host.door.check(&self.described.tenant, deadline);
+        Ok(room.inspect_err(|turned| host.meters.turned(turned))?)
     }
 }
 

@@ -5,10 +5,11 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rialto_scheduler::Tenant;
 use tokio::time::timeout_at;
+use tracing::Instrument as _;
 use wasmtime::Store;
 
 use super::{CallContext, Prepared, Service, Usage};
@@ -18,6 +19,7 @@ use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
 use crate::json::Arg;
 use crate::limits::{Breach, classify, from_breach};
+use crate::meters::{MethodMeters, add};
 use crate::spec::Limits;
 use crate::state::CallState;
 
@@ -27,6 +29,9 @@ pub(super) struct Admitted {
     /// The method's place in the interface.
     pub(super) at: usize,
     pub(super) clock: CpuClock,
+    /// The method's counts.
+    pub(super) meters: Arc<MethodMeters>,
+    waited: Duration,
     /// When the call came to the door.
     started: Instant,
     /// When the guest ends at the latest.
@@ -57,9 +62,18 @@ impl Service {
             payer: &Tenant::new(&context.payer),
             bytes: fuel.saturating_add(expansion),
         };
-        let place = self.loaded.host.door.enter(guest, deadline).await?;
+        let (host, shared) = (&self.loaded.host, &self.loaded.shared);
+        let waiting = tracing::info_span!("door.wait");
+        let entered = host.door.enter(guest, deadline).instrument(waiting).await;
+        let place = entered.inspect_err(|turned| host.meters.turned(turned))?;
+        let waited = started.elapsed();
+        let meters = self.meters_of(prepared)?;
+        meters.waited.observe(waited);
+        add(&meters.input_bytes, prepared.input_bytes);
+        shared.meters.instance();
         let state = CallState::new(
-            Arc::clone(&self.loaded.shared),
+            Arc::clone(shared),
+            Arc::clone(meters),
             context.call_id,
             context.payer,
             prepared.seed,
@@ -70,11 +84,18 @@ impl Service {
             clock,
             store: self.store(state, fuel),
             at: prepared.at,
+            meters: Arc::clone(meters),
+            waited,
             started,
             deadline,
             input_bytes: prepared.input_bytes,
             _place: place,
         })
+    }
+
+    fn meters_of(&self, prepared: &Prepared) -> Result<&Arc<MethodMeters>, CallError> {
+        let meters = self.loaded.meters.get(&prepared.method);
+        meters.ok_or_else(|| CallError::Internal("a method without counts".to_owned()))
     }
 
     fn store(&self, state: CallState, fuel: u64) -> Store<CallState> {
@@ -94,10 +115,13 @@ impl Admitted {
     pub(super) fn usage(&self, output_bytes: u64) -> Usage {
         let state = self.store.data();
         Usage {
+            waited: self.waited,
             guest_time: self.clock.used(),
             host_time: state.device_time,
             memory_peak: state.limiter.memory_peak(),
+            table_peak: state.limiter.table_peak(),
             host_calls: state.host_calls,
+            host_bytes: state.host_bytes,
             input_bytes: self.input_bytes,
             output_bytes,
             tensor_runs: state.tensor_runs,

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Val};
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -84,7 +85,9 @@ pub(super) async fn run(
     request: Request<Full<Bytes>>,
     limits: &Limits,
 ) -> Result<Bytes, Failure> {
-    let instance = instance.instantiate_async(&mut *store).await?;
+    let making = tracing::info_span!("host.instantiate");
+    let instance = instance.instantiate_async(&mut *store);
+    let instance = instance.instrument(making).await?;
     let proxy = Proxy::new(&mut *store, &instance)?;
     let (sender, receiver) = oneshot::channel();
     let mut http = store.data_mut().http();
@@ -95,6 +98,7 @@ pub(super) async fn run(
         let handled = handler.call_handle(&mut *store, request, out).await;
         handled.map_err(Failure::Guest)
     };
+    let guest = guest.instrument(tracing::info_span!("guest.run"));
     let ((), response) = tokio::try_join!(guest, response(receiver, limits))?;
     Ok(response)
 }

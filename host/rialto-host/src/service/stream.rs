@@ -21,6 +21,7 @@ use crate::clock::CpuClock;
 use crate::error::CallError;
 use crate::interface::{Refusal, Signature, Stream};
 use crate::json::{self, EncodeError};
+use crate::meters::add;
 use crate::spec::Limits;
 
 /// A stream that a guest has returned.
@@ -56,32 +57,31 @@ impl Service {
         context: CallContext,
     ) -> Result<GuestStream, CallError> {
         let clock = CpuClock::default();
-        let opening = self.clone().open_on(prepared, context, clock.clone());
-        self.loaded.host.background.carry(clock, opening).await
+        let span = self.span(&prepared, &context);
+        let opening = self
+            .clone()
+            .open_on(prepared, context, clock.clone(), span.clone());
+        // The span goes where the guest goes.
+        let opening = opening.instrument(span);
+        let opened = self.loaded.host.background.carry(clock, opening).await;
+        opened.inspect_err(|error| self.loaded.shared.meters.failed(error))
     }
 
-    /// The same on the calling task.
+    /// The same on the calling task, in the call's span.
     pub(super) async fn open_on(
         self,
         prepared: Prepared,
         context: CallContext,
         clock: CpuClock,
+        span: Span,
     ) -> Result<GuestStream, CallError> {
         let signature = Arc::clone(&prepared.signature);
         let Some(stream) = signature.stream() else {
             return Err(CallError::Internal("the method does not stream".to_owned()));
         };
-        let span = tracing::debug_span!(
-            "host.call",
-            service = %self.name(),
-            method = %prepared.method,
-            call_id = %context.call_id,
-        );
-        let admitted = self.admit(&prepared, context, clock);
-        let mut admitted = admitted.instrument(span.clone()).await?;
+        let mut admitted = self.admit(&prepared, context, clock).await?;
         let args = prepared.args;
-        let invoked = self.invoke(&mut admitted, &signature, args);
-        let (instance, result) = invoked.instrument(span.clone()).await?;
+        let (instance, result) = self.invoke(&mut admitted, &signature, args).await?;
         let redactor = &self.loaded.shared.redactor;
         let resource = opened(stream, result, self.limits());
         let resource = resource.map_err(|error| redactor.error(error))?;
@@ -115,6 +115,11 @@ impl GuestStream {
     /// # Errors
     /// [`CallError`]: the stream ends with it, after the items before.
     pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
+        let made = self.make_next().await;
+        made.inspect_err(|error| self.service.loaded.shared.meters.failed(error))
+    }
+
+    async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
         // Taken out, so that whoever drops the future drops the guest.
         let Some(mut guest) = self.guest.take() else {
             return Ok(None);
@@ -148,6 +153,7 @@ impl GuestStream {
         let json = json::encode(&stream.item, &value, bytes_max);
         let json = json.map_err(|error| unwritten(error, limits))?;
         guest.admitted.kept().await?;
+        add(&guest.admitted.meters.output_bytes, json.len() as u64);
         let comma = u64::from(self.written > 1);
         self.written = self.written.saturating_add(comma + json.len() as u64);
         self.usage = guest.admitted.usage(self.written);

@@ -119,7 +119,7 @@ async fn what_is_no_response_is_a_failure() {
         ("/error", "trapped"),
         ("/early", "trapped"),
         ("/trap", "trapped"),
-        ("/after", "timed_out"),
+        ("/after", "cpu_exceeded"),
         ("/large?1000000", "output_too_large"),
         ("/large?99000", "output_too_large"),
     ] {

@@ -231,7 +231,7 @@ impl Trials {
     /// Each way of misbehaving has its error, and leaves the next call a fresh instance.
     async fn are_confined(&self, recursion: &str) {
         for (service, method, body, code) in [
-            (&self.hurried, "spin", json!({}), "timed_out"),
+            (&self.hurried, "spin", json!({}), "cpu_exceeded"),
             (&self.service, "grow", json!({}), "memory_exceeded"),
             (&self.service, "recurse", json!({ "depth": 0 }), recursion),
             (&self.service, "fail", json!({}), "trapped"),

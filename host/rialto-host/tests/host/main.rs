@@ -14,6 +14,7 @@ mod keyvalue;
 mod languages;
 mod leaks;
 mod loading;
+mod meters;
 mod models;
 mod nn;
 mod operations;

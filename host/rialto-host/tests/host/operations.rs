@@ -381,10 +381,7 @@ async fn a_call_that_is_late_stops_its_work() {
     let lab = Lab::new(vec![Arc::new(endless)], limits);
     let body = json!({ "length": 3, "elements": 4 });
     let error = lab.call("chain", body).await.unwrap_err();
-    assert!(
-        matches!(error, CallError::TimedOut { what: "wall", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
     was_asked.recv_timeout(Duration::from_secs(60)).unwrap();
 }
 

@@ -137,6 +137,10 @@ impl<T> Party<T> {
         self.change(payer, |payer| payer.places = payer.places.saturating_sub(1));
     }
 
+    pub(super) const fn running(&self) -> u32 {
+        self.places
+    }
+
     pub(super) const fn waiting(&self) -> usize {
         self.waiting
     }

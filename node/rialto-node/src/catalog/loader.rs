@@ -22,6 +22,7 @@ use super::{ServiceError, check_prices};
 use crate::config::Sandbox;
 use crate::languages::Languages;
 use crate::manifest::service_spec;
+use crate::meters::Meters;
 use crate::models::{ModelLoadError, ServiceModels};
 use crate::progress::Progress;
 use crate::settings::{SettingsError, settings};
@@ -39,6 +40,7 @@ pub(crate) struct Site {
     pub(crate) provider: Address,
     pub(crate) chain_id: u64,
     pub(crate) token: Address,
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl Site {

@@ -3,6 +3,7 @@
 //! Loading is single-flight: the first call begins it, the others wait with it, and it goes on when all of
 //! them went away.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use super::loader::{Code, Loader, Site};
 use super::{Candidate, ServiceError, chain};
 use crate::api::{CallError, Closed, PaymentError, ServiceView};
+use crate::meters::{CallMeters, Metered};
 use crate::reject::{refused, unavailable};
 
 /// A service in one version.
@@ -36,6 +38,8 @@ pub(crate) struct Version {
     pub(crate) receiver: Address,
     pub(crate) chain_id: u64,
     pub(crate) token: Address,
+    /// The counts of its methods, by name.
+    meters: BTreeMap<String, Arc<CallMeters>>,
     /// What it is called: its number, and for a deployed one the digits after it.
     label: String,
     /// Where its component is.
@@ -82,7 +86,13 @@ impl Version {
         let royalty = manifest.royalty();
         let receiver = royalty.map_or(site.provider, |royalty| royalty.receiver(site.provider));
         let models = manifest.models().iter();
+        let methods = host.interface().methods.iter();
+        let meters = methods.map(|method| {
+            let counts = site.meters.of(manifest.name().as_str(), &method.name);
+            (method.name.clone(), counts)
+        });
         Self {
+            meters: meters.collect(),
             models: models.map(|model| B256::from(model.digest)).collect(),
             is_pinned: (site.sandbox.loading.preload).contains(manifest.name().as_str()),
             view: ServiceView {
@@ -106,6 +116,14 @@ impl Version {
             quarantine: Mutex::new(Quarantine::new(site.sandbox.quarantine)),
             since: Instant::now(),
         }
+    }
+
+    /// Counts a call of the method of this name, in either spelling. None where there is no such method:
+    /// the names of what does not exist are without bound.
+    pub(crate) fn begin(&self, method: &str) -> Option<Metered> {
+        let named = self.meters.get(method);
+        let meters = named.or_else(|| self.meters.get(&method.replace('-', "_")));
+        meters.map(CallMeters::begin)
     }
 
     /// The same with its code in memory.

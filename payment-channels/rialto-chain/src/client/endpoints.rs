@@ -21,6 +21,7 @@ use alloy::transports::http::{Http, reqwest};
 use alloy::transports::{RpcError, TransportError, TransportErrorKind, TransportFut};
 use tokio::time::Instant;
 use tower::Service;
+use tracing::Instrument as _;
 
 use super::error::{describe, never_left};
 
@@ -164,7 +165,9 @@ impl Service<RequestPacket> for Endpoints {
     }
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        Box::pin(self.clone().carry(packet))
+        let method = packet.method_names().next().unwrap_or_default();
+        let span = tracing::info_span!("chain.call", rpc.method = method);
+        Box::pin(self.clone().carry(packet).instrument(span))
     }
 }
 

@@ -96,6 +96,12 @@ impl Ledger {
         self.inner.shared.timing()
     }
 
+    /// Bytes that are durable in the log and not in the tables yet.
+    #[must_use]
+    pub fn backlog_bytes(&self) -> u64 {
+        self.inner.shared.backlog_bytes()
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.inner.shared
     }

@@ -275,6 +275,10 @@ impl Shared {
         add(&mut self.timing.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.progress().backlog
+    }
+
     pub(super) fn timing(&self) -> Timing {
         *self.timing.lock().unwrap_or_else(PoisonError::into_inner)
     }

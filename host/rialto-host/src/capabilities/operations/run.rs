@@ -14,6 +14,7 @@ use crate::capabilities::bindings::tensor::rialto::tensor::types::Error;
 use crate::capabilities::tensor::{HostTensor, Place, UNKNOWN, may_block};
 use crate::computer::Computer;
 use crate::device::Lease;
+use crate::meters::Limit;
 use crate::recorder::{Recorder, Slot};
 use crate::state::CallState;
 
@@ -135,6 +136,7 @@ impl CallState {
             }
         }
         if !self.fits(bytes) {
+            self.shared.meters.breach(Limit::Tensors);
             let held_max = self.shared.limits.tensor_bytes_max;
             return Err(Error::OutOfBudget(format!(
                 "a call may hold {held_max} bytes of tensors"
@@ -264,6 +266,7 @@ impl CallState {
         let total = self.multiply_adds.saturating_add(cost.multiply_adds);
         let total_max = self.shared.limits.multiply_adds_max;
         if total > total_max {
+            self.shared.meters.breach(Limit::MultiplyAdds);
             return Err(Error::OutOfBudget(format!(
                 "a call may compute {total_max} multiplications with addition; with these it \
                  would be {total}"
