@@ -131,7 +131,7 @@ async fn what_breaks_off_does_so_after_the_items_before() {
     let cases = [
         ("crash", json!({ "after": 3 }), 3, "trapped"),
         ("refuse", json!({ "after": 2 }), 2, "refused"),
-        ("spin", json!({}), 1, "timed_out"),
+        ("spin", json!({}), 1, "cpu_exceeded"),
         // Two quotes each, and the commas and brackets around them.
         (
             "large",
