@@ -60,31 +60,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     } else {
         greet(&node, &gateway, metrics.as_ref())
     }
-    let shown = async {
-        if args.tour {
-            tour::run(
-                &node,
-                &gateway,
-                args.json,
-                args.data.password_file.as_deref(),
-            )
-            .await?;
-        }
-        if !args.json {
-            next_steps(&node, &gateway);
-        }
-        Ok(())
-    };
-    let shown = tokio::select! {
-        shown = shown => Some(shown),
-        () = interrupts.next() => None,
-    };
-    if matches!(shown, Some(Ok(()))) {
-        tokio::select! {
-            () = interrupts.next() => {}
-            () = node.failed() => bail!("the ledger or a watching task failed; nothing more is charged: see the log, mend the cause (is the disk full?) and start again"),
-        }
-    }
+    let shown = stay(&node, &gateway, &args, &mut interrupts).await?;
     if !args.json {
         line("\nstopping: no new calls, finishing those in progress …");
     }
@@ -98,6 +74,38 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         line("stopped cleanly; everything is kept in the data folder");
     }
     shown.unwrap_or(Ok(()))
+}
+
+/// Shows the way and stays until interrupted: says how the showing ended, unless that was interrupted.
+///
+/// # Errors
+/// The node cannot go on.
+async fn stay(
+    node: &Node,
+    gateway: &str,
+    args: &UpArgs,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Result<()>>> {
+    let shown = async {
+        if args.tour {
+            tour::run(node, gateway, args.json, args.data.password_file.as_deref()).await?;
+        }
+        if !args.json {
+            next_steps(node, gateway);
+        }
+        Ok(())
+    };
+    let shown = tokio::select! {
+        shown = shown => Some(shown),
+        () = interrupts.next() => None,
+    };
+    if matches!(shown, Some(Ok(()))) {
+        tokio::select! {
+            () = interrupts.next() => {}
+            () = node.failed() => bail!("the ledger or a watching task failed; nothing more is charged: see the log, mend the cause (is the disk full?) and start again"),
+        }
+    }
+    Ok(shown)
 }
 
 /// The operator's own listener, until it is dropped.

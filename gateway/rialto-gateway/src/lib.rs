@@ -4,7 +4,7 @@
 //! voucher is good, what a call costs and what a component may do is decided elsewhere.
 //!
 //! - [`x402`]: the payment protocol on the wire, strict in and plain out;
-//! - [`router`] and [`serve`](serve()): the server; [`operator`]: its operator's own;
+//! - [`router`] and [`serve`](serve()): the server; [`operator`](operator()): its operator's own;
 //! - [`client`]: [`client::PayingClient`], used by the command line, tests and benchmarks.
 //!
 //! Non-goals: TLS, accounts, sessions.

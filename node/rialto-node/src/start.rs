@@ -83,7 +83,6 @@ impl Node {
         let catalog = Catalog::load(services, site, data, progress).await?;
         let (ledger, book) = open_money(&config, &payee).await?;
         book.add_receivers(catalog.splitters().into_keys());
-        let info = chain_info(&chain, &payee);
         let foreign = open_foreign(&config)?;
         let clock = clock_of(&chain).await?;
         let node = Self(Arc::new(Inner {
@@ -92,8 +91,8 @@ impl Node {
             languages,
             meters,
             key,
+            info: chain_info(&chain, &payee),
             payee,
-            info,
             catalog,
             book,
             ledger,

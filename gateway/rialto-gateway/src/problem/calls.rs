@@ -145,11 +145,8 @@ mod tests {
             Some(&Value::from("too short"))
         );
         check(refused, 422, "service_refused");
-        check(
-            HostError::Trapped("unreachable".into()),
-            502,
-            "service_crashed",
-        );
+        let trapped = HostError::Trapped("unreachable".into());
+        check(trapped, 502, "service_crashed");
         let (limit_ms, bytes_max) = (5, 1);
         let limits = [
             (HostError::TimedOut { limit_ms }, 504, "service_timeout"),

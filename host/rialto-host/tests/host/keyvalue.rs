@@ -180,12 +180,13 @@ async fn reads_and_writes_are_counted() {
     let outcome = call(&service, "set", set("v")).await.unwrap();
     assert!(outcome.usage.host_calls >= 2, "{:?}", outcome.usage);
     let error = call(&service, "set", set(&"v".repeat(100_000)));
-    assert_eq!(error.await.unwrap_err(), CallError::HostCalls);
+    let too_much = CallError::HostBytes { bytes_max: 100_000 };
+    assert_eq!(error.await.unwrap_err(), too_much);
     call(&service, "set", set(&"v".repeat(60_000)))
         .await
         .unwrap();
     let held = call(&service, "hold_notes", json!({ "key": "k" })).await;
-    assert_eq!(held.unwrap_err(), CallError::HostCalls, "reads count, too");
+    assert_eq!(held.unwrap_err(), too_much, "reads count, too");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rialto_channels::Amount;
+use rialto_node::metrics::Value as Number;
 use rialto_node::{
     Arguments, CallError, CallOutcome, CallRequest, CallStream, ChannelPayment, Config, Payment,
     StreamEnd, StreamPart,
@@ -81,6 +82,39 @@ impl World {
         self.payment(salt, ceiling, None).await
     }
 
+    /// Waits until a method's calls have ended in these ways, as the operator is told; `ok` comes first,
+    /// and is there before the first call.
+    async fn counted(&self, method: &str, calls: &[(&str, u64)], charged: u128) {
+        let so = async || {
+            let value = |metric: &str, outcome: Option<&str>| {
+                let metrics = self.node.metrics();
+                let metric = metrics.into_iter().find(|it| it.name == metric).unwrap();
+                let points = metric.points.into_iter();
+                let of_method = points.filter(|point| {
+                    let has =
+                        |label, value: &str| point.labels.contains(&(label, value.to_owned()));
+                    has("service", "stream")
+                        && has("method", method)
+                        && outcome.is_none_or(|outcome| has("outcome", outcome))
+                });
+                let whole = of_method.map(|point| match point.value {
+                    Number::Whole(count) => count,
+                    other @ (Number::Seconds(_) | Number::Histogram(_)) => panic!("{other:?}"),
+                });
+                whole.sum::<u64>()
+            };
+            let all = calls.iter().map(|(_, count)| count).sum::<u64>();
+            value("rialto.calls", None) == all
+                && calls
+                    .iter()
+                    .all(|(outcome, count)| value("rialto.calls", Some(outcome)) == *count)
+                && u128::from(value("rialto.earnings.charged", None)) == charged
+                && value("rialto.calls.in_flight", None) == 0
+        };
+        let what = format!("{method} is counted: {calls:?}, charged {charged}");
+        self.until(&what, so).await;
+    }
+
     fn charged(&self, salt: u8) -> u128 {
         self.view(salt).charged.get()
     }
@@ -153,6 +187,8 @@ async fn a_whole_stream_is_charged_once_and_replayed_either_way() {
     assert_eq!(items_again, items);
     assert!(end.failure.is_none() && end.outcome.unwrap().replayed);
     assert_eq!(world.charged(1), CALL + 3 * KIB, "charged once");
+    let calls = [("ok", 1), ("replayed", 2)];
+    world.counted("large", &calls, CALL + 3 * KIB).await;
     world.node.shutdown().await;
 }
 
@@ -195,6 +231,8 @@ async fn a_reader_that_leaves_pays_for_what_it_took() {
     );
     world.node.call(other).await.unwrap();
     assert_eq!(world.charged(1), CALL + 2 * KIB + CALL + KIB);
+    let calls = [("ok", 1), ("replayed", 1), ("stream_ended", 2)];
+    world.counted("large", &calls, world.charged(1)).await;
     world.node.shutdown().await;
 }
 
@@ -208,6 +246,7 @@ async fn a_reader_that_took_nothing_pays_nothing() {
     drop(stream);
     world.settled(1).await;
     assert_eq!(world.charged(1), 0);
+    world.counted("endless", &[("stream_ended", 1)], 0).await;
     // Nor one that goes while it waits for the method.
     let opening = world.open("count", json!({ "to": 1 }), &payment);
     assert!(timeout(Duration::ZERO, opening).await.is_err());
@@ -252,6 +291,9 @@ async fn a_service_that_breaks_off_is_paid_by_the_meter_alone() {
     assert!(got.is_empty() && end.outcome.is_none());
     world.settled(1).await;
     assert_eq!(world.charged(1), before);
+    // The service's own error says how it ended; what was delivered before it is charged.
+    let crashes = [("trapped", 2), ("replayed", 1)];
+    world.counted("crash", &crashes, KIB).await;
     world.node.shutdown().await;
 }
 
