@@ -48,6 +48,8 @@ pub struct Config {
     pub cache_bytes: usize,
     /// How long a change may be in no file that nobody waits for.
     pub sync_after: Duration,
+    /// A file of so many bytes that holds less than a quarter of them is made smaller when it is opened.
+    pub compact_bytes_min: u64,
 }
 
 impl Default for Config {
@@ -58,6 +60,7 @@ impl Default for Config {
             queue_max: 4_096,
             cache_bytes: 64 << 20,
             sync_after: Duration::from_secs(1),
+            compact_bytes_min: 64 << 20,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use redb::{Builder, Database};
@@ -15,6 +16,14 @@ pub trait Place: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`OpenError`]; the operator's to solve.
     fn open(&self, builder: &mut Builder) -> Result<Database, OpenError>;
+
+    /// How large the file is; none where that is nobody's concern.
+    ///
+    /// # Errors
+    /// The file cannot be asked.
+    fn file_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// A folder, which is made if it is missing.
@@ -27,6 +36,10 @@ impl Place for Folder {
         let file = self.0.join(NAME);
         let opened = builder.create(file);
         opened.map_err(|error| OpenError::Database(error.to_string()))
+    }
+
+    fn file_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(Some(fs::metadata(self.0.join(NAME))?.len()))
     }
 }
 

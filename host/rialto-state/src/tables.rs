@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable, Table, TableDefinition, WriteTransaction,
+};
 
 use crate::error::{OpenError, StateError};
 use crate::{Bucket, ENTRY_BYTES};
@@ -106,6 +108,14 @@ pub(crate) fn prepare(transaction: &WriteTransaction) -> Result<(), OpenError> {
         found,
         known: FORMAT_KNOWN,
     })
+}
+
+/// The bytes of all buckets together.
+pub(crate) fn bytes(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    let bytes = meta.get(BYTES)?;
+    Ok(bytes.map_or(0, |bytes| bytes.value()))
 }
 
 /// A stored value with its revision.

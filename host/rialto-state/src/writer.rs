@@ -54,7 +54,18 @@ impl Open<'_> {
 
 impl File {
     pub(crate) fn open(place: Arc<dyn Place>, config: &Config) -> Result<Self, OpenError> {
-        let database = open(place.as_ref(), config.cache_bytes)?;
+        let mut database = open(place.as_ref(), config.cache_bytes)?;
+        if is_mostly_empty(place.as_ref(), &database, config.compact_bytes_min)? {
+            // What is left of an attempt that failed is a file as good as before.
+            match database.compact() {
+                Ok(_) => tracing::info!("the file of services' state was made smaller"),
+                Err(error) => {
+                    tracing::warn!(%error, "the file of services' state stays as large as it is");
+                    drop(database);
+                    database = open(place.as_ref(), config.cache_bytes)?;
+                }
+            }
+        }
         Ok(Self {
             place,
             cache_bytes: config.cache_bytes,
@@ -108,6 +119,23 @@ impl fmt::Debug for File {
             .field("place", &self.place)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the file has much more room than its keys and values need.
+fn is_mostly_empty(
+    place: &dyn Place,
+    database: &Database,
+    bytes_min: u64,
+) -> Result<bool, OpenError> {
+    let Some(file_bytes) = place.file_bytes()? else {
+        return Ok(false);
+    };
+    if file_bytes < bytes_min {
+        return Ok(false);
+    }
+    let kept = tables::bytes(database);
+    let kept = kept.map_err(|error| OpenError::Database(error.to_string()))?;
+    Ok(kept < file_bytes / 4)
 }
 
 fn open(place: &dyn Place, cache_bytes: usize) -> Result<Database, OpenError> {

@@ -299,3 +299,46 @@ async fn a_full_disk_is_an_error_and_what_was_durable_stays() {
     assert_eq!(read(&state, &own, "new").await, Some("small".to_owned()));
     state.sync(state.run()).await.unwrap();
 }
+
+/// What was written and removed leaves a large file, which is made smaller when it is opened again; one that is
+/// small, or full, is left as it is.
+#[tokio::test]
+async fn a_file_that_holds_little_is_made_smaller() {
+    let config = |compact_bytes_min| Config {
+        compact_bytes_min,
+        ..config()
+    };
+    let (state, dir) = open(&config(u64::MAX));
+    let file_bytes = || {
+        std::fs::metadata(dir.path().join("state.redb"))
+            .unwrap()
+            .len()
+    };
+    let large = "x".repeat(64 << 10);
+    let own = bucket("s", "");
+    let quota = 1 << 30;
+    for number in 0..64 {
+        let change = set(&format!("{number:03}"), &large);
+        state.change(own.clone(), change, quota).await.unwrap();
+    }
+    state.sync(state.run()).await.unwrap();
+    drop(state);
+    let full = file_bytes();
+    let state = State::open(dir.path(), &config(1)).unwrap();
+    assert_eq!(file_bytes(), full, "it is full");
+    // The last of them stays, at the end of the file.
+    let removed = (0..63).map(|number| format!("{number:03}")).collect();
+    write(&state, &own, Change::Delete(removed)).await.unwrap();
+    state.sync(state.run()).await.unwrap();
+    drop(state);
+    let before = file_bytes();
+    drop(State::open(dir.path(), &config(before + 1)).unwrap());
+    assert_eq!(file_bytes(), before, "it is small");
+    let state = State::open(dir.path(), &config(before)).unwrap();
+    assert_eq!(read(&state, &own, "063").await, Some(large.clone()));
+    assert_eq!(read(&state, &own, "000").await, None);
+    drop(state);
+    assert!(file_bytes() < before / 2, "{} of {before}", file_bytes());
+    let state = State::open(dir.path(), &config(1)).unwrap();
+    assert_eq!(read(&state, &own, "063").await, Some(large));
+}
