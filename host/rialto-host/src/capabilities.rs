@@ -109,6 +109,20 @@ pub(crate) mod bindings {
         });
     }
 
+    /// `fermyon:spin/key-value`.
+    pub(crate) mod keyvalue_spin {
+        wasmtime::component::bindgen!({
+            path: "../../wit/spin-key-value",
+            world: "imports",
+            imports: {
+                "fermyon:spin/key-value.[static]store.open": trappable,
+                "fermyon:spin/key-value.[drop]store": trappable,
+                default: async | trappable,
+            },
+            with: { "fermyon:spin/key-value.store": crate::capabilities::keyvalue::OpenBucket },
+        });
+    }
+
     /// `rialto:service`.
     pub(crate) mod service {
         wasmtime::component::bindgen!({
@@ -218,13 +232,15 @@ fn needed(import: &str) -> Needed {
         ("rialto:service", "log") => Needed::Flag("log"),
         ("wasi:http", _) => Needed::Http,
         ("wasi:config", "store") => Needed::Flag("config"),
-        ("wasi:keyvalue", "store" | "atomics" | "batch") => Needed::Flag("key_value"),
+        ("wasi:keyvalue", "store" | "atomics" | "batch") | ("fermyon:spin", "key-value") => {
+            Needed::Flag("key_value")
+        }
         ("wasi:sockets", _) => Needed::Never("services have no network; remove uses of `std::net`"),
         _ => package
             .strip_prefix("wasi:")
             .and_then(WasiGroup::from_name)
             .map_or(
-                Needed::Never("only rialto:* and the WASI groups of the manifest exist here"),
+                Needed::Never("only rialto:*, the WASI groups of the manifest and Spin's key-value exist here"),
                 Needed::Wasi,
             ),
     }
@@ -275,6 +291,7 @@ mod tests {
             "wasi:sockets/tcp@0.2.0",
             "wasi:keyvalue/watcher@0.2.0-draft2",
             "wasi:blobstore/container@0.2.0",
+            "fermyon:spin/sqlite@2.0.0",
             "evil",
         ] {
             let error = check_imports([import].into_iter(), &Grants::default()).unwrap_err();

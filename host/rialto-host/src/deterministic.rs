@@ -111,7 +111,7 @@ pub(crate) fn is_steady(
             "wasi:clocks" | "wasi:random" => !deterministic,
             "rialto:service" => interface == "context" && !deterministic,
             "wasi:http" => interface == "outgoing-handler" && sends,
-            "wasi:keyvalue" => true,
+            "wasi:keyvalue" | "fermyon:spin" => true,
             _ => false,
         };
         !(varies && has_functions(&import.ty, engine))

@@ -1,11 +1,12 @@
-//! `wasi:keyvalue`, both drafts: buckets of the service and of the payer of the call.
+//! `wasi:keyvalue`, both drafts, and Spin's own interface: buckets of the service and of the payer of the call.
 //!
-//! What the drafts have in common is here; [`draft`] and [`draft2`] only turn it into their types. Every
+//! What they have in common is here; [`draft`], [`draft2`] and [`spin`] only turn it into their types. Every
 //! function counts as a call to the host with the bytes of its keys and values. Whoever reads or writes here
 //! has the call's answer wait until what it saw is durable (`service::call`).
 
 mod draft;
 mod draft2;
+mod spin;
 
 use wasmtime::component::{Linker, Resource};
 
@@ -35,13 +36,14 @@ pub struct Noted {
     entry: Option<KeyEntry>,
 }
 
-/// Defines the interfaces of both drafts.
+/// Defines the interfaces.
 pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     draft::link(linker)?;
-    draft2::link(linker)
+    draft2::link(linker)?;
+    spin::link(linker)
 }
 
-/// Why a guest did not get what it asked for; each draft has a type of its own for it.
+/// Why a guest did not get what it asked for; each interface has a type of its own for it.
 enum Failure {
     NoSuchStore,
     Other(String),
