@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 
 use rialto_host::{
     Arguments, CallContext, Config, Grants, Host, Limits, NoModels, Outcome, Service, ServiceSpec,
-    WasiGroup,
+    WarmConfig, WasiGroup,
 };
 
 /// Calls that are measured, one after the other.
 const CALLS: usize = 400;
+const SHORT: &str = r#"{"document": {"text": "measuring is knowing"}}"#;
+/// In which the background makes an instance.
+const PAUSE: Duration = Duration::from_millis(5);
 /// A text of about two hundred words.
 const REPEATS: usize = 40;
 
@@ -30,10 +33,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .into();
     }
     println!(
-        "| component | size, KB | compile, s | load compiled, ms | first call, ms | call, us (p50) | call, us (p99) | {} words, us (p50) | memory, MB |",
+        "| component | size, KB | compile, s | load compiled, ms | first call, ms | call, us (p50) | call, us (p99) | {} words, us (p50) | memory, MB | call after a pause, us (p50) | the same, made ahead |",
         REPEATS * 5
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for component in components {
         measure(&component).await?;
     }
@@ -43,9 +46,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn measure(path: &Path) -> Result<(), Box<dyn Error>> {
     let component = std::fs::read(path)?;
     let cache = std::env::temp_dir().join(format!("rialto-languages-{}", std::process::id()));
-    let (compiled, _) = load(&cache, &component)?;
-    let (loaded, service) = load(&cache, &component)?;
-    let short = r#"{"document": {"text": "measuring is knowing"}}"#.to_owned();
+    let (compiled, _) = load(&cache, &component, 0)?;
+    let (loaded, service) = load(&cache, &component, 0)?;
+    let (_, warm) = load(&cache, &component, WarmConfig::default().instances_max)?;
+    let short = SHORT.to_owned();
     let long = format!(
         r#"{{"document": {{"text": "{}"}}}}"#,
         "to measure is to know ".repeat(REPEATS)
@@ -53,9 +57,10 @@ async fn measure(path: &Path) -> Result<(), Box<dyn Error>> {
     let (first, outcome) = call(&service, &short).await?;
     let short = times(&service, &short).await?;
     let long = times(&service, &long).await?;
+    let (cold, warm) = (paused(&service).await?, paused(&warm).await?);
     let name = path.parent().and_then(Path::file_name).unwrap_or_default();
     println!(
-        "| {} | {} | {:.2} | {:.1} | {:.1} | {} | {} | {} | {:.1} |",
+        "| {} | {} | {:.2} | {:.1} | {:.1} | {} | {} | {} | {:.1} | {} | {} |",
         name.display(),
         component.len() / 1000,
         compiled.as_secs_f64(),
@@ -65,14 +70,19 @@ async fn measure(path: &Path) -> Result<(), Box<dyn Error>> {
         quantile(&short, 99).as_micros(),
         quantile(&long, 50).as_micros(),
         f64::from(u32::try_from(outcome.usage.memory_peak)?) / 1e6,
+        quantile(&cold, 50).as_micros(),
+        quantile(&warm, 50).as_micros(),
     );
     std::fs::remove_dir_all(&cache)?;
     Ok(())
 }
 
-/// A host of its own with this cache, the time that loading takes, and the service.
-fn load(cache: &Path, component: &[u8]) -> Result<(Duration, Service), Box<dyn Error>> {
-    let host = Host::new(Config::new(cache))?;
+/// A host of its own with this cache and so many instances made ahead, the time that loading takes, and the
+/// service.
+fn load(cache: &Path, component: &[u8], warm: u32) -> Result<(Duration, Service), Box<dyn Error>> {
+    let mut config = Config::new(cache);
+    config.warm.instances_max = warm;
+    let host = Host::new(config)?;
     let spec = ServiceSpec {
         name: "measured".to_owned(),
         version: "0.1.0".to_owned(),
@@ -108,6 +118,17 @@ async fn times(service: &Service, body: &str) -> Result<Vec<Duration>, Box<dyn E
     let mut times = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
         times.push(call(service, body).await?.0);
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// How long calls took that came one every few milliseconds, in order.
+async fn paused(service: &Service) -> Result<Vec<Duration>, Box<dyn Error>> {
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        times.push(call(service, SHORT).await?.0);
+        tokio::time::sleep(PAUSE).await;
     }
     times.sort_unstable();
     Ok(times)

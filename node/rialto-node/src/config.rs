@@ -14,6 +14,7 @@ mod quarantine;
 mod risk;
 mod sandbox;
 mod settings;
+mod warm;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use rialto_host::WarmConfig;
 use rialto_registry::{Limits, Manifest};
 use rialto_scheduler::QuarantinePolicy;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::loading::{Loading, RawLoading};
 use super::quarantine::{self, RawQuarantine};
 use super::settings::{RawService, ServiceSettings};
+use super::warm::{self, RawWarm};
 
 /// What guests may use, all services together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Sandbox {
     pub quarantine: QuarantinePolicy,
     /// What all services keep together, in bytes; 0 keeps nothing.
     pub state_bytes_max: u64,
+    /// Instances that are made before their calls come.
+    pub warm: WarmConfig,
 }
 
 impl Default for Sandbox {
@@ -56,6 +60,7 @@ impl Default for Sandbox {
             loading: Loading::default(),
             quarantine: QuarantinePolicy::default(),
             state_bytes_max: 4 << 30,
+            warm: WarmConfig::default(),
         }
     }
 }
@@ -105,6 +110,7 @@ impl Sandbox {
         self.outbound = raw.outbound.unwrap_or(self.outbound);
         self.loading.overlay(raw.loading);
         quarantine::overlay(&mut self.quarantine, raw.quarantine);
+        warm::overlay(&mut self.warm, raw.warm);
         self.state_bytes_max = raw.state_bytes_max.unwrap_or(self.state_bytes_max);
         for text in raw.outbound_private {
             match text.parse() {
@@ -153,6 +159,7 @@ pub(super) struct RawSandbox {
     services: BTreeMap<String, RawService>,
     loading: RawLoading,
     quarantine: RawQuarantine,
+    warm: RawWarm,
 }
 
 /// What is wrong with a limit.
@@ -215,6 +222,7 @@ impl From<&Sandbox> for RawSandbox {
             services: services(sandbox),
             loading: RawLoading::from(&sandbox.loading),
             quarantine: RawQuarantine::from(&sandbox.quarantine),
+            warm: RawWarm::from(&sandbox.warm),
         }
     }
 }
@@ -236,7 +244,8 @@ mod tests {
                     outbound_private = [\"10.0.0.5\", \"::1\"]\n\
                     [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7\n\
                     [services.chat.config]\ngreeting = \"hi\"\n[services.chat.secrets]\n\
-                    a = { file = \"/a\" }\nb = { env = \"B\" }\n[services.other.config]\nx = \"y\"";
+                    a = { file = \"/a\" }\nb = { env = \"B\" }\n[services.other.config]\nx = \"y\"\n\
+                    [warm]\ninstances_max = 9\nservice_instances_max = 10\nbytes_max = 11\ncost_us_min = 12";
         let (before, problems) = sandbox(text);
         assert_eq!(problems, Vec::<String>::new());
         for sandbox in [before, Sandbox::default()] {
