@@ -158,6 +158,7 @@ fn cors() -> CorsLayer {
             HeaderName::from_static(header::PAYMENT_RESPONSE),
             HeaderName::from_static(header::X_PAYMENT_RESPONSE),
             HeaderName::from_static(header::RIALTO_RECEIPT),
+            HeaderName::from_static(header::RIALTO_RECEIPT_ID),
             HeaderName::from_static(header::RIALTO_REPLAYED),
             http_header::RETRY_AFTER,
         ])

@@ -1,6 +1,7 @@
 //! What each path answers. Calls are in [`calls`]; other servers' payments in [`facilitator`]; everything else is read-only.
 
 pub(crate) mod answer;
+mod bodies;
 pub(crate) mod calls;
 pub(crate) mod catalog;
 pub(crate) mod facilitator;

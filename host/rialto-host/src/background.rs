@@ -81,6 +81,13 @@ impl Background {
         }
     }
 
+    /// Runs something that nobody waits for.
+    pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(work);
+        }
+    }
+
     async fn go_on<T, F>(&self, call: Pin<Box<F>>) -> Result<T, CallError>
     where
         T: Send + 'static,

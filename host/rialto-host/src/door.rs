@@ -140,6 +140,11 @@ impl Door {
         (admission.bytes(), calls.collect())
     }
 
+    /// Whether calls wait.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.admission().waiting() > 0
+    }
+
     #[cfg(test)]
     fn calls(&self) -> (u32, usize) {
         let admission = self.admission();

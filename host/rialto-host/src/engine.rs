@@ -27,6 +27,7 @@ use crate::model::Models;
 use crate::outbound::{NoOutbound, Outbound};
 use crate::service::Service;
 use crate::spec::{Limits, ServiceSpec};
+use crate::warm::{Warm, WarmConfig};
 
 /// Linear memories of one component.
 const MEMORIES_MAX: u32 = 4;
@@ -80,6 +81,8 @@ pub struct Config {
     pub tick: Duration,
     /// Processor time after which a call goes on in the background, on threads that yield to others.
     pub foreground_max: Duration,
+    /// Instances that are made before their calls come.
+    pub warm: WarmConfig,
 }
 
 impl Config {
@@ -120,6 +123,7 @@ impl Config {
             },
             tick: Duration::from_millis(5),
             foreground_max: Duration::from_millis(10),
+            warm: WarmConfig::default(),
         }
     }
 }
@@ -142,6 +146,7 @@ pub(crate) struct Inner {
     pub(crate) buffers: Buffers,
     pub(crate) background: Background,
     pub(crate) meters: Meters,
+    pub(crate) warm: Arc<Warm>,
 }
 
 impl Host {
@@ -167,6 +172,7 @@ impl Host {
             buffers: Buffers::default(),
             background: Background::new(config.foreground_max).map_err(HostError::Background)?,
             meters: Meters::default(),
+            warm: Arc::new(Warm::new(config.warm.clone())),
             config,
         };
         Ok(Self {
@@ -191,6 +197,8 @@ impl Host {
             compiled_hits,
             compiled_misses,
             compiled_bytes,
+            warm: self.inner.warm.load(),
+            warm_taken: self.inner.warm.taken(),
             device: self.device_load(),
             services: self.inner.meters.services(&calls),
         }
@@ -252,7 +260,8 @@ pub(crate) fn engine_config(config: &Config) -> wasmtime::Config {
 }
 
 fn pool(config: &Config) -> PoolingAllocationConfig {
-    let calls = config.calls_max;
+    // What is ready takes nothing from those that run.
+    let calls = config.calls_max.saturating_add(config.warm.instances_max);
     let memory_bytes = config
         .limits_max
         .memory_bytes_max

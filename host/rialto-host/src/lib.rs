@@ -5,7 +5,7 @@
 //! exported types into an [`Interface`] with JSON Schemas. [`Service::prepare`] checks a call's
 //! arguments completely, before any money moves; [`Service::call`] runs them in a fresh instance with
 //! every limit armed and turns the result into JSON; [`Service::open`] does so item by item, for methods
-//! that return a stream.
+//! that return a stream, and [`Service::respond`] hands a `wasi:http` response over while it is written.
 //!
 //! What a guest can never do here: reach a file, a socket, an environment variable or another
 //! instance; keep state between calls but by the [`KeyValue`] port; use more memory, time, handles or host work than its limits;
@@ -64,6 +64,7 @@ mod service;
 mod settings;
 mod spec;
 mod state;
+mod warm;
 
 pub use device::{DeviceConfig, DeviceLoad};
 pub use engine::{Config, Host};
@@ -81,8 +82,9 @@ pub use outbound::{
 };
 pub use rialto_scheduler::{Quota, Share, Use as DeviceUse};
 pub use service::{
-    Arguments, CallContext, Description, GuestStream, ItemList, Outcome, Part, Prepared, Service,
-    Usage,
+    AnswerText, Arguments, CallContext, Description, GuestResponse, GuestStream, ItemList, Outcome,
+    Part, Prepared, ResponseText, Service, Usage,
 };
 pub use settings::{BadSecret, Secret, Settings};
 pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};
+pub use warm::WarmConfig;

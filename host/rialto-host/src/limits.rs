@@ -67,6 +67,11 @@ impl Limiter {
         }
     }
 
+    /// The linear memory held now, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// The most linear memory held at any time, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.memory_peak

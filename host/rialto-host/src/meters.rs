@@ -136,6 +136,10 @@ pub struct HostLoad {
     pub compiled_misses: u64,
     /// Bytes of compiled components on disk.
     pub compiled_bytes: u64,
+    /// Instances that are ready for calls that have not come yet, and their bytes of linear memory.
+    pub warm: (u64, u64),
+    /// Calls that found one.
+    pub warm_taken: u64,
     /// The device.
     pub device: DeviceLoad,
     /// Each service that was ever loaded.
@@ -153,7 +157,7 @@ pub struct ServiceLoad {
     pub waiting: u64,
     /// Instances that were made.
     pub instances: u64,
-    /// Linear memory that its running calls hold, in bytes.
+    /// Linear memory that its running calls hold, and its instances that are ready, in bytes.
     pub memory_bytes: u64,
     /// The most that one call held, in bytes.
     pub memory_peak: u64,

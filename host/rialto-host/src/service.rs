@@ -1,7 +1,8 @@
 //! A loaded service: check arguments, then run them in a fresh instance.
 //!
 //! [`Service::prepare`] does everything that can fail because of the caller, before any money moves.
-//! [`Service::call`] runs a call to its end, [`Service::open`] one whose answer comes item by item. Both
+//! [`Service::call`] runs a call to its end, [`Service::open`] one whose answer comes item by item, and
+//! [`Service::respond`] a handler of `wasi:http` whose response is taken while it is written. All
 //! are cancel-safe: dropping them drops the instance; nothing survives a call.
 
 mod call;
@@ -10,7 +11,10 @@ mod description;
 mod guest;
 mod http;
 mod items;
+mod response;
 mod stream;
+mod warm;
+mod written;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,9 +40,12 @@ use crate::model::Models;
 use crate::settings::Redactor;
 use crate::spec::{Limits, ServiceSpec};
 use crate::state::{CallState, Shared};
+use warm::Warmth;
 
 pub use items::ItemList;
+pub use response::GuestResponse;
 pub use stream::GuestStream;
+pub use written::{AnswerText, ResponseText};
 
 /// A component that is ready to be called. Cloning is cheap.
 #[derive(Clone)]
@@ -60,6 +67,7 @@ struct Loaded {
     shared: Arc<Shared>,
     /// The counts of its methods, by name.
     meters: HashMap<String, Arc<MethodMeters>>,
+    warmth: Warmth,
 }
 
 /// A call's arguments as they arrived.
@@ -103,6 +111,12 @@ impl Prepared {
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
+    }
+
+    /// Whether it is a request to a handler of `wasi:http`.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        self.signature.is_handler
     }
 
     /// The size of the arguments as received, in bytes; what prices count.
@@ -229,8 +243,10 @@ impl Service {
             device: host.device.clone(),
             computers: Arc::clone(&host.computers),
         });
+        let warmth = Warmth::new(host.warm.part());
         Ok(Self {
             loaded: Arc::new(Loaded {
+                warmth,
                 host,
                 instance,
                 exports,

@@ -3,7 +3,7 @@
 //! Capabilities read and write it; it lives exactly as long as the call.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rialto_scheduler::Tenant;
@@ -27,6 +27,7 @@ use crate::model::Models;
 use crate::outbound::{Origin, Outbound};
 use crate::pace::Pace;
 use crate::recorder::Recorder;
+use crate::service::Usage;
 use crate::settings::{Redactor, Settings};
 use crate::spec::Limits;
 
@@ -75,11 +76,23 @@ impl Shared {
     }
 }
 
+/// What makes a call this one.
+pub(crate) struct Call {
+    /// The method's counts.
+    pub(crate) meters: Arc<MethodMeters>,
+    pub(crate) call_id: String,
+    /// Who pays; empty for nobody.
+    pub(crate) payer: String,
+    pub(crate) seed: Option<Seed>,
+    pub(crate) deadline: Instant,
+    pub(crate) clock: CpuClock,
+}
+
 /// The data of a call's store.
 pub(crate) struct CallState {
     pub(crate) shared: Arc<Shared>,
-    /// The method's counts.
-    meters: Arc<MethodMeters>,
+    /// The method's counts; none before the call began.
+    meters: Option<Arc<MethodMeters>>,
     pub(crate) call_id: String,
     /// What everything that varies follows from, in a deterministic call.
     pub(crate) seed: Option<Seed>,
@@ -116,27 +129,49 @@ pub(crate) struct CallState {
     pub(crate) noted_bytes: u64,
     /// This call's part of the device's time.
     pub(crate) device_time: Duration,
+    /// Where it is said how far the call is, if somebody wants to know while it runs.
+    report: Option<Report>,
+}
+
+/// How far a call is, for whoever does not hold its store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    usage: Usage,
+    state_run: Option<u64>,
+}
+
+impl Report {
+    /// As [`CallState::usage`], when the guest last called the host.
+    pub(crate) fn usage(&self) -> Usage {
+        self.noted().usage.clone()
+    }
+
+    /// The run of the state's store in which the call first read or wrote there, if it did by then.
+    pub(crate) fn state_run(&self) -> Option<u64> {
+        self.noted().state_run
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        // What is written under this lock is written at once.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl CallState {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        meters: Arc<MethodMeters>,
-        call_id: String,
-        payer: String,
-        seed: Option<Seed>,
-        deadline: Instant,
-        clock: CpuClock,
-    ) -> Self {
+    /// A state of no call yet, whose time on `clock` is nobody's.
+    pub(crate) fn new(shared: Arc<Shared>, clock: CpuClock) -> Self {
         let limits = &shared.limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.handles_max).unwrap_or(usize::MAX));
         Self {
-            call_id,
-            seed,
-            chance: Chance::new(seed),
-            payer,
-            deadline,
+            call_id: String::new(),
+            seed: None,
+            chance: Chance::new(None),
+            payer: String::new(),
+            deadline: Instant::now() + limits.wall_max,
             clock,
             limiter: Limiter::new(limits, Arc::clone(&shared.meters)),
             table,
@@ -158,8 +193,64 @@ impl CallState {
             state_run: None,
             noted_bytes: 0,
             device_time: Duration::ZERO,
-            meters,
+            report: None,
+            meters: None,
             shared,
+        }
+    }
+
+    /// The call begins. Whatever its store did before, it asked the host for nothing: what varies from call to
+    /// call, and what limits it, is known from here on.
+    pub(crate) fn begin(&mut self, call: Call) {
+        let Call {
+            meters,
+            call_id,
+            payer,
+            seed,
+            deadline,
+            clock,
+        } = call;
+        self.meters = Some(meters);
+        self.call_id = call_id;
+        self.payer = payer;
+        self.seed = seed;
+        self.chance = Chance::new(seed);
+        self.deadline = deadline;
+        self.clock = clock;
+    }
+
+    /// What was used so far; of the door, the arguments and the answer nothing is known here.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            waited: Duration::ZERO,
+            guest_time: self.clock.used(),
+            host_time: self.device_time,
+            memory_peak: self.limiter.memory_peak(),
+            table_peak: self.limiter.table_peak(),
+            host_calls: self.host_calls,
+            host_bytes: self.host_bytes,
+            input_bytes: 0,
+            output_bytes: 0,
+            tensor_runs: self.tensor_runs,
+            device_time: self.device_time,
+            multiply_adds: self.multiply_adds,
+            moved_bytes: self.moved_bytes,
+            tokens_read: self.tokens_read,
+            tokens_written: self.tokens_written,
+        }
+    }
+
+    /// Where the call says how far it is, from now on.
+    pub(crate) fn report(&mut self) -> Report {
+        self.report.get_or_insert_default().clone()
+    }
+
+    /// Says how far the call is: at each call to WASI, since those are the calls that write.
+    pub(crate) fn tell(&self) {
+        if let Some(report) = &self.report {
+            let mut noted = report.noted();
+            noted.usage = self.usage();
+            noted.state_run = self.state_run;
         }
     }
 
@@ -215,13 +306,16 @@ impl CallState {
 impl Drop for CallState {
     /// Hands the lines over, and counts what was used, however the call ended.
     fn drop(&mut self) {
+        let Some(meters) = &self.meters else {
+            return;
+        };
         let dropped = self.lines.emit(&self.shared.service, &self.call_id);
         if dropped > 0 {
             self.shared.meters.breach(Limit::LogLines);
         }
-        self.meters.guest.observe(self.clock.used());
+        meters.guest.observe(self.clock.used());
         if !self.device_time.is_zero() {
-            self.meters.device.observe(self.device_time);
+            meters.device.observe(self.device_time);
         }
     }
 }

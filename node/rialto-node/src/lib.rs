@@ -88,4 +88,4 @@ pub use rialto_ledger::{Audited, Finding};
 pub use settings::SettingsError;
 pub use shelf::PendingError;
 pub use start::StartError;
-pub use streams::{CallStream, StreamEnd, StreamPart};
+pub use streams::{CallStream, Response, StreamEnd, StreamPart};

@@ -247,6 +247,7 @@ fn host_config(
         outbound: outbound(config)?,
         key_value,
         limits_max: host_limits(&config.sandbox.limits_max),
+        warm: config.sandbox.warm.clone(),
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
     })
 }

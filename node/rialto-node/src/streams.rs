@@ -10,10 +10,14 @@
 //! without the price of a call. Never more than was reserved (M2). The same payment again gets what was
 //! delivered, as a replay (M5).
 //!
+//! A response of `wasi:http` goes the same way, unless it is there as a whole before long: then it is an answer
+//! like any other.
+//!
 //! `exact` knows one sum and no part of it, and its answer goes out for a transfer that was made: such a
 //! call runs to its end first, and its items are handed out then.
 
 mod delivery;
+mod making;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +25,7 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use rialto_channels::Amount;
-use rialto_host::{CallError as HostError, GuestStream, Outcome, Usage};
+use rialto_host::{CallError as HostError, Outcome, Usage};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout_at;
 use tracing::Instrument as _;
@@ -36,13 +40,41 @@ use crate::receipts::{Extent, Facts};
 use crate::reject::unavailable;
 pub use delivery::{CallStream, StreamEnd, StreamPart};
 use delivery::{Delivery, Item};
+use making::{Begun, Making};
+
+/// The answer to a request that a handler of `wasi:http` serves.
+#[derive(Debug)]
+pub enum Response {
+    /// All of it, as [`Node::call`] gives it.
+    Whole(Box<CallOutcome>),
+    /// Its body comes as it is written.
+    Streams {
+        /// A JSON object of `status`, and `headers` as pairs.
+        head: Bytes,
+        /// The id that its receipt will have, if there will be one.
+        receipt: Option<B256>,
+        /// The bytes of the body.
+        body: CallStream,
+    },
+}
 
 /// Who hears of a stream's course.
 struct Opened {
-    /// That the method returned its stream.
-    told: oneshot::Sender<Result<(), CallError>>,
+    /// How the answer began.
+    told: oneshot::Sender<Result<Told, CallError>>,
     /// How it ended.
     metered: Option<Metered>,
+}
+
+/// What is known of an answer that began.
+enum Told {
+    Whole(Box<CallOutcome>),
+    Streams {
+        /// A response's.
+        head: Option<Bytes>,
+        /// The id that the receipt will have.
+        receipt: Option<B256>,
+    },
 }
 
 /// How a stream is paid for.
@@ -50,6 +82,44 @@ enum Paying {
     /// It is free, and has its place in the node.
     Nothing(Arc<Code>, OwnedSemaphorePermit),
     Through(Box<Ready>),
+}
+
+/// What a stream has of its payment, or without one.
+struct Taken {
+    code: Arc<Code>,
+    payer: Option<Address>,
+    attempt: Option<Running>,
+    held: Option<Held>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Paying {
+    fn taken(self) -> Taken {
+        match self {
+            Self::Through(ready) => {
+                let ready = *ready;
+                Taken {
+                    code: ready.code,
+                    payer: Some(ready.payer),
+                    attempt: Some(ready.attempt.run()),
+                    held: Some(Held {
+                        hold: ready.hold,
+                        key: ready.key,
+                        deposited: ready.deposited,
+                        _stay: ready.stay,
+                    }),
+                    _place: None,
+                }
+            }
+            Self::Nothing(code, permit) => Taken {
+                code,
+                payer: None,
+                attempt: None,
+                held: None,
+                _place: Some(permit),
+            },
+        }
+    }
 }
 
 /// How a stream ended.
@@ -72,9 +142,52 @@ impl Node {
     /// # Errors
     /// [`CallError`]; nothing is charged in any case (M3).
     pub async fn stream(&self, request: CallRequest) -> Result<CallStream, CallError> {
+        match self.answer(request, false).await? {
+            Answer::Begun(Told::Streams { .. }, stream) => Ok(stream),
+            Answer::Begun(Told::Whole(outcome), _) => Ok(CallStream::stored(*outcome, true)),
+            Answer::There(outcome, whole) => Ok(CallStream::stored(*outcome, whole)),
+        }
+    }
+
+    /// Runs a request to a handler of `wasi:http`. Returns when its response is whole, or when it has begun
+    /// and is large or takes its time: then its body comes as a stream does.
+    ///
+    /// Cancel-safe, as [`Node::stream`].
+    ///
+    /// # Errors
+    /// [`CallError`]; nothing is charged in any case (M3).
+    pub async fn respond(&self, request: CallRequest) -> Result<Response, CallError> {
+        match self.answer(request, true).await? {
+            Answer::Begun(Told::Whole(outcome), _) => Ok(Response::Whole(outcome)),
+            Answer::There(outcome, true) => Ok(Response::Whole(outcome)),
+            Answer::Begun(Told::Streams { head, receipt }, body) => {
+                let head = head.ok_or_else(|| no_response("its head"))?;
+                Ok(Response::Streams {
+                    head,
+                    receipt,
+                    body,
+                })
+            }
+            Answer::There(outcome, false) => {
+                let receipt = outcome.receipt.as_ref().map(|signed| signed.receipt.id);
+                let stored = CallStream::stored_response(*outcome);
+                let (head, body) = stored.ok_or_else(|| no_response("what is stored of it"))?;
+                Ok(Response::Streams {
+                    head,
+                    receipt,
+                    body,
+                })
+            }
+        }
+    }
+
+    /// Lets a call that streams, or responds, begin its answer.
+    async fn answer(&self, request: CallRequest, responds: bool) -> Result<Answer, CallError> {
         let service = self.open(&request.service)?;
         let mut metered = service.begin(&request.method);
-        let opened = self.stream_of(service, request, &mut metered).await;
+        let opened = self
+            .answer_of(service, request, responds, &mut metered)
+            .await;
         if let (Err(error), Some(metered)) = (&opened, metered) {
             metered.end(Err(error));
         }
@@ -82,26 +195,30 @@ impl Node {
     }
 
     /// Takes what counts the call, unless it fails here.
-    async fn stream_of(
+    async fn answer_of(
         &self,
         service: Arc<Version>,
         request: CallRequest,
+        responds: bool,
         metered: &mut Option<Metered>,
-    ) -> Result<CallStream, CallError> {
+    ) -> Result<Answer, CallError> {
         let (job, payment) = self.job(service, request)?;
+        if job.prepared.is_request() != responds {
+            return Err(no_response("a call of another kind"));
+        }
         let permit = self.admit()?;
         self.check_room(&job, &payment)?;
         let (outcome, whole) = match payment {
             Payment::None if job.price.is_zero() => {
                 let code = self.0.catalog.code(&job.service).await?;
                 let paying = Paying::Nothing(code, permit);
-                return self.start_stream(job, paying, metered.take()).await;
+                return self.start_answer(job, paying, metered.take()).await;
             }
             Payment::None => return Err(PaymentError::Required.into()),
             Payment::Channel(payment) => match self.begin(&job, *payment, permit).await? {
                 Began::Now(ready) => {
                     let paying = Paying::Through(ready);
-                    return self.start_stream(job, paying, metered.take()).await;
+                    return self.start_answer(job, paying, metered.take()).await;
                 }
                 Began::Before(record, slot) => {
                     let outcome = self.stored(&record, &job.request, slot.as_deref())?;
@@ -113,16 +230,16 @@ impl Node {
         if let Some(metered) = metered.take() {
             metered.end(Ok(&outcome));
         }
-        Ok(CallStream::stored(outcome, whole))
+        Ok(Answer::There(Box::new(outcome), whole))
     }
 
-    /// Lets a task of its own run the call, and waits until the method has returned its stream.
-    async fn start_stream(
+    /// Lets a task of its own run the call, and waits until its answer has begun.
+    async fn start_answer(
         &self,
         job: Job,
         paying: Paying,
         metered: Option<Metered>,
-    ) -> Result<CallStream, CallError> {
+    ) -> Result<Answer, CallError> {
         let (delivery, stream) = delivery::pair();
         let (opened, opening) = oneshot::channel();
         let node = self.clone();
@@ -134,40 +251,26 @@ impl Node {
             node.serve(job, paying, delivery, opened).await;
         };
         tokio::spawn(serving.in_current_span());
-        opening
+        let told = opening
             .await
             .map_err(|error| unavailable("the call", error))??;
-        Ok(stream)
+        Ok(Answer::Begun(told, stream))
     }
 
     async fn serve(self, job: Job, paying: Paying, delivery: Delivery, opened: Opened) {
         let Opened { told, metered } = opened;
-        let (code, payer, attempt, held, _place) = match paying {
-            Paying::Through(ready) => {
-                let Ready {
-                    payer,
-                    code,
-                    attempt,
-                    hold,
-                    key,
-                    deposited,
-                    stay,
-                } = *ready;
-                let held = Held {
-                    hold,
-                    key,
-                    deposited,
-                    _stay: stay,
-                };
-                (code, Some(payer), Some(attempt.run()), Some(held), None)
-            }
-            Paying::Nothing(code, permit) => (code, None, None, None, Some(permit)),
-        };
+        let Taken {
+            code,
+            payer,
+            attempt,
+            held,
+            _place,
+        } = paying.taken();
         let opening = opened_guest(job, code, payer, &delivery.items);
         let Open {
             facts,
             visit,
-            guest,
+            begun,
             deadline,
         } = match opening.await {
             Ok(opened) => opened,
@@ -184,16 +287,27 @@ impl Node {
                 return;
             }
         };
-        let _ = told.send(Ok(()));
-        let stall = Duration::from_millis(self.config().sandbox.stall_ms_max);
-        // The guest is gone when this returns, before anything is charged.
-        let (ending, used) = run(guest, &delivery.items, deadline, stall).await;
+        let (ending, answered, told) = match begun {
+            Begun::Whole(outcome) => (Ending::Whole, Answered::Whole(outcome), Some(told)),
+            Begun::Part(guest) => {
+                let receipt = held.is_some().then_some(facts.id);
+                delivery.begin(guest.text());
+                let _ = told.send(Ok(Told::Streams {
+                    head: guest.head(),
+                    receipt,
+                }));
+                let stall = Duration::from_millis(self.config().sandbox.stall_ms_max);
+                // The guest is gone when this returns, before anything is charged.
+                let (ending, used) = run(guest, &delivery.items, deadline, stall).await;
+                (ending, Answered::InParts(used), None)
+            }
+        };
         match &ending {
             Ending::Broken(error) => visit.over::<()>(&named(payer), &Err(error.clone())),
             Ending::Whole | Ending::Left => visit.over(&named(payer), &Ok(())),
         }
         let end = self
-            .charge_delivered(facts, ending, used, held, &delivery)
+            .charge_delivered(facts, ending, answered, held, &delivery)
             .await;
         let at_fault = match &end.failure {
             Some(error) if end.outcome.is_none() => Running::counts(error),
@@ -203,7 +317,13 @@ impl Node {
         if let Some(metered) = metered {
             metered.end_stream(&end);
         }
-        delivery.over(end);
+        match told {
+            Some(told) => {
+                // Nobody is told who does not listen.
+                let _ = told.send(end.whole().map(Told::Whole));
+            }
+            None => delivery.over(end),
+        }
     }
 
     /// Charges for what was delivered. From here on nothing more is.
@@ -211,25 +331,26 @@ impl Node {
         &self,
         mut facts: Facts,
         ending: Ending,
-        used: Usage,
+        answered: Answered,
         held: Option<Held>,
         delivery: &Delivery,
     ) -> StreamEnd {
-        let (items, delivered) = delivery.seal();
-        let count = items.count();
+        let (text, delivered) = delivery.seal();
+        let count = text.count();
         let (extent, failure) = match ending {
             Ending::Whole => (Extent::Whole, None),
             Ending::Left => (Extent::Left, Some(CallError::StreamEnded { items: count })),
             Ending::Broken(error) => (Extent::Broken, Some(error.into())),
         };
         facts.extent = extent;
-        let outcome = match extent {
-            Extent::Whole => Outcome {
-                body: items.finish(),
-                usage: used,
+        let outcome = match (extent, answered) {
+            (_, Answered::Whole(outcome)) => outcome,
+            (Extent::Whole, Answered::InParts(usage)) => Outcome {
+                body: text.finish(),
+                usage,
             },
-            Extent::Left | Extent::Broken => Outcome {
-                body: items.unfinished(),
+            (Extent::Left | Extent::Broken, Answered::InParts(_)) => Outcome {
+                body: text.unfinished(),
                 usage: delivered,
             },
         };
@@ -272,6 +393,38 @@ impl Node {
     }
 }
 
+/// An answer on its way to its caller.
+enum Answer {
+    /// Its guest made it, or makes it.
+    Begun(Told, CallStream),
+    /// It was there before, or was paid for as a whole; whether it is whole.
+    There(Box<CallOutcome>, bool),
+}
+
+/// What there is to charge for.
+enum Answered {
+    /// An answer in one.
+    Whole(Outcome),
+    /// What was taken; with what was used in all.
+    InParts(Usage),
+}
+
+impl StreamEnd {
+    /// The answer, if it is whole.
+    fn whole(self) -> Result<Box<CallOutcome>, CallError> {
+        match (self.failure, self.outcome) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(outcome)) => Ok(outcome),
+            (None, None) => Err(no_response("a whole answer")),
+        }
+    }
+}
+
+/// A bug of the host's.
+fn no_response(of: &str) -> CallError {
+    HostError::Internal(format!("{of} is no response")).into()
+}
+
 /// What a paid stream holds until it is charged.
 struct Held {
     hold: Hold,
@@ -280,16 +433,16 @@ struct Held {
     _stay: Stay,
 }
 
-/// A stream that a guest has returned.
+/// An answer that a guest has begun.
 struct Open {
     facts: Facts,
     visit: Visit,
-    guest: GuestStream,
+    begun: Begun,
     /// When the call ends at the latest.
     deadline: Instant,
 }
 
-/// Opens the guest's stream, unless nobody waits for it any more.
+/// Lets the guest begin its answer, unless nobody waits for it any more.
 async fn opened_guest(
     job: Job,
     code: Arc<Code>,
@@ -304,14 +457,14 @@ async fn opened_guest(
     } = prepare(job, code, payer);
     let deadline = context.deadline;
     let opened = tokio::select! {
-        opened = facts.code.service.open(prepared, context) => opened,
+        opened = Making::begin(&facts.code.service, prepared, context) => opened,
         () = items.closed() => return Err(CallError::StreamEnded { items: 0 }),
     };
     match opened {
-        Ok(guest) => Ok(Open {
+        Ok(begun) => Ok(Open {
             facts,
             visit,
-            guest,
+            begun,
             deadline,
         }),
         Err(error) => {
@@ -323,7 +476,7 @@ async fn opened_guest(
 
 /// Hands items over, one made when the one before was taken, until one side ends it.
 async fn run(
-    mut guest: GuestStream,
+    mut guest: Making,
     items: &mpsc::Sender<Item>,
     deadline: Instant,
     stall: Duration,
@@ -342,10 +495,7 @@ async fn run(
             () = items.closed() => break Ending::Left,
         };
         match made {
-            Ok(Some(json)) => {
-                let usage = guest.usage().clone();
-                place.send(Item { json, usage });
-            }
+            Ok(Some(item)) => place.send(item),
             Ok(None) => break Ending::Whole,
             // The guest had less time than its reader took: it is not the service that was late.
             Err(HostError::TimedOut { .. }) if waited > started.elapsed() / 2 => {

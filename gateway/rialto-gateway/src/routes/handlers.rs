@@ -4,6 +4,9 @@
 //! its result the response, so payments, receipts and limits are the same. A receipt's hash of the request
 //! is of those parameters as JSON, and that of the answer of the response as JSON.
 //!
+//! What a service writes goes out as it is when it is there before long, with what it cost in headers; what is
+//! large or takes its time goes out while it is written (`bodies`).
+//!
 //! What a stranger's service says to browsers stays in its own world: pages are sandboxed, and headers
 //! that would speak for the gateway (payments, cookies, other origins) are left out.
 
@@ -16,17 +19,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use rialto_node::Arguments;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use rialto_node::{self as node, Arguments, Terms};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
-use crate::routes::calls::{Route, Sent, manner_of};
+use crate::routes::bodies::{self, Closing};
+use crate::routes::calls::{Asked, Route, Sent, manner_of};
 use crate::routes::refusal::Refusal;
-use crate::x402::payment::{Means, Presented};
+use crate::x402::payment::{Manner, Means, Presented};
 
 /// What follows the service's name, if anything does.
 #[derive(Debug, Deserialize)]
@@ -65,11 +69,58 @@ pub(crate) async fn handle(
             arguments: Arguments::Json(json),
             bytes,
         };
-        let (outcome, known) = route.make(means, &terms, sent).await?;
-        let response = route.result(&outcome, known, manner);
-        written(response, &outcome.body)
+        if parts.method == Method::HEAD {
+            // Nobody would take the body.
+            let (outcome, known) = route.make(means, &terms, sent).await?;
+            let response = route.result(&outcome, known, manner);
+            return written(response, &outcome.body);
+        }
+        route.response(means, manner, &terms, sent).await
     };
     answer.await.unwrap_or_else(unwrapped)
+}
+
+impl Route<'_> {
+    /// Makes the call, whose response goes out while it is written.
+    async fn response(
+        &self,
+        means: Option<Means>,
+        manner: Manner,
+        terms: &Terms,
+        sent: Sent,
+    ) -> Result<Response, Refusal> {
+        let Asked {
+            request,
+            deposit,
+            known,
+        } = self.asked(means, terms, sent)?;
+        let of = (terms, request.body_bytes);
+        let responded = self.gateway.node.respond(request).await;
+        let responded =
+            responded.map_err(|error| self.unanswered(error, of, deposit.clone(), known))?;
+        match responded {
+            node::Response::Whole(outcome) => {
+                let response = self.result(&outcome, known, manner);
+                written(response, &outcome.body)
+            }
+            node::Response::Streams {
+                head,
+                receipt,
+                body,
+            } => {
+                let closing = Closing {
+                    teller: self.teller(),
+                    manner,
+                    known,
+                };
+                let is_paid = receipt.is_some();
+                let response = bodies::response(body, receipt, closing);
+                let head = serde_json::from_slice(&head)
+                    .map_err(|error| Refusal::from(Problem::internal(&error)))?;
+                headed(response, head, is_paid)
+            }
+        }
+    }
 }
 
 fn check_handler(gateway: &Gateway, service: &str) -> Result<(), Refusal> {
@@ -115,9 +166,15 @@ fn original<'a>(parts: &'a Parts, path: &'a str) -> &'a str {
 
 #[derive(Debug, Deserialize)]
 struct Written {
+    #[serde(flatten)]
+    head: Head,
+    body: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Head {
     status: u16,
     headers: Vec<(String, String)>,
-    body: String,
 }
 
 /// The guest's response, with what the gateway says of the payment.
@@ -125,19 +182,26 @@ fn written(response: Response, json: &[u8]) -> Result<Response, Refusal> {
     let is_paid = response
         .headers()
         .contains_key(crate::x402::header::RIALTO_RECEIPT);
-    let (mut parts, _) = response.into_parts();
     let unreadable = |error: &dyn std::fmt::Display| Refusal::from(Problem::internal(error));
     let written: Written = serde_json::from_slice(json).map_err(|error| unreadable(&error))?;
-    parts.status = StatusCode::from_u16(written.status).map_err(|error| unreadable(&error))?;
     let body = STANDARD.decode(&written.body);
     let body = body.map_err(|error| unreadable(&error))?;
+    let response = response.map(|_| Body::from(body));
+    headed(response, written.head, is_paid)
+}
+
+/// A response with the guest's head, as far as it speaks for itself.
+fn headed(response: Response, head: Head, is_paid: bool) -> Result<Response, Refusal> {
+    let (mut parts, body) = response.into_parts();
+    parts.status = StatusCode::from_u16(head.status)
+        .map_err(|error| Refusal::from(Problem::internal(&error)))?;
     parts.headers.remove(header::CONTENT_TYPE);
-    take_over(&mut parts.headers, written.headers, is_paid);
+    take_over(&mut parts.headers, head.headers, is_paid);
     let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
     parts
         .headers
         .append(header::CONTENT_SECURITY_POLICY, sandbox);
-    Ok(Response::from_parts(parts, Body::from(body)))
+    Ok(Response::from_parts(parts, body))
 }
 
 fn take_over(into: &mut HeaderMap, headers: Vec<(String, String)>, is_paid: bool) {

@@ -21,6 +21,8 @@ pub const X_PAYMENT: &str = "x-payment";
 pub const X_PAYMENT_RESPONSE: &str = "x-payment-response";
 /// The host's signed receipt of a paid call.
 pub const RIALTO_RECEIPT: &str = "rialto-receipt";
+/// The id of the receipt that there will be when a body that is still written is over.
+pub const RIALTO_RECEIPT_ID: &str = "rialto-receipt-id";
 
 /// Marks the stored answer of an earlier, identical payment.
 pub const RIALTO_REPLAYED: &str = "rialto-replayed";

@@ -8,6 +8,7 @@ use rialto_gateway::client::{Body, PayingClient};
 use rialto_gateway::{Config, client, router, serve};
 use rialto_node::{ChainChoice, Node, Progress};
 use rialto_testkit::guests;
+use rialto_testkit::mesh::path_from_env;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -116,6 +117,19 @@ impl Mesh {
 /// A call of `types.add`.
 pub(crate) fn addition(left: u32, right: u32) -> Body {
     Body::json(&serde_json::json!({"left_one": left, "right_one": right}))
+}
+
+/// Installs a guest that was built from source; `terms` is all that its manifest says besides its name.
+pub(crate) fn install_built(services: &Path, name: &str, guest: &str, terms: &str) {
+    let dir = services.join(name);
+    fs::create_dir_all(&dir).unwrap();
+    let built = path_from_env("RIALTO_TEST_GUESTS").unwrap().join(guest);
+    fs::copy(built.join("component.wasm"), dir.join("component.wasm")).unwrap();
+    let manifest = format!(
+        "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"A guest for tests.\"\n\
+         license = \"Apache-2.0\"\n{terms}"
+    );
+    fs::write(dir.join("service.toml"), manifest).unwrap();
 }
 
 pub(crate) fn install(services: &Path, name: &str, text: &str, prices: &str) {

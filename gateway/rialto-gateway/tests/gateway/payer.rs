@@ -1,7 +1,12 @@
 //! A payer that signs its transfers by hand.
 
 use rialto_channels::digest::transfer_authorization;
-use rialto_channels::{Address, Amount, B256, SigningKey, TokenDomain, TransferAuthorization};
+use rialto_channels::{
+    Address, Amount, B256, SettlementDomain, SigningKey, TokenDomain, TransferAuthorization,
+    Voucher,
+};
+use rialto_gateway::x402::header::{self, PAYMENT_REQUIRED};
+use rialto_gateway::x402::payment::{ChannelConfigWire, VoucherWire};
 use serde_json::{Value, json};
 
 use crate::mesh::Mesh;
@@ -45,6 +50,38 @@ pub(crate) fn transfer(
             "nonce": authorization.nonce,
         },
     })
+}
+
+/// The header of a payment for one more call, on the only channel that there is.
+pub(crate) async fn voucher(mesh: &Mesh, key: &SigningKey, url: &str) -> String {
+    let asked = mesh.http.get(url).send().await.unwrap();
+    let required: Value = header::decode(asked.headers()[PAYMENT_REQUIRED].as_bytes()).unwrap();
+    let channel = mesh.node.channels().remove(0);
+    let payee = mesh.node.payee();
+    let domain = SettlementDomain {
+        chain_id: payee.chain_id,
+        contract: payee.settlement,
+    };
+    let offered: u128 = required["accepts"][0]["amount"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let voucher = Voucher {
+        channel: channel.config.id(&domain),
+        ceiling: Amount::new(channel.charged.get() + offered),
+    };
+    let payment = json!({
+        "x402Version": 2,
+        "payload": {
+            "type": "voucher",
+            "channelConfig": ChannelConfigWire::new(&channel.config),
+            "voucher": VoucherWire::new(&voucher.sign(&domain, key)),
+        },
+        "accepted": required["accepts"][0],
+    });
+    let header = header::encode(&payment).unwrap();
+    header.to_str().unwrap().to_owned()
 }
 
 /// An account's tokens.

@@ -70,6 +70,7 @@ impl WasiView for CallState {
     /// raised at the next clock tick.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.host_calls = self.host_calls.saturating_add(1);
+        self.tell();
         let (lines, stands) = (&self.lines, self.seed.is_some());
         WasiCtxView {
             ctx: self

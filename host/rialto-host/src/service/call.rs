@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::{Instrument, Span};
-use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Val};
+use wasmtime::component::{ComponentExportIndex, Instance, Val};
 
 use super::guest::{Admitted, within};
-use super::{CallContext, Outcome, Prepared, Service, http};
+use super::{CallContext, Outcome, Prepared, Service};
 use crate::clock::CpuClock;
 use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
 use crate::json::{self, Arg, EncodeError};
 use crate::meters::add;
 use crate::spec::Limits;
-use crate::state::CallState;
 
 impl Service {
     /// Runs prepared arguments in a fresh instance: on the calling task, and once it has used the processor
@@ -42,6 +40,13 @@ impl Service {
                 let opened = service.open_on(prepared, context, measured, around).await;
                 let stream = opened.inspect_err(|error| meters.failed(error))?;
                 return stream.collect().await;
+            }
+            if prepared.signature.is_handler {
+                let opened = service
+                    .respond_on(prepared, context, measured, around)
+                    .await;
+                let response = opened.inspect_err(|error| meters.failed(error))?;
+                return response.collect().await;
             }
             let ran = service.admit_and_run(prepared, context, measured).await;
             ran.inspect_err(|error| meters.failed(error))
@@ -70,19 +75,8 @@ impl Service {
     ) -> Result<Outcome, CallError> {
         let mut guest = self.admit(&prepared, context, clock).await?;
         let (limits, signature) = (self.limits(), &prepared.signature);
-        let body = if signature.is_handler {
-            let request = http::request(prepared.args)?;
-            let handling = http::run(&self.loaded.instance, &mut guest.store, request, limits);
-            match within(&guest.clock, guest.deadline, handling).await {
-                Some(Ok(body)) => body,
-                Some(Err(http::Failure::Answer(error))) => return Err(error),
-                Some(Err(http::Failure::Guest(error))) => return Err(guest.failed(&error)),
-                None => return Err(guest.late()),
-            }
-        } else {
-            let (_, result) = self.invoke(&mut guest, signature, prepared.args).await?;
-            answer(&signature.returns, result, limits)?
-        };
+        let (_, result) = self.invoke(&mut guest, signature, prepared.args).await?;
+        let body = answer(&signature.returns, result, limits)?;
         let written = body.len() as u64;
         add(&guest.meters.output_bytes, written);
         let (usage, kept) = (guest.usage(written), guest.kept());
@@ -103,13 +97,9 @@ impl Service {
         let params: Vec<Val> = args.into_iter().map(|arg| arg.into_val(buffers)).collect();
         let export = self.loaded.exports.get(guest.at);
         let export = export.map(|export| export.method);
-        let running = run(
-            &self.loaded.instance,
-            &mut guest.store,
-            (signature, export),
-            &params,
-        );
-        let finished = within(&guest.clock, guest.deadline, running).await;
+        let (clock, deadline) = (guest.clock.clone(), guest.deadline);
+        let running = run(self, guest, (signature, export), &params);
+        let finished = within(&clock, deadline, running).await;
         buffers.keep(params);
         match finished {
             Some(Ok(returned)) => Ok(returned),
@@ -120,14 +110,13 @@ impl Service {
 }
 
 async fn run(
-    instance: &InstancePre<CallState>,
-    store: &mut Store<CallState>,
+    service: &Service,
+    guest: &mut Admitted,
     (signature, export): (&Signature, Option<ComponentExportIndex>),
     params: &[Val],
 ) -> wasmtime::Result<(Instance, Option<Val>)> {
-    let making = tracing::info_span!("host.instantiate");
-    let instance = instance.instantiate_async(&mut *store);
-    let instance = instance.instrument(making).await?;
+    let instance = guest.instantiate(service).await?;
+    let store = &mut guest.store;
     let function = export
         .and_then(|export| instance.get_func(&mut *store, export))
         .ok_or_else(|| wasmtime::Error::msg("the exported function is gone"))?;

@@ -11,6 +11,7 @@ use rialto_scheduler::Tenant;
 use tokio::time::timeout_at;
 use tracing::Instrument as _;
 use wasmtime::Store;
+use wasmtime::component::Instance;
 
 use super::{CallContext, Prepared, Service, Usage};
 use crate::clock::CpuClock;
@@ -21,11 +22,14 @@ use crate::json::Arg;
 use crate::limits::{Breach, classify, from_breach};
 use crate::meters::{MethodMeters, add};
 use crate::spec::Limits;
-use crate::state::CallState;
+use crate::state::{Call, CallState};
+use crate::warm::Made;
 
 /// A guest that may run.
 pub(super) struct Admitted {
     pub(super) store: Store<CallState>,
+    /// Made before the call came.
+    instance: Option<Instance>,
     /// The method's place in the interface.
     pub(super) at: usize,
     pub(super) clock: CpuClock,
@@ -71,18 +75,27 @@ impl Service {
         meters.waited.observe(waited);
         add(&meters.input_bytes, prepared.input_bytes);
         shared.meters.instance();
-        let state = CallState::new(
-            Arc::clone(shared),
-            Arc::clone(meters),
-            context.call_id,
-            context.payer,
-            prepared.seed,
+        let (mut store, instance) = match self.loaded.warmth.take() {
+            Some(Made { store, instance }) => (store, Some(instance)),
+            None => {
+                let state = CallState::new(Arc::clone(shared), clock.clone());
+                (self.store(state), None)
+            }
+        };
+        store.data_mut().begin(Call {
+            meters: Arc::clone(meters),
+            call_id: context.call_id,
+            payer: context.payer,
+            seed: prepared.seed,
             deadline,
-            clock.clone(),
-        );
+            clock: clock.clone(),
+        });
+        store.set_epoch_deadline(1);
+        store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
         Ok(Admitted {
             clock,
-            store: self.store(state, fuel),
+            store,
+            instance,
             at: prepared.at,
             meters: Arc::clone(meters),
             waited,
@@ -98,38 +111,45 @@ impl Service {
         meters.ok_or_else(|| CallError::Internal("a method without counts".to_owned()))
     }
 
-    fn store(&self, state: CallState, fuel: u64) -> Store<CallState> {
+    /// A store with every limit but those of a call.
+    pub(super) fn store(&self, state: CallState) -> Store<CallState> {
         let handles = usize::try_from(self.limits().handles_max).unwrap_or(usize::MAX);
         let mut store = Store::new(&self.loaded.host.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(CallState::on_tick);
-        store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
         store.set_max_component_handles(handles);
         store
     }
 }
 
 impl Admitted {
+    /// The call's own instance: ready, or made now.
+    pub(super) async fn instantiate(&mut self, service: &Service) -> wasmtime::Result<Instance> {
+        let loaded = &service.loaded;
+        let instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => {
+                let before = self.clock.used();
+                let making = loaded.instance.instantiate_async(&mut self.store);
+                let making = making.instrument(tracing::info_span!("host.instantiate"));
+                let instance = making.await?;
+                let cost = self.clock.used().saturating_sub(before);
+                loaded.warmth.measured(cost);
+                instance
+            }
+        };
+        service.warm_up();
+        Ok(instance)
+    }
+
     /// What it used so far, with so many bytes of JSON as its answer.
     pub(super) fn usage(&self, output_bytes: u64) -> Usage {
-        let state = self.store.data();
         Usage {
             waited: self.waited,
-            guest_time: self.clock.used(),
-            host_time: state.device_time,
-            memory_peak: state.limiter.memory_peak(),
-            table_peak: state.limiter.table_peak(),
-            host_calls: state.host_calls,
-            host_bytes: state.host_bytes,
             input_bytes: self.input_bytes,
             output_bytes,
-            tensor_runs: state.tensor_runs,
-            device_time: state.device_time,
-            multiply_adds: state.multiply_adds,
-            moved_bytes: state.moved_bytes,
-            tokens_read: state.tokens_read,
-            tokens_written: state.tokens_written,
+            ..self.store.data().usage()
         }
     }
 

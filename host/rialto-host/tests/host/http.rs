@@ -8,7 +8,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use rialto_host::{
-    LoadError, Origin, Outbound, OutboundAnswer, OutboundError, WasiGroup, is_public,
+    GuestResponse, LoadError, Origin, Outbound, OutboundAnswer, OutboundError, ResponseText,
+    WasiGroup, is_public,
 };
 use rialto_testkit::mesh::path_from_env;
 
@@ -258,4 +259,104 @@ fn without_the_grant_the_line_to_add_is_named() {
     let error = error.unwrap_err();
     assert!(matches!(error, LoadError::NotGranted(_)), "{error}");
     assert!(error.to_string().contains("http = []"), "{error}");
+}
+
+async fn respond(service: &Service, path: &str) -> Result<GuestResponse, CallError> {
+    let body = json!({ "method": "GET", "path": path, "body": "" });
+    let body = Bytes::from(body.to_string());
+    let prepared = service.prepare("handle", Arguments::Json(body)).unwrap();
+    service.respond(prepared, context()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_is_taken_while_it_is_written() {
+    let fixture = Fixture::new();
+    let service = load(&fixture, granted(&[]), patient());
+    let path = "/drip?3,5";
+    let mut response = respond(&service, path).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let head: Value = serde_json::from_slice(response.head()).unwrap();
+    assert_eq!(head["headers"], json!([["content-type", "text/plain"]]));
+    let mut text = ResponseText::new(response.head());
+    let mut pieces = Vec::new();
+    let mut used = response.usage().clone();
+    while let Some(bytes) = response.next().await.unwrap() {
+        let now = response.usage().clone();
+        assert!(now.output_bytes > used.output_bytes);
+        // The first is there with the head.
+        assert!(pieces.is_empty() || now.host_calls > used.host_calls);
+        used = now;
+        text.push(&bytes);
+        pieces.push(bytes);
+    }
+    // One piece for each pause of the guest's, and no later.
+    assert_eq!(pieces, ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"]);
+    assert!(response.next().await.unwrap().is_none());
+    let outcome = response.finish(text).unwrap();
+    let body = json!({ "method": "GET", "path": path, "body": "" });
+    let whole = call(&service, "handle", body).await.unwrap();
+    assert_eq!(outcome.body, whole.body);
+    assert_eq!(outcome.usage.output_bytes, whole.usage.output_bytes);
+    assert_eq!(outcome.usage.host_calls, whole.usage.host_calls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_before_a_failure_comes_before_it() {
+    let fixture = Fixture::new();
+    let limits = Limits {
+        cpu_max: Duration::from_millis(200),
+        output_bytes_max: 100_000,
+        ..patient()
+    };
+    let service = load(&fixture, granted(&[]), limits);
+    for (path, bytes, code) in [
+        ("/drip?2,5,trap", 18, "trapped"),
+        ("/early", 5, "trapped"),
+        ("/after", 8, "cpu_exceeded"),
+    ] {
+        let mut response = respond(&service, path).await.unwrap();
+        let mut taken = 0;
+        let error = loop {
+            match response.next().await {
+                Ok(Some(bytes)) => taken += bytes.len(),
+                Ok(None) => panic!("{path} came to its end"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((taken, error.wire_code()), (bytes, code), "{path}");
+        assert!(response.next().await.unwrap().is_none(), "it is over");
+    }
+    // What would be too much is not handed over.
+    let mut response = respond(&service, "/large?1000000").await.unwrap();
+    let mut taken = 0;
+    let error = loop {
+        match response.next().await {
+            Ok(bytes) => taken += bytes.map_or(0, |bytes| bytes.len()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.wire_code(), "output_too_large");
+    assert!((1..75_000).contains(&taken), "{taken}");
+    let before = respond(&service, "/silent").await.unwrap_err();
+    assert_eq!(before.wire_code(), "trapped");
+}
+
+/// A guest with nobody to write to stands still, and is gone with its response.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_is_dropped_leaves_its_place() {
+    let fixture = Fixture::with(|config| config.calls_max = 1);
+    let service = load(&fixture, granted(&[]), patient());
+    let mut response = respond(&service, "/drip?1000000000").await.unwrap();
+    for _ in 0..10 {
+        assert!(response.next().await.unwrap().is_some());
+    }
+    // Asked for and not waited for: nothing is lost.
+    let asked = tokio::time::timeout(Duration::ZERO, response.next()).await;
+    let next = match asked {
+        Ok(next) => next,
+        Err(_) => response.next().await,
+    };
+    assert_eq!(next.unwrap().unwrap(), "data: 11\n\n");
+    drop(response);
+    assert_eq!(get(&service, "/missing").await.unwrap().0, 404);
 }

@@ -83,6 +83,11 @@ async fn python_is_typed_and_confined() {
     trials.keeps_values(json!("18446744073709551615")).await;
     // Python counts its own frames and raises: an exception that the method's type does not know.
     trials.are_confined("trapped").await;
+    // It takes long enough to be made ahead, by itself.
+    warm::ready(&lab.host, 1).await;
+    let before = lab.host.load_now().warm_taken;
+    trials.keeps_values(json!("18446744073709551615")).await;
+    assert!(lab.host.load_now().warm_taken > before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ mod operations;
 mod settings;
 mod streams;
 mod types;
+mod warm;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

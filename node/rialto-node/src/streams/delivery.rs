@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use rialto_host::{ItemList, Usage};
+use rialto_host::{AnswerText, ItemList, ResponseText, Usage};
 use tokio::sync::mpsc;
 
 use crate::api::{CallError, CallOutcome};
 
-/// The answer to a call, item by item.
+/// The answer to a call, item by item, or the body of a response.
 #[derive(Debug)]
 pub struct CallStream {
     source: Source,
@@ -23,7 +23,7 @@ pub struct CallStream {
 /// What a reader is given.
 #[derive(Debug)]
 pub enum StreamPart {
-    /// The next item, as JSON.
+    /// The next item, as JSON; of a response the next bytes of its body.
     Item(Bytes),
     /// Nothing more comes.
     End(StreamEnd),
@@ -33,7 +33,8 @@ pub enum StreamPart {
 #[derive(Debug)]
 pub struct StreamEnd {
     /// What was charged and for what; its body is the text of the items, which the receipt hashes: a
-    /// JSON array for a whole stream, without its last bracket for one that broke off. None if nothing
+    /// JSON array for a whole stream, without its last bracket for one that broke off; of a response the
+    /// object that `handle` answers, without its end for one that broke off. None if nothing
     /// was charged, but for a whole stream.
     pub outcome: Option<Box<CallOutcome>>,
     /// Why it broke off; none for a whole stream.
@@ -57,14 +58,14 @@ enum Source {
 /// An item on its way, with what was used up to it.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) json: Bytes,
+    pub(super) bytes: Bytes,
     pub(super) usage: Usage,
 }
 
 /// What the reader has.
 #[derive(Debug, Default)]
 struct Taken {
-    items: ItemList,
+    text: AnswerText,
     usage: Usage,
     /// Nothing more is delivered: it is being charged.
     sealed: bool,
@@ -109,10 +110,10 @@ impl CallStream {
         loop {
             let mut taken = lock(taken);
             match ready!(items.poll_recv(context)) {
-                Some(Item { json, usage }) if !taken.sealed => {
-                    taken.items.push(&json);
+                Some(Item { bytes, usage }) if !taken.sealed => {
+                    taken.text.push(&bytes);
                     taken.usage = usage;
-                    return Poll::Ready(Some(StreamPart::Item(json)));
+                    return Poll::Ready(Some(StreamPart::Item(bytes)));
                 }
                 // Too late: what is charged is decided.
                 Some(_) => {}
@@ -124,6 +125,17 @@ impl CallStream {
     /// The stream of an answer that is there already.
     pub(super) fn stored(outcome: CallOutcome, whole: bool) -> Self {
         let items = ItemList::split(&outcome.body);
+        Self::of_pieces(items, outcome, whole)
+    }
+
+    /// The response of an answer that broke off: its head, and what is there of its body. None if it is
+    /// no response.
+    pub(super) fn stored_response(outcome: CallOutcome) -> Option<(Bytes, Self)> {
+        let (head, body) = ResponseText::split(&outcome.body)?;
+        Some((head, Self::of_pieces(vec![body], outcome, false)))
+    }
+
+    fn of_pieces(items: Vec<Bytes>, outcome: CallOutcome, whole: bool) -> Self {
         let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
         let end = StreamEnd {
             outcome: Some(Box::new(outcome)),
@@ -139,11 +151,16 @@ impl CallStream {
 }
 
 impl Delivery {
+    /// Says what the pieces make, before the first of them.
+    pub(super) fn begin(&self, text: AnswerText) {
+        lock(&self.taken).text = text;
+    }
+
     /// What was delivered, and what was used for it. Nothing more is delivered from now on.
-    pub(super) fn seal(&self) -> (ItemList, Usage) {
+    pub(super) fn seal(&self) -> (AnswerText, Usage) {
         let mut taken = lock(&self.taken);
         taken.sealed = true;
-        (std::mem::take(&mut taken.items), taken.usage.clone())
+        (std::mem::take(&mut taken.text), taken.usage.clone())
     }
 
     /// Tells the reader of the end.

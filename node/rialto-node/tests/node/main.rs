@@ -16,6 +16,7 @@ mod loading;
 mod pending;
 mod refunds;
 mod reorgs;
+mod responses;
 mod silence;
 mod state;
 mod streams;

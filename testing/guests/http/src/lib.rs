@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
+use wasip2::clocks::monotonic_clock;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
@@ -30,6 +31,8 @@ impl Guest for Handler {
             "/early" => early(out),
             "/large" => respond(out, 200, &[], &vec![b'x'; number(query)]),
             "/trap" => std::process::abort(),
+            "/drip" => drip(out, query, b"text/plain"),
+            "/events" => drip(out, query, b"text/event-stream"),
             "/after" => after(out),
             "/fetch" => match fetch(query) {
                 Ok((status, body)) => respond(out, status, &[], &body),
@@ -90,6 +93,38 @@ fn respond(out: ResponseOutparam, status: u16, headers: &[(String, Vec<u8>)], bo
     if let Ok(mut stream) = outgoing.write() {
         let _ = stream.write_all(body);
         let _ = stream.flush();
+    }
+    let _ = OutgoingBody::finish(outgoing, None);
+}
+
+/// Writes so many events, with so many milliseconds between two, and then does what the query says: `3,20,trap`.
+/// Whoever goes away ends it.
+fn drip(out: ResponseOutparam, query: &str, media_type: &[u8]) {
+    let mut parts = query.split(',');
+    let count = number(parts.next().unwrap_or_default());
+    let pause = number(parts.next().unwrap_or_default());
+    let then = parts.next().unwrap_or_default();
+    let headers = [("content-type".to_owned(), media_type.to_vec())];
+    let fields = Fields::from_list(&headers).unwrap_or_else(|_| Fields::new());
+    let response = OutgoingResponse::new(fields);
+    let Ok(outgoing) = response.body() else {
+        return;
+    };
+    ResponseOutparam::set(out, Ok(response));
+    if let Ok(mut stream) = outgoing.write() {
+        for number in 1..=count {
+            if number > 1 && pause > 0 {
+                let nanoseconds = pause as u64 * 1_000_000;
+                monotonic_clock::subscribe_duration(nanoseconds).block();
+            }
+            let event = format!("data: {number}\n\n");
+            if stream.write_all(event.as_bytes()).is_err() || stream.flush().is_err() {
+                return;
+            }
+        }
+    }
+    if then == "trap" {
+        std::process::abort();
     }
     let _ = OutgoingBody::finish(outgoing, None);
 }

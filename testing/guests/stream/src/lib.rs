@@ -38,6 +38,16 @@ pub mod stream {
         Ok(Stream::new(pieces))
     }
 
+    /// Counts from 1, and waits before each step.
+    pub fn slow(
+        /// How far.
+        to: u64,
+        /// Milliseconds.
+        pause_ms: u64,
+    ) -> Stream<u64> {
+        Stream::new((1..=to).inspect(move |_| std::thread::sleep(Duration::from_millis(pause_ms))))
+    }
+
     /// Counts without end, and waits before each step.
     pub fn endless(
         /// Milliseconds.

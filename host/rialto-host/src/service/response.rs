@@ -1,0 +1,400 @@
+//! A response of a handler of `wasi:http` that is taken while the guest writes it.
+//!
+//! The guest runs while somebody asks for the next bytes, and at no other time; beyond those it can write a
+//! chunk or two ahead. Its place, its memory and its limits hold until it has ended: what a handler does
+//! after its response is part of the call.
+//!
+//! Not here: how long a reader may take, and what a part of a response costs.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Request;
+use http::response::Parts;
+use http_body::{Body as _, Frame};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+use tracing::{Instrument as _, Span};
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use super::guest::{Admitted, within};
+use super::written::Written;
+use super::{CallContext, Outcome, Prepared, ResponseText, Service, Usage, http as requests};
+use crate::clock::CpuClock;
+use crate::error::CallError;
+use crate::meters::{MethodMeters, add};
+use crate::state::{Report, Shared};
+
+/// A response whose head is there.
+pub struct GuestResponse {
+    service: Service,
+    head: Bytes,
+    status: u16,
+    /// The next bytes on their way.
+    asked: Option<Asked>,
+    /// None while bytes are on their way, and once the response has ended.
+    guest: Option<Responding>,
+    written: Written,
+    usage: Usage,
+    span: Span,
+}
+
+type Asked = Pin<Box<dyn Future<Output = Result<(Responding, Option<Bytes>), CallError>> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>;
+type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+
+/// A guest that runs, and what it writes.
+struct Responding {
+    /// Until it has ended.
+    guest: Option<Running>,
+    /// How it ended.
+    ended: Option<Result<(), CallError>>,
+    /// Until all of it was taken.
+    body: Option<HyperOutgoingBody>,
+    clock: CpuClock,
+    deadline: Instant,
+    /// What it is ended with at its deadline.
+    late: CallError,
+    /// What it says of itself while it runs.
+    report: Report,
+    /// What was known at the door.
+    entered: Usage,
+    meters: Arc<MethodMeters>,
+    shared: Arc<Shared>,
+}
+
+impl Service {
+    /// Calls a handler of `wasi:http`: returns when the head of its response is there. The guest runs
+    /// where those of [`Service::call`] do.
+    ///
+    /// Cancel-safe: dropping the future drops the instance.
+    ///
+    /// # Errors
+    /// [`CallError`]; nothing may be charged for any of them (money rule M3).
+    /// [`CallError::Internal`] if the method is no handler.
+    pub async fn respond(
+        &self,
+        prepared: Prepared,
+        context: CallContext,
+    ) -> Result<GuestResponse, CallError> {
+        let clock = CpuClock::default();
+        let span = self.span(&prepared, &context);
+        let opening = self
+            .clone()
+            .respond_on(prepared, context, clock.clone(), span.clone());
+        let opening = opening.instrument(span);
+        let opened = self.loaded.host.background.carry(clock, opening).await;
+        let shared = &self.loaded.shared;
+        opened
+            .map_err(|error| shared.redactor.error(error))
+            .inspect_err(|error| shared.meters.failed(error))
+    }
+
+    /// The same on the calling task, in the call's span.
+    pub(super) async fn respond_on(
+        self,
+        prepared: Prepared,
+        context: CallContext,
+        clock: CpuClock,
+        span: Span,
+    ) -> Result<GuestResponse, CallError> {
+        if !prepared.signature.is_handler {
+            return Err(CallError::Internal("the method is no handler".to_owned()));
+        }
+        let mut admitted = self.admit(&prepared, context, clock).await?;
+        let report = admitted.store.data_mut().report();
+        let request = requests::request(prepared.args)?;
+        let (sender, receiver) = oneshot::channel();
+        let mut responding = Responding {
+            guest: None,
+            ended: None,
+            body: None,
+            clock: admitted.clock.clone(),
+            deadline: admitted.deadline,
+            late: admitted.late(),
+            report,
+            entered: admitted.usage(0),
+            meters: Arc::clone(&admitted.meters),
+            shared: Arc::clone(&self.loaded.shared),
+        };
+        let service = self.clone();
+        responding.guest = Some(Box::pin(async move {
+            let ran = run(&service, &mut admitted, request, sender).await;
+            admitted.store.data().tell();
+            // The guest is done, and gone with its place: others need not wait for the reader.
+            ran.map_err(|error| admitted.failed(&error))
+        }));
+        let parts = responding.head(receiver).await?;
+        let head = head_text(&parts);
+        let written = Written::new(head.len(), self.limits().output_bytes_max)?;
+        let usage = responding.usage(written.part_bytes());
+        Ok(GuestResponse {
+            service: self,
+            status: parts.status.as_u16(),
+            head: Bytes::from(head),
+            asked: None,
+            guest: Some(responding),
+            written,
+            usage,
+            span,
+        })
+    }
+}
+
+impl GuestResponse {
+    /// The head as a JSON object: `status`, and `headers` as pairs of name and value.
+    #[must_use]
+    pub fn head(&self) -> &Bytes {
+        &self.head
+    }
+
+    /// The status code: 200 or more.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The next bytes of the body, at most 64 KiB; none at the end, and ever after.
+    ///
+    /// Cancel-safe: nothing is lost, and the guest stands still. It ends when the response is dropped.
+    ///
+    /// # Errors
+    /// [`CallError`]: the response ends with it, after the bytes before.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
+        let made = self.make_next().await;
+        let shared = &self.service.loaded.shared;
+        made.map_err(|error| shared.redactor.error(error))
+            .inspect_err(|error| shared.meters.failed(error))
+    }
+
+    async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
+        if let Some(guest) = self.guest.take() {
+            let service = self.service.clone();
+            let clock = guest.clock.clone();
+            let pulling = guest.pull().instrument(self.span.clone());
+            self.asked = Some(Box::pin(async move {
+                service.loaded.host.background.carry(clock, pulling).await
+            }));
+        }
+        let Some(asked) = &mut self.asked else {
+            return Ok(None);
+        };
+        let pulled = asked.as_mut().await;
+        self.asked = None;
+        let (guest, bytes) = pulled?;
+        if let Some(bytes) = &bytes {
+            self.written.push(bytes.len())?;
+        }
+        if bytes.is_some() {
+            self.usage = guest.usage(self.written.part_bytes());
+            self.guest = Some(guest);
+        } else {
+            let text_bytes = self.written.whole_bytes();
+            self.usage = guest.usage(text_bytes);
+            add(&guest.meters.output_bytes, text_bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// What was used up to the last bytes that were given, or up to the end once that was reached.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Takes the response to its end: the answer is its text.
+    ///
+    /// # Errors
+    /// [`CallError`]; what came before it is thrown away. [`CallError::Refused`] with the text where its
+    /// status is 500 or more.
+    pub async fn collect(mut self) -> Result<Outcome, CallError> {
+        let mut text = ResponseText::new(&self.head);
+        while let Some(bytes) = self.next().await? {
+            text.push(&bytes);
+        }
+        self.finish(text)
+    }
+
+    /// What a response that came to its end answers, of all its bytes.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] where its status is 500 or more.
+    pub fn finish(self, text: ResponseText) -> Result<Outcome, CallError> {
+        let body = text.finish();
+        if self.status >= 500 {
+            let refused = CallError::Refused { error: body };
+            let shared = &self.service.loaded.shared;
+            shared.meters.failed(&refused);
+            return Err(shared.redactor.error(refused));
+        }
+        Ok(Outcome {
+            body,
+            usage: self.usage,
+        })
+    }
+}
+
+impl Responding {
+    /// Waits for the head.
+    async fn head(&mut self, mut receiver: oneshot::Receiver<Answer>) -> Result<Parts, CallError> {
+        let (clock, deadline) = (self.clock.clone(), self.deadline);
+        let waiting = poll_fn(|context| {
+            // The guest first: if it failed, its own error says more.
+            let _ = self.run(context);
+            if let Some(Err(error)) = &self.ended {
+                return Poll::Ready(Err(error.clone()));
+            }
+            let answer = ready!(Pin::new(&mut receiver).poll(context));
+            Poll::Ready(answer.map_err(|_| trapped("it gave no response")))
+        });
+        let answer = within(&clock, deadline, waiting).await;
+        let answer = answer.unwrap_or_else(|| Err(self.late.clone()))?;
+        let answer = answer.map_err(|error| trapped(&format!("it answered with {error}")))?;
+        let (parts, body) = answer.into_parts();
+        let status = parts.status.as_u16();
+        if status < 200 {
+            let problem = format!("it answered with status {status}, which ends nothing");
+            return Err(trapped(&problem));
+        }
+        self.body = Some(body);
+        Ok(parts)
+    }
+
+    /// Waits for the next bytes, or for the guest's end after the last.
+    async fn pull(mut self) -> Result<(Self, Option<Bytes>), CallError> {
+        let (clock, deadline) = (self.clock.clone(), self.deadline);
+        let pulling = poll_fn(|context| self.poll(context));
+        let pulled = within(&clock, deadline, pulling).await;
+        let bytes = pulled.unwrap_or_else(|| Err(self.late.clone()))?;
+        self.kept().await?;
+        Ok((self, bytes))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        loop {
+            // What is written goes first: the guest writes more when somebody wants it.
+            if let Poll::Ready(Some(bytes)) = self.poll_body(context)? {
+                return Poll::Ready(Ok(Some(bytes)));
+            }
+            match &self.ended {
+                None => {}
+                Some(Err(error)) => return Poll::Ready(Err(error.clone())),
+                Some(Ok(())) if self.body.is_none() => return Poll::Ready(Ok(None)),
+                Some(Ok(())) => return Poll::Pending,
+            }
+            if self.run(context).is_pending() {
+                // It may have written just now.
+                return match self.poll_body(context)? {
+                    Poll::Ready(Some(bytes)) => Poll::Ready(Ok(Some(bytes))),
+                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
+                };
+            }
+        }
+    }
+
+    /// The next bytes, if they are there; none after the last.
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Result<Poll<Option<Bytes>>, CallError> {
+        while let Some(body) = &mut self.body {
+            match pin!(body).poll_frame(context) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(None) => self.body = None,
+                Poll::Ready(Some(Ok(frame))) => match Frame::into_data(frame) {
+                    Ok(bytes) if !bytes.is_empty() => return Ok(Poll::Ready(Some(bytes))),
+                    // Trailers are not passed on.
+                    Ok(_) | Err(_) => {}
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    return Err(trapped(&format!("its response ended early: {error}")));
+                }
+            }
+        }
+        Ok(Poll::Ready(None))
+    }
+
+    /// Lets the guest run until it waits for something, or has ended.
+    fn run(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(guest) = &mut self.guest {
+            let ended = ready!(guest.as_mut().poll(context));
+            self.guest = None;
+            self.ended = Some(ended);
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits until all that the call has read or written is durable, as far as the bytes may tell of it.
+    fn kept(&self) -> impl Future<Output = Result<(), CallError>> + Send + use<> {
+        let run = self.report.state_run();
+        let syncing = run.map(|run| self.shared.key_value.sync(run));
+        let (deadline, late) = (self.deadline, self.late.clone());
+        async move {
+            let Some(syncing) = syncing else {
+                return Ok(());
+            };
+            let synced = timeout_at(deadline.into(), syncing).await;
+            synced.map_or(Err(late), |it| {
+                it.map_err(|error| CallError::State(error.0))
+            })
+        }
+    }
+
+    fn usage(&self, output_bytes: u64) -> Usage {
+        Usage {
+            waited: self.entered.waited,
+            input_bytes: self.entered.input_bytes,
+            output_bytes,
+            guest_time: self.clock.used(),
+            ..self.report.usage()
+        }
+    }
+}
+
+/// Instantiates and handles.
+async fn run(
+    service: &Service,
+    guest: &mut Admitted,
+    request: Request<Full<Bytes>>,
+    sender: oneshot::Sender<Answer>,
+) -> wasmtime::Result<()> {
+    let instance = guest.instantiate(service).await?;
+    let store = &mut guest.store;
+    let proxy = Proxy::new(&mut *store, &instance)?;
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let out = http.new_response_outparam(sender)?;
+    let handler = proxy.wasi_http_incoming_handler();
+    let handling = handler.call_handle(&mut *store, request, out);
+    handling.instrument(tracing::info_span!("guest.run")).await
+}
+
+/// The head as JSON.
+fn head_text(parts: &Parts) -> String {
+    let headers: Vec<Value> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect();
+    json!({ "status": parts.status.as_u16(), "headers": headers }).to_string()
+}
+
+fn trapped(problem: &str) -> CallError {
+    CallError::Trapped(problem.to_owned())
+}
+
+impl fmt::Debug for GuestResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestResponse")
+            .field("status", &self.status)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
