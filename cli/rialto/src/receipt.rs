@@ -7,7 +7,7 @@ use std::path::Path;
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
 use rialto_channels::receipt::{Audited, Contradiction, conflict, verify_chain};
-use rialto_channels::receipt::{DeviceUsage, Receipt, SignedReceipt};
+use rialto_channels::receipt::{DeviceUsage, LimitUsage, Receipt, SignedReceipt};
 use rialto_channels::{ChannelId, recover};
 use rialto_gateway::client::{stored_receipt, stored_receipts};
 use rialto_gateway::record::ReceiptRecord;
@@ -211,6 +211,7 @@ fn show_receipt(receipt: &Receipt, host: Address, source: &str) {
             format!("{} bytes", receipt.usage.memory_peak_bytes),
         ),
         ("device", device(&receipt.usage.device)),
+        ("of its limits", limited(&receipt.usage.limits)),
         ("follows", receipt.previous.to_string()),
         ("digest", receipt.digest().to_string()),
     ] {
@@ -220,13 +221,33 @@ fn show_receipt(receipt: &Receipt, host: Address, source: &str) {
 }
 
 fn device(usage: &DeviceUsage) -> String {
-    let parts = [
+    used(&[
         (usage.time_us, "us"),
         (usage.multiply_adds, "multiply-adds"),
         (usage.moved_bytes, "bytes moved"),
         (usage.tokens_read, "tokens read"),
         (usage.tokens_written, "tokens written"),
-    ];
+    ])
+}
+
+fn limited(usage: &LimitUsage) -> String {
+    used(&[
+        (usage.wall_time_us, "us from call to answer"),
+        (usage.waited_us, "us waiting for a place"),
+        (usage.table_peak_elements, "table elements"),
+        (usage.handles_peak, "handles"),
+        (usage.host_bytes, "bytes through host calls"),
+        (usage.tensor_peak_bytes, "bytes of tensors"),
+        (usage.session_peak_bytes, "bytes of sessions"),
+        (usage.outbound_requests, "outbound requests"),
+        (usage.outbound_bytes, "outbound bytes"),
+        (usage.state_bytes, "bytes of state changed"),
+        (usage.log_lines, "lines of log"),
+    ])
+}
+
+/// What there is any of, a line each.
+fn used(parts: &[(u64, &str)]) -> String {
     let used = parts.iter().filter(|(count, _)| *count > 0);
     let used: Vec<String> = used
         .map(|(count, what)| format!("{count} {what}"))

@@ -2,12 +2,16 @@
 //! `RIALTO-RECEIPT` header say. A receipt survives the way out and back without loss, so that
 //! its signature can be checked by anyone who has the JSON.
 
+mod usage;
+
 use alloy_primitives::{Address, B256, keccak256};
-use rialto_channels::receipt::{DeviceUsage, Receipt, SignedReceipt, Usage};
+use rialto_channels::receipt::{Receipt, SignedReceipt};
 use rialto_channels::{Amount, ChannelId, ParseAmountError, Signature, SignatureError};
 use rialto_node::ChannelView;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+pub use usage::{DeviceRecord, LimitRecord, UsageRecord};
 
 /// A signed receipt as JSON. Amounts are strings of decimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,51 +83,6 @@ pub fn request_digest(service: &str, method: &str, body: &[u8]) -> B256 {
     keccak256(parts.concat())
 }
 
-/// What a call used, as JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsageRecord {
-    /// Microseconds inside the guest.
-    pub guest_time_us: u64,
-    /// Microseconds inside the host on the guest's behalf.
-    pub host_time_us: u64,
-    /// Bytes.
-    pub memory_peak_bytes: u64,
-    /// Calls from the guest into the host.
-    pub host_calls: u64,
-    /// Bytes of the request's body.
-    pub input_bytes: u64,
-    /// Bytes of the answer.
-    pub output_bytes: u64,
-    /// Runs of a model, and of recorded tensor operations.
-    pub tensor_runs: u64,
-    /// What it used of a device; absent if nothing.
-    #[serde(default, skip_serializing_if = "DeviceRecord::is_none")]
-    pub device: DeviceRecord,
-}
-
-/// What a call used of the host's devices, as JSON.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRecord {
-    /// Microseconds of models and operations on their device.
-    pub time_us: u64,
-    /// Multiplications with addition of tensor operations.
-    pub multiply_adds: u64,
-    /// Bytes of tensors moved between guest and device.
-    pub moved_bytes: u64,
-    /// Tokens that language models read.
-    pub tokens_read: u64,
-    /// Tokens that language models wrote.
-    pub tokens_written: u64,
-}
-
-impl DeviceRecord {
-    /// True if no device was used.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 impl From<&SignedReceipt> for ReceiptRecord {
     fn from(signed: &SignedReceipt) -> Self {
         let receipt = &signed.receipt;
@@ -189,48 +148,6 @@ impl TryFrom<ReceiptRecord> for SignedReceipt {
             },
             signature,
         })
-    }
-}
-
-impl From<Usage> for UsageRecord {
-    fn from(usage: Usage) -> Self {
-        Self {
-            guest_time_us: usage.guest_time_us,
-            host_time_us: usage.host_time_us,
-            memory_peak_bytes: usage.memory_peak_bytes,
-            host_calls: usage.host_calls,
-            input_bytes: usage.input_bytes,
-            output_bytes: usage.output_bytes,
-            tensor_runs: usage.tensor_runs,
-            device: DeviceRecord {
-                time_us: usage.device.time_us,
-                multiply_adds: usage.device.multiply_adds,
-                moved_bytes: usage.device.moved_bytes,
-                tokens_read: usage.device.tokens_read,
-                tokens_written: usage.device.tokens_written,
-            },
-        }
-    }
-}
-
-impl From<UsageRecord> for Usage {
-    fn from(record: UsageRecord) -> Self {
-        Self {
-            guest_time_us: record.guest_time_us,
-            host_time_us: record.host_time_us,
-            memory_peak_bytes: record.memory_peak_bytes,
-            host_calls: record.host_calls,
-            input_bytes: record.input_bytes,
-            output_bytes: record.output_bytes,
-            tensor_runs: record.tensor_runs,
-            device: DeviceUsage {
-                time_us: record.device.time_us,
-                multiply_adds: record.device.multiply_adds,
-                moved_bytes: record.device.moved_bytes,
-                tokens_read: record.device.tokens_read,
-                tokens_written: record.device.tokens_written,
-            },
-        }
     }
 }
 
@@ -305,6 +222,7 @@ pub enum RecordError {
 #[cfg(test)]
 mod tests {
     use rialto_channels::SigningKey;
+    use rialto_channels::receipt::Usage;
 
     use super::*;
     use crate::x402::header;
@@ -343,10 +261,14 @@ mod tests {
     fn a_receipt_survives_the_header_and_still_verifies() {
         let mut with_device = receipt();
         with_device.usage.device.multiply_adds = 1 << 60;
+        let mut metered = with_device.clone();
+        metered.usage.limits.log_lines = u64::MAX;
         survives(receipt());
         survives(with_device);
+        survives(metered);
         let json = serde_json::to_value(UsageRecord::from(receipt().usage)).unwrap();
         assert_eq!(json.get("device"), None, "as release 0.1 wrote it");
+        assert_eq!(json.get("limits"), None, "as release 0.1 wrote it");
     }
 
     fn survives(receipt: Receipt) {

@@ -3,8 +3,9 @@
 //!
 //! Most calls take microseconds. A guest that computes on and on, by intent or not, would take its whole
 //! share of every core from them, one clock tick after another. So a call stays where it began for its
-//! first milliseconds of processor time and is then carried over, in mid-run. Where threads have no
-//! priorities of their own (all systems but Linux) the threads are separate and equal.
+//! first milliseconds of processor time and is then carried over, in mid-run. Calls of a party whose calls
+//! [keep failing](crate::conduct) never begin where others do: they have threads of the lowest priority.
+//! Where threads have no priorities of their own (all systems but Linux) the threads are separate and equal.
 //!
 //! Not here: how long a call may take at all ([`crate::limits`]), or who comes in (the door).
 
@@ -14,55 +15,79 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout_at;
 use tracing::Instrument as _;
 
 use crate::clock::CpuClock;
 use crate::error::CallError;
 
-/// How much the system prefers others: about a tenth of a core's time is left when they want all.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+/// How much the system prefers others to long calls: about a tenth of a core's time is left for these
+/// when others want all.
+const LONG_NICE: i32 = 10;
+/// The same for calls of suspect parties: about a sixtieth.
+const SUSPECT_NICE: i32 = 19;
 
-/// Threads for calls that are long.
+/// Threads for calls that are long, and for those of suspect parties.
 pub(crate) struct Background {
     /// Taken when this is dropped.
-    runtime: Option<Runtime>,
+    long: Option<Runtime>,
+    /// Taken when this is dropped.
+    suspect: Option<Runtime>,
     after: Duration,
+    /// Room for calls of suspect parties: they are slow while others want the processor, and must not hold
+    /// every place meanwhile.
+    held_back: Semaphore,
+    /// Room for those that wait for it.
+    waiting: Semaphore,
+    counted: AtomicU64,
 }
 
 impl Background {
-    /// Starts the threads. A call is long once it has used the processor for `after`.
+    /// Starts the threads. A call is long once it has used the processor for `after`; of `places` for calls
+    /// an eighth may be those of suspect parties, for which `waiting_max` may wait.
     ///
     /// # Errors
     /// The threads cannot be started.
-    pub(crate) fn new(after: Duration) -> io::Result<Self> {
-        let threads = available_parallelism()?.get();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name(THREADS)
-            .on_thread_start(yield_to_others)
-            .enable_all()
-            .build()?;
+    pub(crate) fn new(after: Duration, places: u32, waiting_max: u32) -> io::Result<Self> {
+        let room = |places: u32| {
+            let places = usize::try_from(places).unwrap_or(usize::MAX);
+            Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))
+        };
         Ok(Self {
-            runtime: Some(runtime),
+            long: Some(threads(LONG, LONG_NICE)?),
+            suspect: Some(threads(SUSPECT, SUSPECT_NICE)?),
             after,
+            held_back: room(places / 8),
+            waiting: room(waiting_max),
+            counted: AtomicU64::new(0),
         })
+    }
+
+    /// Calls of suspect parties so far.
+    pub(crate) fn held_back(&self) -> u64 {
+        self.counted.load(Ordering::Relaxed)
     }
 
     /// Runs a call whose processor time is counted by `clock`: here first, in the background once it is
     /// long. Dropping the future drops the call, at its next clock tick at the latest.
-    pub(crate) async fn carry<T, F>(&self, clock: CpuClock, call: F) -> Result<T, CallError>
+    pub(crate) async fn carry<T, F>(
+        &self,
+        clock: CpuClock,
+        call: Pin<Box<F>>,
+    ) -> Result<T, CallError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, CallError>> + Send + 'static,
     {
-        let mut call = Some(Box::pin(call));
+        let mut call = Some(call);
         let finished = poll_fn(|context| {
             let Some(running) = call.as_mut() else {
                 return Poll::Ready(None);
@@ -76,43 +101,80 @@ impl Background {
         .await;
         match (finished, call) {
             (Some(result), _) => result,
-            (None, Some(call)) => self.go_on(call).await,
+            (None, Some(call)) => go_on(self.long.as_ref(), call).await,
             (None, None) => Err(CallError::Internal("a call was lost".to_owned())),
         }
     }
 
     /// Runs something that nobody waits for.
     pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.runtime {
+        if let Some(runtime) = &self.long {
             runtime.spawn(work);
         }
     }
 
-    async fn go_on<T, F>(&self, call: Pin<Box<F>>) -> Result<T, CallError>
+    /// Runs a call of a suspect party, from its beginning, once there is room. Dropping the future drops the
+    /// call.
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`] when enough such calls wait, or there is no room before `deadline`; else
+    /// the call's own.
+    pub(crate) async fn hold_back<T, F>(
+        &self,
+        deadline: Instant,
+        call: Pin<Box<F>>,
+    ) -> Result<T, CallError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, CallError>> + Send + 'static,
     {
-        let Some(runtime) = &self.runtime else {
-            return call.await;
+        let full = || CallError::Overloaded {
+            retry_after_ms: FULL_FOR_MS,
         };
-        let mut carried = Carried(runtime.spawn(call.in_current_span()));
-        match (&mut carried.0).await {
-            Ok(result) => result,
-            Err(error) => match panic_of(error) {
-                Some(panic) => resume_unwind(panic),
-                None => Err(CallError::Internal("the host is stopping".to_owned())),
-            },
-        }
+        let waiting = self.waiting.try_acquire().map_err(|_| full())?;
+        let room = timeout_at(deadline.into(), self.held_back.acquire()).await;
+        let _room = room.map_err(|_| full())?.map_err(|_| full())?;
+        drop(waiting);
+        self.counted.fetch_add(1, Ordering::Relaxed);
+        go_on(self.suspect.as_ref(), call).await
     }
+}
+
+async fn go_on<T, F>(runtime: Option<&Runtime>, call: Pin<Box<F>>) -> Result<T, CallError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, CallError>> + Send + 'static,
+{
+    let Some(runtime) = runtime else {
+        return call.await;
+    };
+    let mut carried = Carried(runtime.spawn(call.in_current_span()));
+    match (&mut carried.0).await {
+        Ok(result) => result,
+        Err(error) => match panic_of(error) {
+            Some(panic) => resume_unwind(panic),
+            None => Err(CallError::Internal("the host is stopping".to_owned())),
+        },
+    }
+}
+
+fn threads(name: &str, nice: i32) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(available_parallelism()?.get())
+        .thread_name(name)
+        .on_thread_start(move || yield_to_others(nice))
+        .enable_all()
+        .build()
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
         // Waiting for the threads would block whoever drops the host, which may be one of them.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        let runtimes = [self.long.take(), self.suspect.take()];
+        runtimes
+            .into_iter()
+            .flatten()
+            .for_each(Runtime::shutdown_background);
     }
 }
 
@@ -138,14 +200,20 @@ fn panic_of(error: JoinError) -> Option<Box<dyn Any + Send>> {
 }
 
 /// Lowers the calling thread's priority.
-fn yield_to_others() {
+fn yield_to_others(nice: i32) {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::warn!(%error, "long calls run with the priority of all others");
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
+        tracing::warn!(%error, "calls in the background run with the priority of all others");
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = nice;
 }
 
-const THREADS: &str = "rialto-long";
+/// When a suspect party may come again that found no room.
+const FULL_FOR_MS: u64 = 1_000;
+
+const LONG: &str = "rialto-long";
+const SUSPECT: &str = "rialto-suspect";
 
 #[cfg(test)]
 mod tests {
@@ -181,20 +249,20 @@ mod tests {
         let clock = CpuClock::default();
         let measured = clock.clone();
         let call = async move { measured.measure(std::pin::pin!(work(portions))).await };
-        background.carry(clock, call).await.unwrap()
+        background.carry(clock, Box::pin(call)).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_short_call_stays_and_a_long_one_is_carried_over() {
-        let background = Background::new(Duration::from_millis(12)).unwrap();
+        let background = Background::new(Duration::from_millis(12), 16, 16).unwrap();
         let own = here();
         assert!(carried(&background, 1).await.iter().all(|it| *it == own));
         let threads = carried(&background, 6).await;
         assert_eq!(threads[0], own);
-        assert_eq!(threads[5], THREADS);
+        assert_eq!(threads[5], LONG);
         // Once it is away it does not come back.
-        let away = threads.iter().position(|it| it == THREADS).unwrap();
-        assert!(threads[away..].iter().all(|it| it == THREADS));
+        let away = threads.iter().position(|it| it == LONG).unwrap();
+        assert!(threads[away..].iter().all(|it| it == LONG));
     }
 
     #[tokio::test]
@@ -205,7 +273,7 @@ mod tests {
                 self.0.take().map(|ended| ended.send(()));
             }
         }
-        let background = Background::new(Duration::ZERO).unwrap();
+        let background = Background::new(Duration::ZERO, 16, 16).unwrap();
         let (send, ended) = oneshot::channel();
         let (begun, running) = oneshot::channel();
         let told = Told(Some(send));
@@ -216,7 +284,9 @@ mod tests {
             std::future::pending::<Result<(), CallError>>().await
         };
         let waiting =
-            tokio::spawn(async move { background.carry(CpuClock::default(), call).await });
+            tokio::spawn(
+                async move { background.carry(CpuClock::default(), Box::pin(call)).await },
+            );
         running.await.unwrap();
         waiting.abort();
         ended.await.unwrap();
@@ -225,11 +295,46 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "as it was")]
     async fn a_panic_in_the_background_reaches_the_caller() {
-        let background = Background::new(Duration::ZERO).unwrap();
+        let background = Background::new(Duration::ZERO, 16, 16).unwrap();
         let call = async {
             yield_now().await;
             panic!("as it was");
         };
-        let _: Result<(), CallError> = background.carry(CpuClock::default(), call).await;
+        let _: Result<(), CallError> = background.carry(CpuClock::default(), Box::pin(call)).await;
+    }
+    #[tokio::test]
+    async fn suspect_calls_have_their_own_threads_and_an_eighth_of_the_places() {
+        let background = Background::new(Duration::ZERO, 16, 16).unwrap();
+        let later = Instant::now() + Duration::from_secs(100);
+        let call = || async {
+            yield_now().await;
+            Ok(here())
+        };
+        let ran = background.hold_back(later, Box::pin(call())).await.unwrap();
+        assert_eq!(ran, SUSPECT);
+        let stuck = || async { std::future::pending::<Result<String, CallError>>().await };
+        let mut held: Vec<_> = (0..2 + 16)
+            .map(|_| Box::pin(background.hold_back(later, Box::pin(stuck()))))
+            .collect();
+        for call in &mut held {
+            assert!(polled_once(call.as_mut()).await.is_pending());
+        }
+        assert_eq!(background.held_back(), 1 + 2, "the others wait");
+        let error = background
+            .hold_back(later, Box::pin(call()))
+            .await
+            .unwrap_err();
+        assert_eq!(error.wire_code(), "overloaded");
+        // One that waited is gone: there is room to wait, but not before the deadline.
+        held.pop();
+        let error = background.hold_back(Instant::now(), Box::pin(call())).await;
+        assert_eq!(error.unwrap_err().wire_code(), "overloaded");
+        drop(held);
+        background.hold_back(later, Box::pin(call())).await.unwrap();
+    }
+
+    /// Polls once.
+    async fn polled_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
     }
 }

@@ -18,6 +18,7 @@ use crate::budget::Budget;
 use crate::buffers::Buffers;
 use crate::cache::Cache;
 use crate::computer::Computer;
+use crate::conduct::Conduct;
 use crate::device::{Device, DeviceConfig, DeviceLoad};
 use crate::door::Door;
 use crate::error::{HostError, LoadError};
@@ -145,6 +146,7 @@ pub(crate) struct Inner {
     pub(crate) arguments: Budget,
     pub(crate) buffers: Buffers,
     pub(crate) background: Background,
+    pub(crate) conduct: Conduct,
     pub(crate) meters: Meters,
     pub(crate) warm: Arc<Warm>,
 }
@@ -159,6 +161,9 @@ impl Host {
         let cache =
             Cache::open(&config.cache_dir, config.cache_bytes_max).map_err(HostError::Cache)?;
         start_clock(&engine, config.tick)?;
+        let (places, waiting_max) = (config.calls_max, config.service_queue_max);
+        let background = Background::new(config.foreground_max, places, waiting_max);
+        let background = background.map_err(HostError::Background)?;
         let inner = Inner {
             engine,
             cache,
@@ -170,7 +175,8 @@ impl Host {
                 config.service_arguments_bytes_max,
             ),
             buffers: Buffers::default(),
-            background: Background::new(config.foreground_max).map_err(HostError::Background)?,
+            background,
+            conduct: Conduct::default(),
             meters: Meters::default(),
             warm: Arc::new(Warm::new(config.warm.clone())),
             config,
@@ -194,6 +200,7 @@ impl Host {
         HostLoad {
             values_bytes,
             turned: self.inner.meters.turned_away(),
+            held_back: self.inner.background.held_back(),
             compiled_hits,
             compiled_misses,
             compiled_bytes,

@@ -131,6 +131,8 @@ pub enum CallError {
     TimedOut {
         /// The limit, in milliseconds.
         limit_ms: u64,
+        /// Whether it computed for half of the service's wall time or more, rather than wait.
+        busy: bool,
     },
     /// The processor time ran out.
     #[error("the call took more than {limit_ms} ms of processor time")]
@@ -190,8 +192,8 @@ pub enum CallError {
 
 impl CallError {
     /// Whether the service failed by itself: it trapped, or broke a limit that its own code keeps or breaks.
-    /// A refusal is an answer; the wall time runs while others are waited for; a host that is full or wrong
-    /// says nothing of its guests.
+    /// A refusal is an answer; a host that is full or wrong says nothing of its guests; and wall time that
+    /// went by while others were waited for is not the guest's.
     #[must_use]
     pub const fn is_fault(&self) -> bool {
         match self {
@@ -204,11 +206,10 @@ impl CallError {
             | Self::HostBytes { .. }
             | Self::CpuExceeded { .. }
             | Self::HandlesExceeded { .. } => true,
-            Self::TimedOut { .. }
-            | Self::Refused { .. }
-            | Self::Overloaded { .. }
-            | Self::State(_)
-            | Self::Internal(_) => false,
+            Self::TimedOut { busy, .. } => *busy,
+            Self::Refused { .. } | Self::Overloaded { .. } | Self::State(_) | Self::Internal(_) => {
+                false
+            }
         }
     }
 

@@ -41,6 +41,7 @@ mod cache;
 mod capabilities;
 mod clock;
 mod computer;
+mod conduct;
 mod deterministic;
 mod device;
 mod digest;
@@ -50,6 +51,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handles;
 mod histogram;
 mod interface;
 mod json;

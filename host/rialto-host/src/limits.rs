@@ -183,6 +183,7 @@ pub(crate) fn from_breach(breach: Breach, limits: &Limits) -> CallError {
         },
         Breach::Wall => CallError::TimedOut {
             limit_ms: u64::try_from(limits.wall_max.as_millis()).unwrap_or(u64::MAX),
+            busy: false,
         },
         Breach::HostCalls => CallError::HostCalls,
         Breach::HostBytes => CallError::HostBytes {

@@ -130,6 +130,8 @@ pub struct HostLoad {
     pub values_bytes: u64,
     /// Calls that were turned away, by reason.
     pub turned: Vec<(&'static str, u64)>,
+    /// Calls that began at the lowest priority, because such calls kept failing.
+    pub held_back: u64,
     /// Components that were compiled before, and that were not.
     pub compiled_hits: u64,
     /// Components that had to be compiled.

@@ -152,6 +152,8 @@ pub struct Outcome {
 pub struct Usage {
     /// Time from the call to its place, in the queue at the door.
     pub waited: Duration,
+    /// Time from the call to the end of its answer, [`waited`](Self::waited) included.
+    pub wall_time: Duration,
     /// Processor time of the guest and of the host's synchronous work for it.
     pub guest_time: Duration,
     /// Wall time of model loads and runs.
@@ -180,6 +182,20 @@ pub struct Usage {
     pub tokens_read: u64,
     /// Tokens that language models wrote.
     pub tokens_written: u64,
+    /// The most handles held at once, of those that the host keeps.
+    pub handles_peak: u64,
+    /// The most bytes of tensors held at once.
+    pub tensor_bytes_peak: u64,
+    /// The most bytes of language models' sessions held at once.
+    pub session_bytes_peak: u64,
+    /// Requests sent over HTTP.
+    pub outbound_requests: u64,
+    /// Bytes of their bodies, both ways.
+    pub outbound_bytes: u64,
+    /// Bytes of keys and values of changes to what is kept.
+    pub state_bytes: u64,
+    /// Lines of log, those beyond the limit included.
+    pub log_lines: u64,
 }
 
 impl Service {

@@ -20,6 +20,7 @@ use crate::computer::Computer;
 use crate::deterministic::Seed;
 use crate::device::Device;
 use crate::digest;
+use crate::handles;
 use crate::keyvalue::KeyValue;
 use crate::limits::{Breach, Limiter};
 use crate::meters::{Limit, MethodMeters, ServiceMeters};
@@ -110,6 +111,7 @@ pub(crate) struct CallState {
     pub(crate) host_calls: u64,
     pub(crate) host_bytes: u64,
     pub(crate) tensor_bytes: u64,
+    pub(crate) tensor_bytes_peak: u64,
     pub(crate) tensor_runs: u64,
     /// Made by the first operation.
     pub(crate) recorder: Option<Recorder>,
@@ -121,10 +123,14 @@ pub(crate) struct CallState {
     /// Live sessions of language models.
     pub(crate) sessions: u32,
     pub(crate) session_bytes: u64,
+    pub(crate) session_bytes_peak: u64,
     pub(crate) tokens_read: u64,
     pub(crate) tokens_written: u64,
+    handles_peak: u64,
     /// The run of the state's store in which the call first read or wrote there.
     pub(crate) state_run: Option<u64>,
+    /// Bytes of keys and values of changes to what is kept.
+    pub(crate) state_bytes: u64,
     /// Bytes of values that the guest holds to swap.
     pub(crate) noted_bytes: u64,
     /// This call's part of the device's time.
@@ -181,6 +187,7 @@ impl CallState {
             host_calls: 0,
             host_bytes: 0,
             tensor_bytes: 0,
+            tensor_bytes_peak: 0,
             tensor_runs: 0,
             recorder: None,
             computer: 0,
@@ -188,9 +195,12 @@ impl CallState {
             moved_bytes: 0,
             sessions: 0,
             session_bytes: 0,
+            session_bytes_peak: 0,
             tokens_read: 0,
             tokens_written: 0,
+            handles_peak: 0,
             state_run: None,
+            state_bytes: 0,
             noted_bytes: 0,
             device_time: Duration::ZERO,
             report: None,
@@ -221,8 +231,12 @@ impl CallState {
 
     /// What was used so far; of the door, the arguments and the answer nothing is known here.
     pub(crate) fn usage(&self) -> Usage {
+        let http = self.http.as_ref();
+        let http = http.map(|http| http.used(&self.shared.limits));
+        let (outbound_requests, outbound_bytes) = http.unwrap_or((0, 0));
         Usage {
             waited: Duration::ZERO,
+            wall_time: Duration::ZERO,
             guest_time: self.clock.used(),
             host_time: self.device_time,
             memory_peak: self.limiter.memory_peak(),
@@ -237,7 +251,19 @@ impl CallState {
             moved_bytes: self.moved_bytes,
             tokens_read: self.tokens_read,
             tokens_written: self.tokens_written,
+            handles_peak: self.handles_peak,
+            tensor_bytes_peak: self.tensor_bytes_peak,
+            session_bytes_peak: self.session_bytes_peak,
+            outbound_requests,
+            outbound_bytes,
+            state_bytes: self.state_bytes,
+            log_lines: self.lines.count(),
         }
+    }
+
+    /// Counts the handles that it held; until then they count as none.
+    pub(crate) fn count_handles(&mut self) {
+        self.handles_peak = handles::peak(&mut self.table);
     }
 
     /// Where the call says how far it is, from now on.

@@ -236,7 +236,10 @@ mod tests {
         let host = [
             HostError::Refused { error: "1".into() },
             HostError::Trapped(String::new()),
-            HostError::TimedOut { limit_ms: 1 },
+            HostError::TimedOut {
+                limit_ms: 1,
+                busy: false,
+            },
             HostError::CpuExceeded { limit_ms: 1 },
             HostError::MemoryExceeded { bytes_max: 1 },
             HostError::TableExceeded { elements_max: 1 },

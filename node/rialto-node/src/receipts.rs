@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use rialto_channels::payee::{ChannelSnapshot, Charge};
-use rialto_channels::receipt::{DeviceUsage, Receipt, Usage};
+use rialto_channels::receipt::{DeviceUsage, LimitUsage, Receipt, Usage};
 use rialto_channels::{Amount, ChainTime, ChannelId};
 use rialto_host::Outcome;
 use sha2::{Digest, Sha256};
@@ -129,6 +129,19 @@ fn usage(usage: &rialto_host::Usage) -> Usage {
             moved_bytes: usage.moved_bytes,
             tokens_read: usage.tokens_read,
             tokens_written: usage.tokens_written,
+        },
+        limits: LimitUsage {
+            wall_time_us: micros(usage.wall_time),
+            waited_us: micros(usage.waited),
+            table_peak_elements: usage.table_peak,
+            handles_peak: usage.handles_peak,
+            host_bytes: usage.host_bytes,
+            tensor_peak_bytes: usage.tensor_bytes_peak,
+            session_peak_bytes: usage.session_bytes_peak,
+            outbound_requests: usage.outbound_requests,
+            outbound_bytes: usage.outbound_bytes,
+            state_bytes: usage.state_bytes,
+            log_lines: usage.log_lines,
         },
     }
 }

@@ -288,7 +288,7 @@ impl Node {
             }
         };
         let (ending, answered, told) = match begun {
-            Begun::Whole(outcome) => (Ending::Whole, Answered::Whole(outcome), Some(told)),
+            Begun::Whole(outcome) => (Ending::Whole, Answered::Whole(*outcome), Some(told)),
             Begun::Part(guest) => {
                 let receipt = held.is_some().then_some(facts.id);
                 delivery.begin(guest.text());

@@ -2,8 +2,9 @@
 //! per channel by `previous`.
 //!
 //! Signed as EIP-712 typed data (domain `Rialto receipt`), so wallets and contracts can check one:
-//! version `2` if the call used a device, else version `1`, whose type does not know devices. How a
-//! receipt travels (header, JSON) is not decided here.
+//! version `3`, which tells all that was metered; receipts of earlier hosts are of version `2` if the
+//! call used a device, else of version `1`, whose type does not know devices. How a receipt travels
+//! (header, JSON) is not decided here.
 
 mod audit;
 mod conflict;
@@ -18,7 +19,7 @@ use alloy_sol_types::{Eip712Domain, SolStruct};
 
 use crate::{
     Amount, ChannelId, Signature, SignatureError, SigningKey, digest, recover,
-    typed::{device, rialto},
+    typed::{device, metered, rialto},
 };
 
 /// What a call used, as metered by the host.
@@ -40,6 +41,35 @@ pub struct Usage {
     pub tensor_runs: u64,
     /// What it used of a device; all zero if it asked for none.
     pub device: DeviceUsage,
+    /// What limits bound and no price counts; all zero in receipts of hosts that did not tell.
+    pub limits: LimitUsage,
+}
+
+/// What a call used of what limits bound and no price counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitUsage {
+    /// From the call to the end of its answer, in microseconds; waiting for a place counted.
+    pub wall_time_us: u64,
+    /// Waiting for a place, in microseconds.
+    pub waited_us: u64,
+    /// Most elements of the instance's tables together.
+    pub table_peak_elements: u64,
+    /// Most handles held at once, of those that the host keeps.
+    pub handles_peak: u64,
+    /// Bytes copied between the guest and what the host offers it.
+    pub host_bytes: u64,
+    /// Most bytes of tensors held at once.
+    pub tensor_peak_bytes: u64,
+    /// Most bytes of language models' sessions held at once.
+    pub session_peak_bytes: u64,
+    /// Requests sent over HTTP.
+    pub outbound_requests: u64,
+    /// Bytes of their bodies, both ways.
+    pub outbound_bytes: u64,
+    /// Bytes of keys and values of changes to what the service keeps.
+    pub state_bytes: u64,
+    /// Lines of log, those beyond the limit included.
+    pub log_lines: u64,
 }
 
 /// What a call used of the devices that compute for its host.
@@ -107,7 +137,7 @@ pub struct Receipt {
     pub previous: B256,
 }
 
-/// The fields of both forms of a receipt, but for what was used.
+/// The fields of all forms of a receipt, but for what was used.
 macro_rules! typed {
     ($receipt:ident, $type:path, $usage:expr) => {{
         let it = $receipt;
@@ -143,6 +173,11 @@ impl Receipt {
     pub fn digest(&self) -> B256 {
         static PLAIN: LazyLock<Form> = LazyLock::new(|| Form::of::<rialto::Receipt>("1"));
         static DEVICE: LazyLock<Form> = LazyLock::new(|| Form::of::<device::Receipt>("2"));
+        static METERED: LazyLock<Form> = LazyLock::new(|| Form::of::<metered::Receipt>("3"));
+        if self.usage.limits != LimitUsage::default() {
+            let typed = self.to_typed_metered();
+            return digest::signing_hash(&typed, &METERED.type_hash, &METERED.separator);
+        }
         if self.usage.device == DeviceUsage::default() {
             let typed = self.to_typed();
             return digest::signing_hash(&typed, &PLAIN.type_hash, &PLAIN.separator);
@@ -183,6 +218,10 @@ impl Receipt {
     fn to_typed_with_device(&self) -> device::Receipt {
         typed!(self, device::Receipt, self.usage.to_typed_with_device())
     }
+
+    fn to_typed_metered(&self) -> metered::Receipt {
+        typed!(self, metered::Receipt, self.usage.to_typed_metered())
+    }
 }
 
 impl Usage {
@@ -212,6 +251,34 @@ impl Usage {
             movedBytes: self.device.moved_bytes,
             tokensRead: self.device.tokens_read,
             tokensWritten: self.device.tokens_written,
+        }
+    }
+
+    fn to_typed_metered(self) -> metered::Usage {
+        metered::Usage {
+            guestTimeMicros: self.guest_time_us,
+            hostTimeMicros: self.host_time_us,
+            memoryPeakBytes: self.memory_peak_bytes,
+            hostCalls: self.host_calls,
+            inputBytes: self.input_bytes,
+            outputBytes: self.output_bytes,
+            tensorRuns: self.tensor_runs,
+            deviceTimeMicros: self.device.time_us,
+            multiplyAdds: self.device.multiply_adds,
+            movedBytes: self.device.moved_bytes,
+            tokensRead: self.device.tokens_read,
+            tokensWritten: self.device.tokens_written,
+            wallTimeMicros: self.limits.wall_time_us,
+            waitedMicros: self.limits.waited_us,
+            tablePeakElements: self.limits.table_peak_elements,
+            handlesPeak: self.limits.handles_peak,
+            hostBytes: self.limits.host_bytes,
+            tensorPeakBytes: self.limits.tensor_peak_bytes,
+            sessionPeakBytes: self.limits.session_peak_bytes,
+            outboundRequests: self.limits.outbound_requests,
+            outboundBytes: self.limits.outbound_bytes,
+            stateBytes: self.limits.state_bytes,
+            logLines: self.limits.log_lines,
         }
     }
 }

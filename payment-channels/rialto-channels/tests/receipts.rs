@@ -7,8 +7,8 @@ use proptest::{collection::vec, prelude::*};
 use rialto_channels::{
     Address, Amount, B256, ChannelId, SignatureError, SigningKey,
     receipt::{
-        ChainError, Contradiction, DeviceUsage, NoConflict, Receipt, ReceiptError, SignedReceipt,
-        Usage, conflict, verify_chain,
+        ChainError, Contradiction, DeviceUsage, LimitUsage, NoConflict, Receipt, ReceiptError,
+        SignedReceipt, Usage, conflict, verify_chain,
     },
 };
 
@@ -56,6 +56,22 @@ fn device() -> DeviceUsage {
     }
 }
 
+fn limits() -> LimitUsage {
+    LimitUsage {
+        wall_time_us: 1,
+        waited_us: 2,
+        table_peak_elements: 3,
+        handles_peak: 4,
+        host_bytes: 5,
+        tensor_peak_bytes: 6,
+        session_peak_bytes: 7,
+        outbound_requests: 8,
+        outbound_bytes: 9,
+        state_bytes: 10,
+        log_lines: 11,
+    }
+}
+
 #[test]
 fn a_signed_receipt_is_the_hosts() {
     let signed = receipt().sign(&host());
@@ -71,6 +87,8 @@ fn a_signed_receipt_is_the_hosts() {
 fn no_field_can_be_changed_after_signing() {
     let mut with_device = receipt();
     with_device.usage.device = device();
+    let mut metered = with_device.clone();
+    metered.usage.limits = limits();
     let changes: Vec<fn(&mut Receipt)> = vec![
         |it| it.id = B256::ZERO,
         |it| it.channel = None,
@@ -98,6 +116,17 @@ fn no_field_can_be_changed_after_signing() {
         |it| it.usage.device.moved_bytes = 9,
         |it| it.usage.device.tokens_read = 9,
         |it| it.usage.device.tokens_written = 9,
+        |it| it.usage.limits.wall_time_us = 99,
+        |it| it.usage.limits.waited_us = 99,
+        |it| it.usage.limits.table_peak_elements = 99,
+        |it| it.usage.limits.handles_peak = 99,
+        |it| it.usage.limits.host_bytes = 99,
+        |it| it.usage.limits.tensor_peak_bytes = 99,
+        |it| it.usage.limits.session_peak_bytes = 99,
+        |it| it.usage.limits.outbound_requests = 99,
+        |it| it.usage.limits.outbound_bytes = 99,
+        |it| it.usage.limits.state_bytes = 99,
+        |it| it.usage.limits.log_lines = 99,
         |it| it.price = Amount::new(101),
         |it| it.before = Amount::new(701),
         |it| it.charged = Amount::new(91),
@@ -107,7 +136,7 @@ fn no_field_can_be_changed_after_signing() {
         |it| it.deterministic = false,
         |it| it.previous = B256::repeat_byte(1),
     ];
-    for signed in [receipt(), with_device].map(|receipt| receipt.sign(&host())) {
+    for signed in [receipt(), with_device, metered].map(|receipt| receipt.sign(&host())) {
         for (index, change) in changes.iter().enumerate() {
             let mut changed = signed.clone();
             change(&mut changed.receipt);
@@ -122,12 +151,14 @@ fn no_field_can_be_changed_after_signing() {
 }
 
 #[test]
-fn digests_are_those_of_typed_data_with_and_without_a_device() {
-    // Both computed by eth-account from the types alone; the first is what release 0.1 signs.
+fn digests_are_those_of_typed_data_in_every_version() {
+    // All computed by eth-account from the types alone; the first is what release 0.1 signs.
     let mut receipt = receipt();
     assert_eq!(receipt.digest(), PLAIN);
     receipt.usage.device = device();
     assert_eq!(receipt.digest(), WITH_DEVICE);
+    receipt.usage.limits = limits();
+    assert_eq!(receipt.digest(), METERED);
 }
 
 #[test]
@@ -395,4 +426,5 @@ proptest! {
 }
 
 const PLAIN: B256 = b256!("c554a2487ed108ba60a8257b8be85dcec8f3d024aea7718026a182e2f68fbc3c");
+const METERED: B256 = b256!("a0138b746f33d7f57359b4da5737065a4bff8839f915bfa6e3ad330250659bd9");
 const WITH_DEVICE: B256 = b256!("e69e550e1f0e4c1166a53b2d183060d1651819effd21c2b2c50ca63358bca152");

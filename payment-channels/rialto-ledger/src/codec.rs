@@ -8,6 +8,7 @@ mod flows;
 mod payment;
 mod receipt;
 mod record;
+mod usage;
 
 use std::{mem, ops::Range};
 

@@ -147,9 +147,31 @@ mod tests {
         check(refused, 422, "service_refused");
         let trapped = HostError::Trapped("unreachable".into());
         check(trapped, 502, "service_crashed");
+        check(
+            HostError::Overloaded {
+                retry_after_ms: 2_500,
+            },
+            503,
+            "overloaded",
+        );
+        check(HostError::State("disk".into()), 503, "unavailable");
+        check(HostError::Internal("secret".into()), 500, "internal");
+        let internal = Problem::from(HostError::Internal("secret".into()));
+        assert!(!internal.message.contains("secret"));
+    }
+
+    #[test]
+    fn every_limit_names_itself() {
         let (limit_ms, bytes_max) = (5, 1);
         let limits = [
-            (HostError::TimedOut { limit_ms }, 504, "service_timeout"),
+            (
+                HostError::TimedOut {
+                    limit_ms,
+                    busy: true,
+                },
+                504,
+                "service_timeout",
+            ),
             (
                 HostError::CpuExceeded { limit_ms },
                 504,
@@ -187,19 +209,9 @@ mod tests {
             let limit = error.limit().map(Limit::name);
             let problem = Problem::from(error.clone());
             assert_eq!(problem.details, Some(Box::new(json!({ "limit": limit }))));
-            check(error, status, code);
+            assert_eq!(problem.code.as_str(), code);
+            assert_eq!(problem.code.status(), StatusCode::from_u16(status).unwrap());
         }
-        check(
-            HostError::Overloaded {
-                retry_after_ms: 2_500,
-            },
-            503,
-            "overloaded",
-        );
-        check(HostError::State("disk".into()), 503, "unavailable");
-        check(HostError::Internal("secret".into()), 500, "internal");
-        let internal = Problem::from(HostError::Internal("secret".into()));
-        assert!(!internal.message.contains("secret"));
     }
 
     #[test]

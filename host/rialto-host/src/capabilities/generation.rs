@@ -347,6 +347,7 @@ impl CallState {
             ))));
         }
         self.session_bytes = held;
+        self.session_bytes_peak = self.session_bytes_peak.max(held);
         self.sessions = self.sessions.saturating_add(1);
         let usage = generation::Usage {
             tokens_read: 0,

@@ -26,6 +26,7 @@ use wasmtime_wasi_http::{
 use crate::capabilities::log::Lines;
 use crate::meters::{Limit, ServiceMeters};
 use crate::outbound::{Origin, Outbound, OutboundBody, OutboundError};
+use crate::spec::Limits;
 use crate::state::CallState;
 
 /// The most bytes of one header section, as the host holds it.
@@ -72,6 +73,20 @@ impl WasiHttpView for CallState {
             table: &mut self.table,
             ctx: &mut state.context,
         }
+    }
+}
+
+impl HttpState {
+    /// Requests that were sent, and the bytes of their bodies both ways, under these limits.
+    pub(crate) fn used(&self, limits: &Limits) -> (u64, u64) {
+        let requests = limits
+            .outbound_requests_max
+            .saturating_sub(self.hooks.requests_left);
+        let bytes_left = self.hooks.bytes_left.load(Ordering::Relaxed);
+        (
+            u64::from(requests),
+            limits.host_bytes_max.saturating_sub(bytes_left),
+        )
     }
 }
 

@@ -148,8 +148,10 @@ impl CallState {
     }
 
     async fn change_of(&mut self, bucket: Bucket, change: KeyChange) -> Answer<KeyChanged> {
-        self.charge_host_call(bytes_of(&change))?;
+        let bytes = bytes_of(&change);
+        self.charge_host_call(bytes)?;
         told!(check(&change));
+        self.state_bytes = self.state_bytes.saturating_add(bytes);
         self.touch_state();
         let bytes_max = self.shared.limits.key_value_bytes_max;
         let changed = self.shared.key_value.change(bucket, change, bytes_max);

@@ -85,6 +85,12 @@ impl Lines {
         }
     }
 
+    /// Lines so far, those that were dropped included.
+    pub(crate) fn count(&self) -> u64 {
+        let buffer = self.lock();
+        buffer.dropped.saturating_add(buffer.lines.len() as u64)
+    }
+
     /// Hands all lines to the operator's log. Gives how many were dropped.
     pub(crate) fn emit(&self, service: &str, call_id: &str) -> u64 {
         let mut buffer = self.lock();

@@ -1,6 +1,7 @@
 //! One call: admission, a fresh instance under every limit, the answer.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tracing::{Instrument, Span};
@@ -17,8 +18,9 @@ use crate::spec::Limits;
 
 impl Service {
     /// Runs prepared arguments in a fresh instance: on the calling task, and once it has used the processor
-    /// for [`Config::foreground_max`](crate::Config::foreground_max), in the background. A stream is taken
-    /// to its end: the answer is the list of its items.
+    /// for [`Config::foreground_max`](crate::Config::foreground_max), in the background, where calls of a
+    /// payer whose calls of this service keep failing begin. A stream is taken to its end: the answer is the
+    /// list of its items.
     ///
     /// Cancel-safe: dropping the future drops the instance; a model run in progress finishes, on its own
     /// thread or within the poll that began it, and its result is thrown away.
@@ -32,29 +34,62 @@ impl Service {
     ) -> Result<Outcome, CallError> {
         let span = self.span(&prepared, &context);
         let around = span.clone();
+        let (payer, deadline) = (context.payer.clone(), context.deadline);
         let (service, clock) = (self.clone(), CpuClock::default());
         let measured = clock.clone();
         let call = async move {
-            let meters = Arc::clone(&service.loaded.shared.meters);
-            if prepared.signature.stream().is_some() {
-                let opened = service.open_on(prepared, context, measured, around).await;
-                let stream = opened.inspect_err(|error| meters.failed(error))?;
-                return stream.collect().await;
-            }
-            if prepared.signature.is_handler {
-                let opened = service
+            let payer = context.payer.clone();
+            // Streams and responses tell how they ended.
+            let ended = if prepared.signature.stream().is_some() {
+                let opening = service.clone();
+                match opening.open_on(prepared, context, measured, around).await {
+                    Ok(stream) => return stream.collect().await,
+                    Err(error) => Err(error),
+                }
+            } else if prepared.signature.is_handler {
+                let opening = service.clone();
+                match opening
                     .respond_on(prepared, context, measured, around)
-                    .await;
-                let response = opened.inspect_err(|error| meters.failed(error))?;
-                return response.collect().await;
-            }
-            let ran = service.admit_and_run(prepared, context, measured).await;
-            ran.inspect_err(|error| meters.failed(error))
+                    .await
+                {
+                    Ok(response) => return response.collect().await,
+                    Err(error) => Err(error),
+                }
+            } else {
+                let running = service.clone();
+                running.admit_and_run(prepared, context, measured).await
+            };
+            service.note(&payer, ended.as_ref().err());
+            ended
         };
-        let background = &self.loaded.host.background;
         // The span goes where the guest goes.
-        let ended = background.carry(clock, call.instrument(span)).await;
+        let call = Box::pin(call.instrument(span));
+        let ended = self.place(&payer, deadline, clock, call).await;
         ended.map_err(|error| self.loaded.shared.redactor.error(error))
+    }
+
+    /// Runs a call for `payer` where it belongs; to wait for that it has until `deadline`.
+    pub(super) async fn place<T: Send + 'static>(
+        &self,
+        payer: &str,
+        deadline: Instant,
+        clock: CpuClock,
+        call: Pin<Box<impl Future<Output = Result<T, CallError>> + Send + 'static>>,
+    ) -> Result<T, CallError> {
+        let host = &self.loaded.host;
+        if host.conduct.is_suspect(self.name(), payer, Instant::now()) {
+            return host.background.hold_back(deadline, call).await;
+        }
+        host.background.carry(clock, call).await
+    }
+
+    /// Remembers how a call for `payer` ended.
+    pub(super) fn note(&self, payer: &str, error: Option<&CallError>) {
+        let conduct = &self.loaded.host.conduct;
+        conduct.ended(self.name(), payer, error, Instant::now());
+        if let Some(error) = error {
+            self.loaded.shared.meters.failed(error);
+        }
     }
 
     /// What a call is in a trace.
@@ -79,7 +114,8 @@ impl Service {
         let body = answer(&signature.returns, result, limits)?;
         let written = body.len() as u64;
         add(&guest.meters.output_bytes, written);
-        let (usage, kept) = (guest.usage(written), guest.kept());
+        let usage = guest.usage(written);
+        let kept = guest.kept();
         // The guest is done: others need not wait for the disk.
         drop(guest);
         kept.await?;

@@ -19,7 +19,7 @@ use crate::door::{Guest, Place};
 use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
 use crate::json::Arg;
-use crate::limits::{Breach, classify, from_breach};
+use crate::limits::{Breach, classify};
 use crate::meters::{MethodMeters, add};
 use crate::spec::Limits;
 use crate::state::{Call, CallState};
@@ -144,12 +144,15 @@ impl Admitted {
     }
 
     /// What it used so far, with so many bytes of JSON as its answer.
-    pub(super) fn usage(&self, output_bytes: u64) -> Usage {
+    pub(super) fn usage(&mut self, output_bytes: u64) -> Usage {
+        let state = self.store.data_mut();
+        state.count_handles();
         Usage {
             waited: self.waited,
+            wall_time: self.started.elapsed(),
             input_bytes: self.input_bytes,
             output_bytes,
-            ..self.store.data().usage()
+            ..state.usage()
         }
     }
 
@@ -181,11 +184,40 @@ impl Admitted {
 
     /// The wall time is over.
     pub(super) fn late(&self) -> CallError {
-        let limits = Limits {
-            wall_max: self.deadline.saturating_duration_since(self.started),
-            ..Limits::default()
-        };
-        from_breach(Breach::Wall, &limits)
+        self.hour().late(&self.clock)
+    }
+
+    /// When it came to the door.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// When it has to be done.
+    pub(super) fn hour(&self) -> Hour {
+        let limits = &self.store.data().shared.limits;
+        Hour {
+            allowed: self.deadline.saturating_duration_since(self.started),
+            usual: limits.wall_max,
+        }
+    }
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hour {
+    /// This call.
+    allowed: Duration,
+    /// Any call of the service: a caller in a hurry makes no guest busy.
+    usual: Duration,
+}
+
+impl Hour {
+    /// The wall time is over; the guest's processor time is `clock`'s.
+    pub(super) fn late(self, clock: &CpuClock) -> CallError {
+        CallError::TimedOut {
+            limit_ms: u64::try_from(self.allowed.as_millis()).unwrap_or(u64::MAX),
+            busy: clock.used() >= self.usual / 2,
+        }
     }
 }
 

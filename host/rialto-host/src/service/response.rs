@@ -27,7 +27,7 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use super::guest::{Admitted, within};
+use super::guest::{Admitted, Hour, within};
 use super::written::Written;
 use super::{CallContext, Outcome, Prepared, ResponseText, Service, Usage, http as requests};
 use crate::clock::CpuClock;
@@ -46,6 +46,7 @@ pub struct GuestResponse {
     guest: Option<Responding>,
     written: Written,
     usage: Usage,
+    payer: String,
     span: Span,
 }
 
@@ -63,8 +64,9 @@ struct Responding {
     body: Option<HyperOutgoingBody>,
     clock: CpuClock,
     deadline: Instant,
-    /// What it is ended with at its deadline.
-    late: CallError,
+    /// What the deadline follows from.
+    hour: Hour,
+    started: Instant,
     /// What it says of itself while it runs.
     report: Report,
     /// What was known at the door.
@@ -89,15 +91,15 @@ impl Service {
     ) -> Result<GuestResponse, CallError> {
         let clock = CpuClock::default();
         let span = self.span(&prepared, &context);
+        let (payer, deadline) = (context.payer.clone(), context.deadline);
         let opening = self
             .clone()
             .respond_on(prepared, context, clock.clone(), span.clone());
-        let opening = opening.instrument(span);
-        let opened = self.loaded.host.background.carry(clock, opening).await;
-        let shared = &self.loaded.shared;
+        let opening = Box::pin(opening.instrument(span));
+        let opened = self.place(&payer, deadline, clock, opening).await;
         opened
-            .map_err(|error| shared.redactor.error(error))
-            .inspect_err(|error| shared.meters.failed(error))
+            .map_err(|error| self.loaded.shared.redactor.error(error))
+            .inspect_err(|error| self.note(&payer, Some(error)))
     }
 
     /// The same on the calling task, in the call's span.
@@ -111,6 +113,7 @@ impl Service {
         if !prepared.signature.is_handler {
             return Err(CallError::Internal("the method is no handler".to_owned()));
         }
+        let payer = context.payer.clone();
         let mut admitted = self.admit(&prepared, context, clock).await?;
         let report = admitted.store.data_mut().report();
         let request = requests::request(prepared.args)?;
@@ -121,7 +124,8 @@ impl Service {
             body: None,
             clock: admitted.clock.clone(),
             deadline: admitted.deadline,
-            late: admitted.late(),
+            hour: admitted.hour(),
+            started: admitted.started(),
             report,
             entered: admitted.usage(0),
             meters: Arc::clone(&admitted.meters),
@@ -130,7 +134,9 @@ impl Service {
         let service = self.clone();
         responding.guest = Some(Box::pin(async move {
             let ran = run(&service, &mut admitted, request, sender).await;
-            admitted.store.data().tell();
+            let state = admitted.store.data_mut();
+            state.count_handles();
+            state.tell();
             // The guest is done, and gone with its place: others need not wait for the reader.
             ran.map_err(|error| admitted.failed(&error))
         }));
@@ -146,6 +152,7 @@ impl Service {
             guest: Some(responding),
             written,
             usage,
+            payer,
             span,
         })
     }
@@ -172,18 +179,21 @@ impl GuestResponse {
     /// [`CallError`]: the response ends with it, after the bytes before.
     pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
         let made = self.make_next().await;
-        let shared = &self.service.loaded.shared;
-        made.map_err(|error| shared.redactor.error(error))
-            .inspect_err(|error| shared.meters.failed(error))
+        let made = made.map_err(|error| self.service.loaded.shared.redactor.error(error));
+        if !matches!(made, Ok(Some(_))) {
+            self.service.note(&self.payer, made.as_ref().err());
+        }
+        made
     }
 
     async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
         if let Some(guest) = self.guest.take() {
             let service = self.service.clone();
             let clock = guest.clock.clone();
-            let pulling = guest.pull().instrument(self.span.clone());
+            let (payer, deadline) = (self.payer.clone(), guest.deadline);
+            let pulling = Box::pin(guest.pull().instrument(self.span.clone()));
             self.asked = Some(Box::pin(async move {
-                service.loaded.host.background.carry(clock, pulling).await
+                service.place(&payer, deadline, clock, pulling).await
             }));
         }
         let Some(asked) = &mut self.asked else {
@@ -258,7 +268,7 @@ impl Responding {
             Poll::Ready(answer.map_err(|_| trapped("it gave no response")))
         });
         let answer = within(&clock, deadline, waiting).await;
-        let answer = answer.unwrap_or_else(|| Err(self.late.clone()))?;
+        let answer = answer.unwrap_or_else(|| Err(self.late()))?;
         let answer = answer.map_err(|error| trapped(&format!("it answered with {error}")))?;
         let (parts, body) = answer.into_parts();
         let status = parts.status.as_u16();
@@ -275,7 +285,7 @@ impl Responding {
         let (clock, deadline) = (self.clock.clone(), self.deadline);
         let pulling = poll_fn(|context| self.poll(context));
         let pulled = within(&clock, deadline, pulling).await;
-        let bytes = pulled.unwrap_or_else(|| Err(self.late.clone()))?;
+        let bytes = pulled.unwrap_or_else(|| Err(self.late()))?;
         self.kept().await?;
         Ok((self, bytes))
     }
@@ -335,7 +345,7 @@ impl Responding {
     fn kept(&self) -> impl Future<Output = Result<(), CallError>> + Send + use<> {
         let run = self.report.state_run();
         let syncing = run.map(|run| self.shared.key_value.sync(run));
-        let (deadline, late) = (self.deadline, self.late.clone());
+        let (deadline, late) = (self.deadline, self.late());
         async move {
             let Some(syncing) = syncing else {
                 return Ok(());
@@ -347,9 +357,15 @@ impl Responding {
         }
     }
 
+    /// The wall time is over.
+    fn late(&self) -> CallError {
+        self.hour.late(&self.clock)
+    }
+
     fn usage(&self, output_bytes: u64) -> Usage {
         Usage {
             waited: self.entered.waited,
+            wall_time: self.started.elapsed(),
             input_bytes: self.entered.input_bytes,
             output_bytes,
             guest_time: self.clock.used(),

@@ -32,6 +32,7 @@ pub struct GuestStream {
     guest: Option<Pulled>,
     written: u64,
     usage: Usage,
+    payer: String,
     span: Span,
 }
 
@@ -58,13 +59,14 @@ impl Service {
     ) -> Result<GuestStream, CallError> {
         let clock = CpuClock::default();
         let span = self.span(&prepared, &context);
+        let (payer, deadline) = (context.payer.clone(), context.deadline);
         let opening = self
             .clone()
             .open_on(prepared, context, clock.clone(), span.clone());
         // The span goes where the guest goes.
-        let opening = opening.instrument(span);
-        let opened = self.loaded.host.background.carry(clock, opening).await;
-        opened.inspect_err(|error| self.loaded.shared.meters.failed(error))
+        let opening = Box::pin(opening.instrument(span));
+        let opened = self.place(&payer, deadline, clock, opening).await;
+        opened.inspect_err(|error| self.note(&payer, Some(error)))
     }
 
     /// The same on the calling task, in the call's span.
@@ -79,6 +81,7 @@ impl Service {
         let Some(stream) = signature.stream() else {
             return Err(CallError::Internal("the method does not stream".to_owned()));
         };
+        let payer = context.payer.clone();
         let mut admitted = self.admit(&prepared, context, clock).await?;
         let args = prepared.args;
         let (instance, result) = self.invoke(&mut admitted, &signature, args).await?;
@@ -102,6 +105,7 @@ impl Service {
             }),
             written,
             usage,
+            payer,
             span,
         })
     }
@@ -116,7 +120,10 @@ impl GuestStream {
     /// [`CallError`]: the stream ends with it, after the items before.
     pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
         let made = self.make_next().await;
-        made.inspect_err(|error| self.service.loaded.shared.meters.failed(error))
+        if !matches!(made, Ok(Some(_))) {
+            self.service.note(&self.payer, made.as_ref().err());
+        }
+        made
     }
 
     async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
@@ -128,15 +135,17 @@ impl GuestStream {
             return Ok(None);
         };
         let (signature, clock) = (Arc::clone(&self.signature), guest.admitted.clock.clone());
+        let deadline = guest.admitted.deadline;
         let redactor = Arc::clone(&self.service.loaded.shared.redactor);
         let pulling = async move {
             let pulled = guest.pull(&signature).await;
             let pulled = pulled.map_err(|error| redactor.error(error))?;
             Ok((guest, pulled))
         };
-        let pulling = pulling.instrument(self.span.clone());
-        let background = &self.service.loaded.host.background;
-        let (guest, pulled) = background.carry(clock, pulling).await?;
+        let pulling = Box::pin(pulling.instrument(self.span.clone()));
+        let service = &self.service;
+        let pulled = service.place(&self.payer, deadline, clock, pulling).await;
+        let (mut guest, pulled) = pulled?;
         let Some(value) = pulled else {
             self.written = self.written.saturating_add(1);
             self.usage = guest.admitted.usage(self.written);

@@ -233,3 +233,33 @@ fn resident_bytes() -> u64 {
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib * 1024
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payer_whose_calls_keep_failing_is_held_back_until_they_succeed_again() {
+    let fixture = Fixture::new();
+    let service = fixture.load(guests::HOSTILE, Grants::default(), patient());
+    let held_back = || fixture.host.load_now().held_back;
+    let call_by = async |payer: &str, method: &str, body: &'static str| {
+        let context = CallContext {
+            payer: payer.to_owned(),
+            ..context()
+        };
+        let body = Arguments::Json(body.into());
+        let prepared = service.prepare(method, body).unwrap();
+        service.call(prepared, context).await
+    };
+    let hello = r#"{"text":"hello"}"#;
+    for _ in 0..3 {
+        call_by("bad", "trap", "{}").await.unwrap_err();
+    }
+    assert_eq!(held_back(), 0);
+    call_by("good", "echo", hello).await.unwrap();
+    assert_eq!(held_back(), 0, "it is somebody else's");
+    call_by("bad", "trap", "{}").await.unwrap_err();
+    assert_eq!(held_back(), 1);
+    // Eight are held against it now; below six it is as good as anybody.
+    for _ in 0..4 {
+        call_by("bad", "echo", hello).await.unwrap();
+    }
+    assert_eq!(held_back(), 1 + 3);
+}

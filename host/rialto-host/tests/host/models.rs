@@ -183,7 +183,7 @@ async fn a_hanging_engine_ends_no_later_than_the_call() {
     let (hanging, release) = models(true);
     let service = load(&fixture, hanging, &["m"], limits);
     let error = infer(&service, &[1]).await.unwrap_err();
-    let CallError::TimedOut { limit_ms } = error else {
+    let CallError::TimedOut { limit_ms, .. } = error else {
         panic!("{error}")
     };
     assert!(limit_ms <= 400, "{limit_ms}");

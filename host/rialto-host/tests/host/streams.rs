@@ -170,7 +170,10 @@ async fn the_wall_limit_holds_over_the_whole_stream() {
         .unwrap();
     let (items, error) = drain(&mut stream).await;
     assert!(items.len() < 21, "{} items", items.len());
-    let expected = CallError::TimedOut { limit_ms: 400 };
+    let expected = CallError::TimedOut {
+        limit_ms: 400,
+        busy: false,
+    };
     assert_eq!(error, Some(expected));
 }
 

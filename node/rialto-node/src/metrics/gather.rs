@@ -257,6 +257,13 @@ fn host(load: &HostLoad, list: &mut List) {
         turned,
     );
     list.add(
+        "rialto.calls.held_back",
+        "{call}",
+        Kind::Counter,
+        "Calls that began at the lowest priority, because their payer's calls of the service kept failing.",
+        [(Vec::new(), Value::Whole(load.held_back))],
+    );
+    list.add(
         "rialto.compiled.lookups",
         "{component}",
         Kind::Counter,

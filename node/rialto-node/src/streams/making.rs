@@ -34,7 +34,7 @@ pub(super) struct Response {
 /// An answer that began.
 pub(super) enum Begun {
     /// It is all there.
-    Whole(Outcome),
+    Whole(Box<Outcome>),
     /// It goes on.
     Part(Making),
 }
@@ -53,7 +53,8 @@ impl Making {
         }
         let guest = service.respond(prepared, context).await?;
         if has_no_parts(guest.status()) {
-            return guest.collect().await.map(Begun::Whole);
+            let outcome = guest.collect().await?;
+            return Ok(Begun::Whole(Box::new(outcome)));
         }
         gather(guest).await
     }
@@ -113,7 +114,8 @@ async fn gather(mut guest: GuestResponse) -> Result<Begun, HostError> {
             break;
         };
         let Some(bytes) = next? else {
-            return guest.finish(text).map(Begun::Whole);
+            let outcome = guest.finish(text)?;
+            return Ok(Begun::Whole(Box::new(outcome)));
         };
         text.push(&bytes);
         ahead.push(&bytes, guest.usage());

@@ -3,16 +3,17 @@
 use alloy_primitives::{Address, B256};
 use rialto_channels::{
     Amount, ChannelId, Signature,
-    receipt::{DeviceUsage, Receipt, SignedReceipt, Usage},
+    receipt::{Receipt, SignedReceipt},
 };
 use serde::{Deserialize, Serialize};
 
+use super::usage::{DeviceUsageRow, PlainUsageRow, UsageRow};
 use super::{Malformed, Row, whole};
 
 /// A receipt's record. Fields are never reordered; a new layout is a new version.
 ///
-/// Version 1 ends its usage with the runs; version 2 goes on with what was used of a device, and is
-/// written only if that is anything.
+/// Version 1 ends its usage with the runs; version 2 goes on with what was used of a device, version 3
+/// with what limits bound. A record is of the lowest version that tells all there is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ReceiptRow<U = UsageRow> {
     id: [u8; 32],
@@ -40,65 +41,29 @@ pub(crate) struct ReceiptRow<U = UsageRow> {
     signature: Vec<u8>,
 }
 
-/// Usage as version 1 has it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct PlainUsageRow {
-    guest_time_us: u64,
-    host_time_us: u64,
-    memory_peak_bytes: u64,
-    host_calls: u64,
-    input_bytes: u64,
-    output_bytes: u64,
-    tensor_runs: u64,
-}
-
-/// Usage as version 2 has it; without a device it is written as version 1 has it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct UsageRow {
-    plain: PlainUsageRow,
-    #[serde(skip_serializing_if = "DeviceRow::is_none")]
-    device: DeviceRow,
-}
-
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct DeviceRow {
-    time_us: u64,
-    multiply_adds: u64,
-    moved_bytes: u64,
-    tokens_read: u64,
-    tokens_written: u64,
-}
-
-impl DeviceRow {
-    fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 impl Row for ReceiptRow {
     const NAME: &'static str = "receipt";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn version(&self) -> u8 {
-        if self.usage.device.is_none() { 1 } else { 2 }
+        self.usage.version()
     }
 
     fn read(version: u8, bytes: &[u8]) -> Result<Self, Malformed> {
         match version {
-            1 => whole::<ReceiptRow<PlainUsageRow>>(bytes, Self::NAME).map(Into::into),
-            2 => whole(bytes, Self::NAME),
+            1 => whole::<ReceiptRow<PlainUsageRow>>(bytes, Self::NAME).map(Self::of_earlier),
+            2 => whole::<ReceiptRow<DeviceUsageRow>>(bytes, Self::NAME).map(Self::of_earlier),
+            3 => whole(bytes, Self::NAME),
             _ => Err(Malformed(Self::NAME)),
         }
     }
 }
 
-impl From<ReceiptRow<PlainUsageRow>> for ReceiptRow {
-    fn from(row: ReceiptRow<PlainUsageRow>) -> Self {
+impl ReceiptRow {
+    /// The same receipt; of what earlier versions did not know nothing was used.
+    pub(crate) fn of_earlier<U: Into<UsageRow>>(row: ReceiptRow<U>) -> Self {
         Self {
-            usage: UsageRow {
-                plain: row.usage,
-                device: DeviceRow::default(),
-            },
+            usage: row.usage.into(),
             id: row.id,
             channel: row.channel,
             payer: row.payer,
@@ -190,70 +155,16 @@ impl TryFrom<ReceiptRow> for SignedReceipt {
     }
 }
 
-impl From<&Usage> for UsageRow {
-    fn from(usage: &Usage) -> Self {
-        Self {
-            plain: PlainUsageRow {
-                guest_time_us: usage.guest_time_us,
-                host_time_us: usage.host_time_us,
-                memory_peak_bytes: usage.memory_peak_bytes,
-                host_calls: usage.host_calls,
-                input_bytes: usage.input_bytes,
-                output_bytes: usage.output_bytes,
-                tensor_runs: usage.tensor_runs,
-            },
-            device: DeviceRow {
-                time_us: usage.device.time_us,
-                multiply_adds: usage.device.multiply_adds,
-                moved_bytes: usage.device.moved_bytes,
-                tokens_read: usage.device.tokens_read,
-                tokens_written: usage.device.tokens_written,
-            },
-        }
-    }
-}
-
-impl From<UsageRow> for Usage {
-    fn from(row: UsageRow) -> Self {
-        let (plain, device) = (row.plain, row.device);
-        Self {
-            guest_time_us: plain.guest_time_us,
-            host_time_us: plain.host_time_us,
-            memory_peak_bytes: plain.memory_peak_bytes,
-            host_calls: plain.host_calls,
-            input_bytes: plain.input_bytes,
-            output_bytes: plain.output_bytes,
-            tensor_runs: plain.tensor_runs,
-            device: DeviceUsage {
-                time_us: device.time_us,
-                multiply_adds: device.multiply_adds,
-                moved_bytes: device.moved_bytes,
-                tokens_read: device.tokens_read,
-                tokens_written: device.tokens_written,
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rialto_channels::receipt::{DeviceUsage, LimitUsage, Usage};
+
     use super::*;
     use crate::codec::{RecordRow, decode, encode};
 
-    fn row(device: DeviceRow) -> ReceiptRow {
-        let usage = UsageRow {
-            plain: PlainUsageRow {
-                guest_time_us: 1,
-                host_time_us: 2,
-                memory_peak_bytes: 3,
-                host_calls: 4,
-                input_bytes: 5,
-                output_bytes: 6,
-                tensor_runs: 7,
-            },
-            device,
-        };
+    fn row(usage: Usage) -> ReceiptRow {
         ReceiptRow {
+            usage: UsageRow::from(&usage),
             id: [1; 32],
             channel: None,
             payer: [2; 20],
@@ -267,7 +178,6 @@ mod tests {
             method: "c".to_owned(),
             request: [7; 32],
             response: [8; 32],
-            usage,
             price: 9,
             before: 10,
             charged: 11,
@@ -280,38 +190,71 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_receipt_without_a_device_is_written_as_version_1() {
-        let written = encode(&row(DeviceRow::default())).unwrap();
-        assert_eq!(written.first(), Some(&1));
-        let old: ReceiptRow<PlainUsageRow> = whole(&written[1..], "receipt").unwrap();
-        assert_eq!(old.usage.tensor_runs, 7);
-        assert_eq!(decode::<ReceiptRow>(&written).unwrap().price, 9);
-        let newer = [&[2], &written[1..]].concat();
-        assert!(
-            decode::<ReceiptRow>(&newer).is_err(),
-            "the device is missing"
-        );
+    fn plain() -> Usage {
+        Usage {
+            guest_time_us: 1,
+            tensor_runs: 7,
+            ..Usage::default()
+        }
     }
 
-    #[test]
-    fn what_was_used_of_a_device_is_kept() {
-        let device = DeviceRow {
+    fn with_device() -> Usage {
+        let device = DeviceUsage {
             time_us: 1,
             multiply_adds: u64::MAX,
             moved_bytes: 3,
             tokens_read: 4,
             tokens_written: 5,
         };
-        let record = RecordRow {
-            key: [1; 32],
-            receipt: row(device),
+        Usage { device, ..plain() }
+    }
+
+    fn metered(device: DeviceUsage) -> Usage {
+        let limits = LimitUsage {
+            wall_time_us: 1,
+            log_lines: u64::MAX,
+            ..LimitUsage::default()
         };
-        let written = encode(&record).unwrap();
-        assert_eq!(written.first(), Some(&2));
-        let read: RecordRow = decode(&written).unwrap();
-        assert_eq!(read.receipt.usage.device, record.receipt.usage.device);
-        assert_eq!(encode(&read).unwrap(), written);
-        assert!(decode::<RecordRow>(&[&[1], &written[1..]].concat()).is_err());
+        Usage {
+            device,
+            limits,
+            ..plain()
+        }
+    }
+
+    #[test]
+    fn a_record_is_of_the_lowest_version_that_tells_all_and_reads_back() {
+        let kinds = [
+            (plain(), 1),
+            (with_device(), 2),
+            (metered(DeviceUsage::default()), 3),
+            (metered(with_device().device), 3),
+        ];
+        for (usage, version) in kinds {
+            let record = RecordRow {
+                key: [1; 32],
+                receipt: row(usage),
+            };
+            let written = encode(&record).unwrap();
+            assert_eq!(written.first(), Some(&version));
+            let read: RecordRow = decode(&written).unwrap();
+            assert_eq!(encode(&read).unwrap(), written);
+            assert_eq!(Usage::from(read.receipt.usage), usage);
+            for other in (1..=3).filter(|other| *other != version) {
+                let forged = [&[other], &written[1..]].concat();
+                assert!(
+                    decode::<RecordRow>(&forged).is_err(),
+                    "{version} as {other}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn version_1_is_written_as_the_first_release_did() {
+        let written = encode(&row(plain())).unwrap();
+        let old: ReceiptRow<PlainUsageRow> = whole(&written[1..], "receipt").unwrap();
+        assert_eq!(Usage::from(UsageRow::from(old.usage)), plain());
+        assert_eq!(decode::<ReceiptRow>(&written).unwrap().price, 9);
     }
 }

@@ -1,9 +1,10 @@
 //! The record of a payment: its key and its receipt, kept in the order of acceptance.
 
 use rialto_channels::receipt::SignedReceipt;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Malformed, ReceiptRow, Row, receipt::PlainUsageRow, whole};
+use super::usage::{DeviceUsageRow, PlainUsageRow, UsageRow};
+use super::{Malformed, ReceiptRow, Row, whole};
 
 /// A payment's record. Its version is the receipt's.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,17 +23,20 @@ impl Row for RecordRow {
 
     fn read(version: u8, bytes: &[u8]) -> Result<Self, Malformed> {
         match version {
-            1 => {
-                let row: RecordRow<ReceiptRow<PlainUsageRow>> = whole(bytes, Self::NAME)?;
-                Ok(Self {
-                    key: row.key,
-                    receipt: row.receipt.into(),
-                })
-            }
-            2 => whole(bytes, Self::NAME),
+            1 => of_earlier::<PlainUsageRow>(bytes),
+            2 => of_earlier::<DeviceUsageRow>(bytes),
+            3 => whole(bytes, Self::NAME),
             _ => Err(Malformed(Self::NAME)),
         }
     }
+}
+
+fn of_earlier<U: DeserializeOwned + Into<UsageRow>>(bytes: &[u8]) -> Result<RecordRow, Malformed> {
+    let row: RecordRow<ReceiptRow<U>> = whole(bytes, RecordRow::<ReceiptRow>::NAME)?;
+    Ok(RecordRow {
+        key: row.key,
+        receipt: ReceiptRow::of_earlier(row.receipt),
+    })
 }
 
 impl RecordRow {

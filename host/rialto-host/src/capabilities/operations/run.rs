@@ -145,13 +145,18 @@ impl CallState {
         let lease = self.shared.device.hold(&self.shared.tenant, bytes);
         let lease = lease.map_err(|error| Error::OutOfBudget(error.to_string()))?;
         self.tensor_bytes = self.tensor_bytes.saturating_add(bytes);
+        self.tensor_bytes_peak = self.tensor_bytes_peak.max(self.tensor_bytes_held());
         Ok(lease)
     }
 
     fn fits(&self, bytes: u64) -> bool {
-        let waiting = self.recorder.as_ref().map_or(0, Recorder::waiting_bytes);
-        let held = self.tensor_bytes.saturating_add(waiting);
+        let held = self.tensor_bytes_held();
         held.saturating_add(bytes) <= self.shared.limits.tensor_bytes_max
+    }
+
+    fn tensor_bytes_held(&self) -> u64 {
+        let waiting = self.recorder.as_ref().map_or(0, Recorder::waiting_bytes);
+        self.tensor_bytes.saturating_add(waiting)
     }
 
     /// The slots of those handles that are in the recording.
