@@ -277,6 +277,25 @@ fn host(load: &HostLoad, list: &mut List) {
         "Compiled components on disk.",
         Value::Whole(load.compiled_bytes),
     );
+    let (instances, bytes) = load.warm;
+    list.one(
+        "rialto.warm.instances",
+        "{instance}",
+        "Instances that are ready for calls that have not come yet.",
+        Value::Whole(instances),
+    );
+    list.one(
+        "rialto.warm.size",
+        "By",
+        "Their linear memory.",
+        Value::Whole(bytes),
+    );
+    list.count(
+        "rialto.warm.taken",
+        "{call}",
+        "Calls that found an instance ready.",
+        load.warm_taken,
+    );
     services(&load.services, list);
 }
 
