@@ -43,7 +43,7 @@ impl Service {
             let ended = if prepared.signature.stream().is_some() {
                 let opening = service.clone();
                 match opening.open_on(prepared, context, measured, around).await {
-                    Ok(stream) => return stream.collect().await,
+                    Ok(stream) => return stream.placed().collect().await,
                     Err(error) => Err(error),
                 }
             } else if prepared.signature.is_handler {
@@ -52,7 +52,7 @@ impl Service {
                     .respond_on(prepared, context, measured, around)
                     .await
                 {
-                    Ok(response) => return response.collect().await,
+                    Ok(response) => return response.placed().collect().await,
                     Err(error) => Err(error),
                 }
             } else {

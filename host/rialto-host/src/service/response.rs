@@ -47,6 +47,8 @@ pub struct GuestResponse {
     written: Written,
     usage: Usage,
     payer: String,
+    /// Whether whoever asks is where the call belongs already.
+    placed: bool,
     span: Span,
 }
 
@@ -153,12 +155,21 @@ impl Service {
             written,
             usage,
             payer,
+            placed: false,
             span,
         })
     }
 }
 
 impl GuestResponse {
+    /// The same, for who asks for its bytes where the call runs anyway.
+    pub(super) fn placed(self) -> Self {
+        Self {
+            placed: true,
+            ..self
+        }
+    }
+
     /// The head as a JSON object: `status`, and `headers` as pairs of name and value.
     #[must_use]
     pub fn head(&self) -> &Bytes {
@@ -188,13 +199,14 @@ impl GuestResponse {
 
     async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
         if let Some(guest) = self.guest.take() {
-            let service = self.service.clone();
-            let clock = guest.clock.clone();
-            let (payer, deadline) = (self.payer.clone(), guest.deadline);
+            let (clock, deadline) = (guest.clock.clone(), guest.deadline);
             let pulling = Box::pin(guest.pull().instrument(self.span.clone()));
-            self.asked = Some(Box::pin(async move {
-                service.place(&payer, deadline, clock, pulling).await
-            }));
+            self.asked = Some(if self.placed {
+                pulling
+            } else {
+                let (service, payer) = (self.service.clone(), self.payer.clone());
+                Box::pin(async move { service.place(&payer, deadline, clock, pulling).await })
+            });
         }
         let Some(asked) = &mut self.asked else {
             return Ok(None);

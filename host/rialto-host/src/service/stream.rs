@@ -33,6 +33,8 @@ pub struct GuestStream {
     written: u64,
     usage: Usage,
     payer: String,
+    /// Whether whoever asks is where the call belongs already.
+    placed: bool,
     span: Span,
 }
 
@@ -106,12 +108,21 @@ impl Service {
             written,
             usage,
             payer,
+            placed: false,
             span,
         })
     }
 }
 
 impl GuestStream {
+    /// The same, for who asks for its items where the call runs anyway.
+    pub(super) fn placed(self) -> Self {
+        Self {
+            placed: true,
+            ..self
+        }
+    }
+
     /// The next item as JSON; none at the end, and ever after.
     ///
     /// Dropping the future ends the stream.
@@ -143,8 +154,13 @@ impl GuestStream {
             Ok((guest, pulled))
         };
         let pulling = Box::pin(pulling.instrument(self.span.clone()));
-        let service = &self.service;
-        let pulled = service.place(&self.payer, deadline, clock, pulling).await;
+        let pulled = if self.placed {
+            pulling.await
+        } else {
+            let service = &self.service;
+            let placing = service.place(&self.payer, deadline, clock, pulling);
+            placing.await
+        };
         let (mut guest, pulled) = pulled?;
         let Some(value) = pulled else {
             self.written = self.written.saturating_add(1);
