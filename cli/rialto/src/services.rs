@@ -31,7 +31,37 @@ pub(crate) async fn run(args: ServicesArgs) -> Result<()> {
         methods(&services)
     };
     show::line(table.to_string());
+    if args.limits
+        && let Some(calls) = listing.get("calls")
+    {
+        show::line(fullness(calls));
+    }
     Ok(())
+}
+
+/// How full a host is, and what it takes from one payer.
+fn fullness(calls: &Value) -> String {
+    let count = |pointer: &str| calls.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let mut text = format!(
+        "calls of all services: {} run ({} compute, {} for long) in {} places of at most {}; {} wait, at most {}\n\
+         one payer: {} run, {} wait",
+        count("/running"),
+        count("/computing").saturating_add(count("/background")),
+        count("/background"),
+        count("/places"),
+        count("/limits/calls_max"),
+        count("/waiting"),
+        count("/limits/queue_max"),
+        count("/payer_limits/calls_max"),
+        count("/payer_limits/queue_max"),
+    );
+    for name in ["time_ms_max", "input_bytes_max"] {
+        let own = calls.pointer(&format!("/payer_limits/{name}"));
+        if let Some(own) = own.and_then(Value::as_u64) {
+            text.push_str(&format!(", {name} {own}"));
+        }
+    }
+    text
 }
 
 /// A row for each limit, a column for each service.

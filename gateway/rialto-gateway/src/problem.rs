@@ -78,6 +78,10 @@ pub enum ErrorCode {
     ServiceDrained,
     /// 503: the service kept failing by its own fault.
     ServiceQuarantined,
+    /// 429: more calls of this payer wait than its share, or than it may have.
+    TooManyCalls,
+    /// 503: too many calls that compute for long.
+    TooManyLongCalls,
     /// 503: too much at once.
     Overloaded,
     /// 503: the chain or the store cannot be reached.
@@ -121,6 +125,8 @@ impl ErrorCode {
             Self::ServicePreparing => "service_preparing",
             Self::ServiceDrained => "service_drained",
             Self::ServiceQuarantined => "service_quarantined",
+            Self::TooManyCalls => "too_many_calls",
+            Self::TooManyLongCalls => "too_many_long_calls",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -155,10 +161,11 @@ impl ErrorCode {
             | Self::ServiceHostBytes
             | Self::ServiceHandles => StatusCode::BAD_GATEWAY,
             Self::ServiceTimeout | Self::ServiceCpu => StatusCode::GATEWAY_TIMEOUT,
-            Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyFailures | Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
             Self::ServicePreparing
             | Self::ServiceDrained
             | Self::ServiceQuarantined
+            | Self::TooManyLongCalls
             | Self::Overloaded
             | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

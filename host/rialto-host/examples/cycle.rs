@@ -64,6 +64,7 @@ async fn measure(
                 call_id: "cycle".to_owned(),
                 deadline: Instant::now() + Duration::from_secs(10),
                 payer: String::new(),
+                price: 0,
             };
             let start = Instant::now();
             let prepared = service.prepare(method, arguments)?;

@@ -108,6 +108,7 @@ async fn call(service: &Service, body: &str) -> Result<(Duration, Outcome), Box<
         call_id: "call".to_owned(),
         deadline: since + Duration::from_secs(10),
         payer: String::new(),
+        price: 0,
     };
     let outcome = service.call(prepared, context).await?;
     Ok((since.elapsed(), outcome))

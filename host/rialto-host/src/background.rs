@@ -7,6 +7,9 @@
 //! [keep failing](crate::conduct) never begin where others do: they have threads of the lowest priority.
 //! Where threads have no priorities of their own (all systems but Linux) the threads are separate and equal.
 //!
+//! As many may compute here as the door says; one more is refused when its first milliseconds are over. A call
+//! that waits for something else at that moment is no burden, and comes along.
+//!
 //! Not here: how long a call may take at all ([`crate::limits`]), or who comes in (the door).
 
 use std::any::Any;
@@ -48,6 +51,7 @@ pub(crate) struct Background {
     /// Room for those that wait for it.
     waiting: Semaphore,
     counted: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Background {
@@ -68,6 +72,7 @@ impl Background {
             held_back: room(places / 8),
             waiting: room(waiting_max),
             counted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         })
     }
 
@@ -76,8 +81,24 @@ impl Background {
         self.counted.load(Ordering::Relaxed)
     }
 
+    /// Calls that were refused because too many compute here, ever.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// There was no room for one more.
+    pub(crate) fn refuse(&self) -> CallError {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        CallError::LongCalls {
+            retry_after_ms: RETRY_AFTER_MS,
+        }
+    }
+
     /// Runs a call whose processor time is counted by `clock`: here first, in the background once it is
     /// long. Dropping the future drops the call, at its next clock tick at the latest.
+    ///
+    /// # Errors
+    /// The call's own, and [`CallError::LongCalls`] if it is long and there is no room for it.
     pub(crate) async fn carry<T, F>(
         &self,
         clock: CpuClock,
@@ -94,7 +115,10 @@ impl Background {
             };
             match running.as_mut().poll(context) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending if clock.finished() >= self.after => Poll::Ready(None),
+                Poll::Pending if clock.finished() >= self.after => {
+                    let room = clock.go_to_background();
+                    Poll::Ready((!room).then(|| Err(self.refuse())))
+                }
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -214,6 +238,8 @@ const FULL_FOR_MS: u64 = 1_000;
 
 const LONG: &str = "rialto-long";
 const SUSPECT: &str = "rialto-suspect";
+/// Long calls end one by one.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -3,15 +3,20 @@
 //! Wall time would blame a guest for a busy machine, and would count the time it waits for a model. The
 //! thread's processor clock, read around each poll, counts exactly what the guest and the host's
 //! synchronous work for it used. Reading it inside the epoch callback gives the sum so far.
+//!
+//! It also tells the door whether the call wants the processor or waits for something else, and how long a
+//! guest that let others go on had to wait until it could go on itself.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::door::Standing;
 
 /// The processor time of one call so far. Clones share the counter.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,16 @@ struct Counters {
     finished: AtomicU64,
     /// The polling thread's clock at the start of the poll in progress; 0 between polls.
     poll_start: AtomicU64,
+    /// The guest lets others go on, and would go on at once.
+    yields: AtomicBool,
+    /// It computed so long that it belongs in the background.
+    long: AtomicBool,
+    /// A part of the answer was delivered.
+    delivered: AtomicBool,
+    /// It runs at the lowest priority.
+    held_back: AtomicBool,
+    /// The call's place at the door, once it has one.
+    standing: OnceLock<Arc<Standing>>,
 }
 
 impl CpuClock {
@@ -50,7 +65,51 @@ impl CpuClock {
         Measured {
             clock: self.clone(),
             future,
+            yielded: None,
         }
+    }
+
+    /// The call was let in: from now on the door is told what it does.
+    pub(crate) fn let_in(&self, standing: &Arc<Standing>) {
+        // A call is let in once.
+        drop(self.shared.standing.set(Arc::clone(standing)));
+        if self.shared.held_back.load(Ordering::Relaxed) {
+            standing.go_to_background(true);
+        }
+    }
+
+    /// The call runs at the lowest priority from now on: what it waits for says nothing of others.
+    pub(crate) fn hold_back(&self) {
+        self.shared.held_back.store(true, Ordering::Relaxed);
+        if let Some(standing) = self.shared.standing.get() {
+            standing.go_to_background(true);
+        }
+    }
+
+    /// A part of the answer was delivered and will be charged: the call is not refused any more.
+    pub(crate) fn delivered(&self) {
+        self.shared.delivered.store(true, Ordering::Relaxed);
+    }
+
+    /// The call goes on in the background, if there is room for it.
+    pub(crate) fn go_to_background(&self) -> bool {
+        let Some(standing) = self.shared.standing.get() else {
+            return true;
+        };
+        if standing.is_computing() {
+            self.shared.long.store(true, Ordering::Relaxed);
+        }
+        standing.go_to_background(self.shared.delivered.load(Ordering::Relaxed))
+    }
+
+    /// Whether the call computed so long that it belongs in the background.
+    pub(crate) fn is_long(&self) -> bool {
+        self.shared.long.load(Ordering::Relaxed)
+    }
+
+    /// Said within a poll that ends although its guest would go on.
+    pub(crate) fn yields(&self) {
+        self.shared.yields.store(true, Ordering::Relaxed);
     }
 
     /// Runs `work` on the polling thread without counting it: the host's own work, within a poll.
@@ -68,10 +127,12 @@ impl CpuClock {
             .store(thread_nanos().max(1), Ordering::Relaxed);
     }
 
-    fn end(&self) {
+    /// What the poll took of the processor.
+    fn end(&self) -> Duration {
         let start = self.shared.poll_start.swap(0, Ordering::Relaxed);
         let spent = thread_nanos().saturating_sub(start);
         self.shared.finished.fetch_add(spent, Ordering::Relaxed);
+        Duration::from_nanos(spent)
     }
 }
 
@@ -80,15 +141,35 @@ impl CpuClock {
 pub(crate) struct Measured<'a, F> {
     clock: CpuClock,
     future: Pin<&'a mut F>,
+    /// Since when it would go on.
+    yielded: Option<Instant>,
 }
 
 impl<F: Future> Future for Measured<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let shared = Arc::clone(&self.clock.shared);
+        let standing = shared.standing.get();
+        // The door is told of pieces that had to wait for the processor: short calls have none.
+        let waited = self.yielded.take().map(|at| at.elapsed());
+        if let Some(standing) = standing {
+            standing.wants_processor();
+        }
         self.clock.begin();
         let polled = self.future.as_mut().poll(cx);
-        self.clock.end();
+        let computed = self.clock.end();
+        let goes_on = shared.yields.swap(false, Ordering::Relaxed) && polled.is_pending();
+        if let Some(standing) = standing {
+            if let Some(waited) = waited {
+                standing.computed(computed, waited);
+            }
+            if !goes_on {
+                // Also at the end: a stream waits for who takes its next item.
+                standing.waits_elsewhere();
+            }
+        }
+        self.yielded = goes_on.then(Instant::now);
         polled
     }
 }

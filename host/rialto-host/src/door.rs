@@ -6,15 +6,55 @@
 //! over running calls is bounded. Prepared arguments have a [budget](crate::budget) of their own, which a
 //! call holds while it waits here, never the other way round, so the two cannot deadlock.
 //!
+//! How many run at once follows a [`Limit`] on the calls that want the processor, unless the operator says a
+//! number: guests that compute yield at each tick of the clock and tell how long they then had to wait. Calls
+//! that wait for something else, and those in the [background](crate::background), do not count there; how
+//! many may compute in the background has a bound of its own ([`Standing`]).
+//!
 //! Non-goals: what a call may use once it runs.
 
+mod load;
+mod long;
+mod standing;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rialto_scheduler::{Admission, Ask, Capacity, Seat, Tenant, TicketId, Turned};
+use rialto_scheduler::{
+    Admission, Ask, Bounds, Capacity, Limit, Order, Payers, Seat, Tenant, TicketId, Turned,
+};
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
+
+pub use load::DoorLoad;
+use long::LongCalls;
+pub(crate) use standing::Standing;
+
+/// How many calls may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many as the processors get on with, and those that wait for something else or compute in the
+    /// background.
+    Adaptive,
+    /// So many, whatever they do.
+    Fixed(u32),
+}
+
+/// How the door lets calls in.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) capacity: Capacity,
+    pub(crate) concurrency: Concurrency,
+    pub(crate) order: Order,
+    pub(crate) payers: Payers,
+    /// Calls that may compute in the background at the same time.
+    pub(crate) background_max: u32,
+}
 
 /// The door. Clones are the same door.
 #[derive(Debug, Clone)]
@@ -25,7 +65,22 @@ pub(crate) struct Door {
 #[derive(Debug)]
 struct Inner {
     opened: Instant,
-    admission: Mutex<Admission<oneshot::Sender<Place>>>,
+    gate: Mutex<Gate>,
+    /// Running calls that want the processor where requests are served.
+    wanting: AtomicU32,
+    /// Those that want it in the background.
+    long: LongCalls,
+    /// Whether calls wait, as of the last change.
+    awaited: AtomicBool,
+    /// Calls that were let in, ever.
+    admitted: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Gate {
+    admission: Admission<oneshot::Sender<Result<Place, Turned>>>,
+    /// None where the operator said a number.
+    limit: Option<Limit>,
 }
 
 /// A call's place, until it is dropped.
@@ -33,6 +88,7 @@ struct Inner {
 pub(crate) struct Place {
     door: Door,
     seat: Option<Seat>,
+    standing: Arc<Standing>,
 }
 
 /// Who wants to come in.
@@ -42,14 +98,27 @@ pub(crate) struct Guest<'a> {
     pub(crate) payer: &'a Tenant,
     /// Bytes of host memory while it runs.
     pub(crate) bytes: u64,
+    /// What is paid for it.
+    pub(crate) price: u128,
 }
 
 impl Door {
-    pub(crate) fn new(capacity: Capacity) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
+        let capacity = rules.capacity;
+        let (places, limit) = match rules.concurrency {
+            Concurrency::Fixed(places) => (places.clamp(1, capacity.places.max(1)), None),
+            Concurrency::Adaptive => (capacity.places, Some(Limit::new(bounds(capacity)))),
+        };
+        let mut admission = Admission::new(Capacity { places, ..capacity }, rules.order);
+        admission.set_payers(rules.payers);
         Self {
             inner: Arc::new(Inner {
                 opened: Instant::now(),
-                admission: Mutex::new(Admission::new(capacity)),
+                gate: Mutex::new(Gate { admission, limit }),
+                wanting: AtomicU32::new(0),
+                long: LongCalls::new(rules.background_max),
+                awaited: AtomicBool::new(false),
+                admitted: AtomicU64::new(0),
             }),
         }
     }
@@ -59,8 +128,11 @@ impl Door {
         let (sender, receiver) = oneshot::channel();
         let now = self.now();
         let ticket = {
-            let mut admission = self.admission();
-            if let Some(seat) = admission.try_admit(guest.tenant, guest.payer, guest.bytes) {
+            let mut gate = self.gate();
+            let seat = gate
+                .admission
+                .try_admit(now, guest.tenant, guest.payer, guest.bytes);
+            if let Some(seat) = seat {
                 return Ok(self.place(seat));
             }
             let ask = Ask {
@@ -68,9 +140,11 @@ impl Door {
                 payer: guest.payer.clone(),
                 bytes: guest.bytes,
                 deadline: Some(deadline.saturating_duration_since(self.inner.opened)),
+                price: guest.price,
                 work: sender,
             };
-            admission.ask(now, ask).map_err(|(turned, _)| turned)?
+            let asked = gate.admission.ask(now, ask);
+            asked.map_err(|(turned, _)| turned)?
         };
         let waiting = Waiting {
             door: self,
@@ -79,9 +153,9 @@ impl Door {
         };
         self.pump();
         match timeout_at(deadline.into(), receiver).await {
-            Ok(Ok(place)) => {
+            Ok(Ok(over)) => {
                 waiting.leave();
-                Ok(place)
+                over
             }
             // A sender is never dropped unused while its ticket is valid.
             Ok(Err(_)) | Err(_) => Err(Turned::TooLate {
@@ -90,75 +164,119 @@ impl Door {
         }
     }
 
-    /// Whether a call of this tenant would be let in or may wait, if it came now.
-    pub(crate) fn check(&self, tenant: &Tenant, deadline: Instant) -> Result<(), Turned> {
+    /// Whether a call of this tenant would be let in or may wait, if it came now for this payer.
+    pub(crate) fn check(
+        &self,
+        tenant: &Tenant,
+        payer: &Tenant,
+        deadline: Instant,
+    ) -> Result<(), Turned> {
         let deadline = deadline.saturating_duration_since(self.inner.opened);
         let now = self.now();
-        let admission = self.admission();
-        if admission.is_free() {
+        let gate = self.gate();
+        if gate.admission.is_free() {
             return Ok(());
         }
-        admission.check(now, tenant, Some(deadline))
+        gate.admission.check(now, tenant, payer, Some(deadline))
     }
 
-    /// Lets in whoever may run now.
+    /// Whether one more call of this tenant could compute in the background.
+    pub(crate) fn has_room_for_long(&self, tenant: &Tenant) -> bool {
+        self.inner.long.has_room(tenant)
+    }
+
+    /// Whether calls wait.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.gate().admission.waiting() > 0
+    }
+
+    /// What happens here.
+    pub(crate) fn load(&self) -> DoorLoad {
+        let gate = self.gate();
+        DoorLoad {
+            running: gate.admission.running(),
+            computing: self.inner.wanting.load(Ordering::Relaxed),
+            background: self.inner.long.all(),
+            waiting: gate.admission.waiting(),
+            places: gate.admission.places(),
+            values_bytes: gate.admission.bytes(),
+            admitted: self.inner.admitted.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Each service's calls: those that run, those that wait.
+    pub(crate) fn services(&self) -> HashMap<String, (u64, u64)> {
+        let gate = self.gate();
+        let calls = gate.admission.tenants().map(|(tenant, running, waiting)| {
+            let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+            (tenant.to_string(), (running.into(), waiting))
+        });
+        calls.collect()
+    }
+
+    /// Lets in whoever may run now, and tells those who have to go.
     fn pump(&self) {
         let now = self.now();
         loop {
-            let Some((seat, sender)) = self.admission().next(now) else {
+            let next = {
+                let mut gate = self.gate();
+                let next = gate.admission.next(now);
+                let awaited = gate.admission.waiting() > 0;
+                self.inner.awaited.store(awaited, Ordering::Relaxed);
+                next
+            };
+            let Some((seat, sender)) = next else {
                 return;
             };
             // Whoever went away meanwhile gives the place back by not taking it.
-            drop(sender.send(self.place(seat)));
+            drop(sender.send(seat.map(|seat| self.place(seat))));
         }
     }
 
     fn place(&self, seat: Seat) -> Place {
+        self.inner.admitted.fetch_add(1, Ordering::Relaxed);
         Place {
             door: self.clone(),
+            standing: Arc::new(Standing::begin(self, seat.tenant())),
             seat: Some(seat),
         }
     }
 
-    fn admission(&self) -> MutexGuard<'_, Admission<oneshot::Sender<Place>>> {
+    /// The gate, with as many places as there are now.
+    fn gate(&self) -> MutexGuard<'_, Gate> {
         // No step under this lock leaves something half-changed.
-        let lock = self.inner.admission.lock();
-        lock.unwrap_or_else(PoisonError::into_inner)
+        let lock = self.inner.gate.lock();
+        let mut gate = lock.unwrap_or_else(PoisonError::into_inner);
+        if let Some(limit) = &gate.limit {
+            let wanting = self.inner.wanting.load(Ordering::Relaxed);
+            let elsewhere = gate.admission.running().saturating_sub(wanting);
+            let places = limit.places(elsewhere);
+            gate.admission.set_places(places);
+        }
+        gate
     }
 
     fn now(&self) -> Duration {
         self.inner.opened.elapsed()
     }
+}
 
-    /// The bytes that running calls may hold, and each service's calls: those that run, those that wait.
-    pub(crate) fn load(&self) -> (u64, HashMap<String, (u64, u64)>) {
-        let admission = self.admission();
-        let calls = admission.tenants().map(|(tenant, running, waiting)| {
-            let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
-            (tenant.to_string(), (running.into(), waiting))
-        });
-        (admission.bytes(), calls.collect())
-    }
-
-    /// Whether calls wait.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.admission().waiting() > 0
-    }
-
-    #[cfg(test)]
-    fn calls(&self) -> (u32, usize) {
-        let admission = self.admission();
-        (admission.running(), admission.waiting())
+impl Place {
+    /// What its call does.
+    pub(crate) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.standing.leave();
         if let Some(seat) = self.seat.take() {
+            let now = self.door.now();
             let wanted = {
-                let mut admission = self.door.admission();
-                admission.release(seat);
-                admission.waiting() > 0
+                let mut gate = self.door.gate();
+                gate.admission.release(now, seat);
+                gate.admission.waiting() > 0
             };
             if wanted {
                 self.door.pump();
@@ -183,7 +301,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            let sender = self.door.admission().cancel(self.tenant, ticket);
+            let sender = self.door.gate().admission.cancel(self.tenant, ticket);
             if sender.is_some() {
                 // What it kept from others may fit them.
                 self.door.pump();
@@ -192,61 +310,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::task::{Context, Waker};
-
-    fn door(places: u32) -> Door {
-        Door::new(Capacity {
-            places,
-            bytes: 100,
-            waiting_max: 10,
-            tenant_waiting_max: 10,
-        })
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
-
-    #[tokio::test]
-    async fn who_goes_away_while_waiting_leaves_nothing_behind() {
-        let (door, tenant) = (door(1), Tenant::new("t"));
-        let guest = Guest {
-            tenant: &tenant,
-            payer: &tenant,
-            bytes: 1,
-        };
-        let first = door.enter(guest, soon()).await.unwrap();
-        let mut context = Context::from_waker(Waker::noop());
-        let mut second = Box::pin(door.enter(guest, soon()));
-        let mut third = Box::pin(door.enter(guest, soon()));
-        assert!(second.as_mut().poll(&mut context).is_pending());
-        assert!(third.as_mut().poll(&mut context).is_pending());
-        assert_eq!(door.calls(), (1, 2));
-        drop(second);
-        assert_eq!(door.calls(), (1, 1));
-        drop(first);
-        assert_eq!(door.calls(), (1, 0), "the place is the third's already");
-        drop(third);
-        assert_eq!(door.calls(), (0, 0), "and comes back if it is not taken");
-    }
-
-    #[tokio::test]
-    async fn a_deadline_ends_the_wait() {
-        let (door, tenant) = (door(1), Tenant::new("t"));
-        let guest = Guest {
-            tenant: &tenant,
-            payer: &tenant,
-            bytes: 1,
-        };
-        let held = door.enter(guest, soon()).await.unwrap();
-        let deadline = Instant::now() + Duration::from_millis(20);
-        let error = door.enter(guest, deadline).await.unwrap_err();
-        assert!(Instant::now() >= deadline);
-        assert!(matches!(error, Turned::TooLate { .. }), "{error}");
-        assert_eq!(door.calls(), (1, 0));
-        drop(held);
+/// Between what the calls that want the processor stay: enough that none is idle while one of them waits a
+/// moment, and no more than there are places.
+fn bounds(capacity: Capacity) -> Bounds {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+    Bounds {
+        floor: processors.saturating_mul(2),
+        ceiling: capacity.places,
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rialto_compute::ops;
-use rialto_scheduler::Capacity;
+use rialto_scheduler::{Capacity, Order, Payers};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::background::Background;
@@ -20,7 +20,7 @@ use crate::cache::Cache;
 use crate::computer::Computer;
 use crate::conduct::Conduct;
 use crate::device::{Device, DeviceConfig, DeviceLoad};
-use crate::door::Door;
+use crate::door::{Concurrency, Door, DoorLoad, Rules};
 use crate::error::{HostError, LoadError};
 use crate::keyvalue::{KeyValue, NoKeyValue};
 use crate::meters::{HostLoad, Meters};
@@ -53,8 +53,14 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Bytes of compiled components to keep on disk.
     pub cache_bytes_max: u64,
-    /// Calls that run at the same time.
+    /// Calls that run at the same time, at most.
     pub calls_max: u32,
+    /// How many of them may run now.
+    pub concurrency: Concurrency,
+    /// In which order calls that wait are let in.
+    pub order: Order,
+    /// What one payer may have of the places and of the queue, over all services.
+    pub payers: Payers,
     /// Calls that wait for a place or for memory; more are refused at once.
     pub queue_max: u32,
     /// Calls of one service that wait.
@@ -84,6 +90,9 @@ pub struct Config {
     pub foreground_max: Duration,
     /// Instances that are made before their calls come.
     pub warm: WarmConfig,
+    /// Calls that may compute in the background at the same time; one more is refused. Those that wait
+    /// for something else meanwhile do not count. 0 counts as 1.
+    pub background_max: u32,
 }
 
 impl Config {
@@ -94,6 +103,9 @@ impl Config {
             cache_dir: cache_dir.into(),
             cache_bytes_max: 2 << 30,
             calls_max: 64,
+            concurrency: Concurrency::Adaptive,
+            order: Order::Turns,
+            payers: Payers::default(),
             queue_max: 1_024,
             service_queue_max: 512,
             device: DeviceConfig::default(),
@@ -125,6 +137,7 @@ impl Config {
             tick: Duration::from_millis(5),
             foreground_max: Duration::from_millis(10),
             warm: WarmConfig::default(),
+            background_max: 64,
         }
     }
 }
@@ -167,7 +180,7 @@ impl Host {
         let inner = Inner {
             engine,
             cache,
-            door: Door::new(capacity(&config)),
+            door: Door::new(rules(&config)),
             device: Device::new(&config.device),
             computers: config.computers.iter().map(Computer::new).collect(),
             arguments: Budget::new(
@@ -195,11 +208,11 @@ impl Host {
     /// What the host is doing, and what it and its services did since it began.
     #[must_use]
     pub fn load_now(&self) -> HostLoad {
-        let (values_bytes, calls) = self.inner.door.load();
         let (compiled_hits, compiled_misses, compiled_bytes) = self.inner.cache.load();
+        let meters = &self.inner.meters;
         HostLoad {
-            values_bytes,
-            turned: self.inner.meters.turned_away(),
+            door: self.door_load(),
+            turned: meters.turned_away(self.inner.background.refused()),
             held_back: self.inner.background.held_back(),
             compiled_hits,
             compiled_misses,
@@ -207,8 +220,14 @@ impl Host {
             warm: self.inner.warm.load(),
             warm_taken: self.inner.warm.taken(),
             device: self.device_load(),
-            services: self.inner.meters.services(&calls),
+            services: meters.services(&self.inner.door.services()),
         }
+    }
+
+    /// What happens at the door: calls that run, and calls that wait.
+    #[must_use]
+    pub fn door_load(&self) -> DoorLoad {
+        self.inner.door.load()
     }
 
     /// Compiles a component (or takes it from the cache), links what `spec` grants and nothing else,
@@ -238,13 +257,19 @@ impl Host {
     }
 }
 
-fn capacity(config: &Config) -> Capacity {
+fn rules(config: &Config) -> Rules {
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    Capacity {
-        places: config.calls_max,
-        bytes: config.values_bytes_total,
-        waiting_max: count(config.queue_max),
-        tenant_waiting_max: count(config.service_queue_max),
+    Rules {
+        capacity: Capacity {
+            places: config.calls_max,
+            bytes: config.values_bytes_total,
+            waiting_max: count(config.queue_max),
+            tenant_waiting_max: count(config.service_queue_max),
+        },
+        concurrency: config.concurrency,
+        order: config.order,
+        payers: config.payers.clone(),
+        background_max: config.background_max,
     }
 }
 

@@ -185,6 +185,20 @@ pub enum CallError {
     /// What the service keeps between calls could not be made durable. The operator acts.
     #[error("the service's state cannot be kept: {0}")]
     State(String),
+    /// As many calls of this payer wait as may, or the host is at capacity and most of what waits is its.
+    #[error("more calls of this payer wait than its share; come again in {retry_after_ms} ms")]
+    OverShare {
+        /// When there may be room, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The call computes for long, and as many such calls run as may.
+    #[error(
+        "the host has its fill of calls that compute for long; come again in {retry_after_ms} ms"
+    )]
+    LongCalls {
+        /// When there may be room, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// A bug of the host's; the guest and the caller are not at fault.
     #[error("internal host error: {0}")]
     Internal(String),
@@ -207,9 +221,12 @@ impl CallError {
             | Self::CpuExceeded { .. }
             | Self::HandlesExceeded { .. } => true,
             Self::TimedOut { busy, .. } => *busy,
-            Self::Refused { .. } | Self::Overloaded { .. } | Self::State(_) | Self::Internal(_) => {
-                false
-            }
+            Self::Refused { .. }
+            | Self::Overloaded { .. }
+            | Self::OverShare { .. }
+            | Self::LongCalls { .. }
+            | Self::State(_)
+            | Self::Internal(_) => false,
         }
     }
 
@@ -230,6 +247,8 @@ impl CallError {
             Self::HandlesExceeded { .. } => "handles_exceeded",
             Self::Overloaded { .. } => "overloaded",
             Self::State(_) => "state_unavailable",
+            Self::OverShare { .. } => "over_share",
+            Self::LongCalls { .. } => "long_calls",
             Self::Internal(_) => "internal",
         }
     }
@@ -250,16 +269,30 @@ impl CallError {
             Self::Refused { .. }
             | Self::Trapped(_)
             | Self::Overloaded { .. }
+            | Self::OverShare { .. }
+            | Self::LongCalls { .. }
             | Self::State(_)
             | Self::Internal(_) => None,
         }
     }
 }
 
-impl From<Turned> for CallError {
-    fn from(turned: Turned) -> Self {
+impl CallError {
+    /// What a call is told that was turned away at the door. Those who pay nothing are one payer to the
+    /// door, and many to us: none of them is told that it wants too much.
+    pub(crate) fn turned(turned: &Turned, payer: &str) -> Self {
         let retry_after_ms = u64::try_from(turned.after().as_millis()).unwrap_or(u64::MAX);
-        Self::Overloaded { retry_after_ms }
+        match turned {
+            Turned::PayerFull { .. } | Turned::PayerLimit { .. } if !payer.is_empty() => {
+                Self::OverShare { retry_after_ms }
+            }
+            Turned::PayerFull { .. }
+            | Turned::PayerLimit { .. }
+            | Turned::Full { .. }
+            | Turned::TenantFull { .. }
+            | Turned::TooLate { .. }
+            | Turned::Standing { .. } => Self::Overloaded { retry_after_ms },
+        }
     }
 }
 

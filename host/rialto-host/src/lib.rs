@@ -69,6 +69,7 @@ mod state;
 mod warm;
 
 pub use device::{DeviceConfig, DeviceLoad};
+pub use door::{Concurrency, DoorLoad};
 pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
 pub use histogram::{BOUNDS, Histogram, HistogramView};
@@ -82,7 +83,7 @@ pub use model::{Models, NoModels, OpenError};
 pub use outbound::{
     NoOutbound, Origin, Outbound, OutboundAnswer, OutboundBody, OutboundError, is_public,
 };
-pub use rialto_scheduler::{Quota, Share, Use as DeviceUse};
+pub use rialto_scheduler::{Order, PayerLimits, Payers, Quota, Share, Tenant, Use as DeviceUse};
 pub use service::{
     AnswerText, Arguments, CallContext, Description, GuestResponse, GuestStream, ItemList, Outcome,
     Part, Prepared, ResponseText, Service, Usage,

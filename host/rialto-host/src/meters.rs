@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_scheduler::Turned;
 
 use crate::device::DeviceLoad;
+use crate::door::DoorLoad;
 use crate::error::CallError;
 use crate::histogram::{Histogram, HistogramView};
 
@@ -43,6 +44,8 @@ pub(crate) struct MethodMeters {
     pub(crate) device: Histogram,
     pub(crate) input_bytes: AtomicU64,
     pub(crate) output_bytes: AtomicU64,
+    /// How many of its latest calls computed for long, in thousandths.
+    long_milli: AtomicU64,
 }
 
 /// What a call may use: the names are those of manifests where these have one.
@@ -126,8 +129,8 @@ impl Limit {
 /// What a host is doing, and what it did since it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostLoad {
-    /// Bytes of host memory that running calls may fill with values.
-    pub values_bytes: u64,
+    /// Calls of all services.
+    pub door: DoorLoad,
     /// Calls that were turned away, by reason.
     pub turned: Vec<(&'static str, u64)>,
     /// Calls that began at the lowest priority, because such calls kept failing.
@@ -189,7 +192,14 @@ pub struct MethodLoad {
 }
 
 /// Why the door turns calls away.
-const TURNED: [&str; 3] = ["queue_full", "service_queue_full", "too_late"];
+const TURNED: [&str; 6] = [
+    "queue_full",
+    "service_queue_full",
+    "payer_share",
+    "payer_limit",
+    "too_late",
+    "standing",
+];
 
 impl Meters {
     /// The counts of the service of this name.
@@ -200,11 +210,14 @@ impl Meters {
 
     /// The door turned a call away.
     pub(crate) fn turned(&self, why: &Turned) {
-        let [full, service_full, too_late] = &self.turned;
+        let [full, service_full, share, limit, too_late, standing] = &self.turned;
         let counter = match why {
             Turned::Full { .. } => full,
             Turned::TenantFull { .. } => service_full,
+            Turned::PayerFull { .. } => share,
+            Turned::PayerLimit { .. } => limit,
             Turned::TooLate { .. } => too_late,
+            Turned::Standing { .. } => standing,
         };
         add(counter, 1);
     }
@@ -214,11 +227,11 @@ impl Meters {
         add(&self.arguments_refused, 1);
     }
 
-    /// Calls that were turned away, by reason.
-    pub(crate) fn turned_away(&self) -> Vec<(&'static str, u64)> {
-        let names = TURNED.into_iter().chain(["arguments_memory"]);
+    /// Calls that were turned away, by reason; so many of them because of long calls.
+    pub(crate) fn turned_away(&self, long_calls: u64) -> Vec<(&'static str, u64)> {
+        let names = TURNED.into_iter().chain(["arguments_memory", "long_calls"]);
         let counts = self.turned.iter().chain([&self.arguments_refused]);
-        names.zip(counts.map(get)).collect()
+        names.zip(counts.map(get).chain([long_calls])).collect()
     }
 
     /// Each service, with its calls that run and that wait.
@@ -299,6 +312,22 @@ impl ServiceMeters {
 }
 
 impl MethodMeters {
+    /// A call is over: whether it computed for long is an eighth of the news.
+    pub(crate) fn ended(&self, long: bool) {
+        let news = if long { LONG_MILLI } else { 0 };
+        let before = get(&self.long_milli);
+        let after = before.saturating_sub(before / 8).saturating_add(news);
+        if after != before {
+            // Of two calls that end at the same moment one may be forgotten.
+            self.long_milli.store(after, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether most of its latest calls computed for long.
+    pub(crate) fn is_long(&self) -> bool {
+        get(&self.long_milli) >= 500
+    }
+
     fn load(&self, name: &str) -> MethodLoad {
         MethodLoad {
             name: name.to_owned(),
@@ -310,6 +339,9 @@ impl MethodMeters {
         }
     }
 }
+
+/// An eighth of a call, in thousandths.
+const LONG_MILLI: u64 = 125;
 
 pub(crate) fn add(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
@@ -343,6 +375,19 @@ mod tests {
         assert_eq!(load.memory_peak, 30);
         let hit: Vec<_> = load.breaches.iter().filter(|(_, n)| *n > 0).collect();
         assert_eq!(hit, [&("log_lines_max", 1)]);
+    }
+
+    #[test]
+    fn a_method_is_long_while_most_of_its_calls_are() {
+        let method = MethodMeters::default();
+        let after = |long: bool, times: usize| {
+            (0..times).for_each(|_| method.ended(long));
+            method.is_long()
+        };
+        assert!(!after(true, 3), "three of a hundred calls are no rule");
+        assert!(after(true, 5));
+        assert!(after(true, 100_000) && after(false, 3));
+        assert!(!after(false, 3));
     }
 
     #[test]

@@ -136,6 +136,8 @@ pub struct CallContext {
     /// On whose behalf: calls that wait are let in by turns of those who pay. Empty for nobody in
     /// particular.
     pub payer: String,
+    /// What is paid for it at most, in any unit: whose turn it is where the operator lets prices decide.
+    pub price: u128,
 }
 
 /// The result of a successful call.
@@ -325,9 +327,15 @@ impl Service {
     /// Whether a call would find room if it came now: to be asked before anything is paid for it.
     ///
     /// # Errors
-    /// [`CallError::Overloaded`] with when to come again.
-    pub fn check_room(&self, deadline: Instant) -> Result<(), CallError> {
-        self.loaded.description.check_room(deadline)
+    /// As [`Description::check_room`].
+    pub fn check_room(
+        &self,
+        prepared: &Prepared,
+        payer: &str,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let description = &self.loaded.description;
+        description.check_room(prepared, payer, deadline)
     }
 
     /// The service without its code, which outlives it.

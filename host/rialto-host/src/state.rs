@@ -311,6 +311,7 @@ impl CallState {
         }
         // WASI calls are counted where their context is handed out, which cannot fail: they end here.
         state.check_host_calls()?;
+        state.clock.yields();
         Ok(UpdateDeadline::YieldCustom(
             1,
             Box::pin(tokio::task::yield_now()),
@@ -340,6 +341,7 @@ impl Drop for CallState {
             self.shared.meters.breach(Limit::LogLines);
         }
         meters.guest.observe(self.clock.used());
+        meters.ended(self.clock.is_long());
         if !self.device_time.is_zero() {
             meters.device.observe(self.device_time);
         }

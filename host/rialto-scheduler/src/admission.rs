@@ -10,20 +10,48 @@
 //! everybody waits until it fits. So nobody starves, neither the small calls behind a large one nor the
 //! large one behind small ones.
 //!
+//! A payer may have limits of its own ([`Payers`]), over all tenants.
+//!
+//! Who overloads a queue is refused, and at once: a call that would have to wait longer than it may; one that
+//! would make a queue longer which has been long for a while (no burst, but more than can be done); and, when
+//! all places in the queue are taken, the newest call of whoever has most of them. A call whose turn comes
+//! too late to finish is refused instead of begun.
+//!
 //! Non-goals: time on a device ([`Scheduler`](crate::Scheduler)), and stopping what runs.
 
 mod party;
+mod payers;
+mod prices;
 #[cfg(test)]
 mod tests;
+mod turned;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::tenant::Tenant;
 use party::{Party, Waiter};
+use payers::Roll;
+pub use payers::{PayerLimits, Payers};
+pub use prices::AGED;
+pub use turned::Turned;
 
 /// How often calls that fit may go before one that does not fit yet.
 pub const PASSED_MAX: u32 = 16;
+
+/// In which order calls that wait are let in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Tenants and their payers take turns.
+    #[default]
+    Turns,
+    /// Who pays most for the time it is expected to take goes first, of whatever tenant; who has waited
+    /// for [`AGED`] goes before all prices.
+    Price,
+}
+
+/// Prices are compared for so much time.
+const MICROS: u128 = 1_000_000;
 
 /// What calls share, and how many may wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +77,8 @@ pub struct Ask<T> {
     pub bytes: u64,
     /// When its result is of no use any more; none for never.
     pub deadline: Option<Duration>,
+    /// What is paid for it, in any unit.
+    pub price: u128,
     /// Given back by [`Admission::next`].
     pub work: T,
 }
@@ -60,63 +90,35 @@ pub struct Seat {
     tenant: Tenant,
     payer: Tenant,
     bytes: u64,
+    since: Duration,
+}
+
+impl Seat {
+    /// Whose it is.
+    #[must_use]
+    pub const fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
 }
 
 /// Names a call that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TicketId(u64);
 
-/// Why a call is turned away. Each says after which time to come again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Turned {
-    /// Too many calls wait.
-    #[error("{waiting} calls wait; come again in {} ms", after.as_millis())]
-    Full {
-        /// Calls that wait.
-        waiting: usize,
-        /// When there may be room.
-        after: Duration,
-    },
-    /// Too many of the tenant's calls wait.
-    #[error("{waiting} calls of `{tenant}` wait; come again in {} ms", after.as_millis())]
-    TenantFull {
-        /// The tenant.
-        tenant: Tenant,
-        /// Its calls that wait.
-        waiting: usize,
-        /// When there may be room.
-        after: Duration,
-    },
-    /// By what calls before it waited, its turn would come after its deadline.
-    #[error("its turn would come in about {} ms, after its deadline", after.as_millis())]
-    TooLate {
-        /// When its turn would come.
-        after: Duration,
-    },
-}
-
-impl Turned {
-    /// After which time to come again.
-    #[must_use]
-    pub const fn after(&self) -> Duration {
-        match self {
-            Self::Full { after, .. } | Self::TenantFull { after, .. } | Self::TooLate { after } => {
-                *after
-            }
-        }
-    }
-}
-
 /// Decides which call runs next. Times are measured from any fixed moment on.
 #[derive(Debug)]
 pub struct Admission<T> {
     capacity: Capacity,
+    order: Order,
     weights: HashMap<Tenant, u32>,
     /// Tenants that hold or want something.
     parties: HashMap<Tenant, Party<T>>,
+    payers: Roll,
     places: u32,
     bytes: u64,
     waiting: usize,
+    /// Calls that had to leave the queue and do not know it yet: at most one for each that came since.
+    pushed_out: Vec<(Turned, T)>,
     /// Turns that were given.
     turns: u64,
     last_id: u64,
@@ -125,14 +127,17 @@ pub struct Admission<T> {
 impl<T> Admission<T> {
     /// Nobody holds or wants anything.
     #[must_use]
-    pub fn new(capacity: Capacity) -> Self {
+    pub fn new(capacity: Capacity, order: Order) -> Self {
         Self {
             capacity,
+            order,
             weights: HashMap::new(),
             parties: HashMap::new(),
+            payers: Roll::default(),
             places: 0,
             bytes: 0,
             waiting: 0,
+            pushed_out: Vec::new(),
             turns: 0,
             last_id: 0,
         }
@@ -143,46 +148,99 @@ impl<T> Admission<T> {
         self.weights.insert(tenant.clone(), weight.max(1));
     }
 
+    /// What payers may have.
+    pub fn set_payers(&mut self, payers: Payers) {
+        self.payers.set(payers);
+    }
+
     /// Changes how many calls may run. Those that run above it finish.
     pub fn set_places(&mut self, places: u32) {
         self.capacity.places = places.max(1);
     }
 
-    /// Lets a call in if nobody waits and it fits: the way around the queue.
-    pub fn try_admit(&mut self, tenant: &Tenant, payer: &Tenant, bytes: u64) -> Option<Seat> {
-        let bytes = bytes.min(self.capacity.bytes);
-        (self.waiting == 0 && self.fits(bytes)).then(|| self.seat(tenant, payer, bytes))
+    /// How many calls may run.
+    #[must_use]
+    pub const fn places(&self) -> u32 {
+        self.capacity.places
     }
 
-    /// Whether a call of this tenant would be taken now, if it came.
+    /// Lets a call in if nobody waits, it fits, and its payer may have one more: the way around the queue.
+    pub fn try_admit(
+        &mut self,
+        now: Duration,
+        tenant: &Tenant,
+        payer: &Tenant,
+        bytes: u64,
+    ) -> Option<Seat> {
+        let bytes = bytes.min(self.capacity.bytes);
+        let may = self.waiting == 0 && self.fits(bytes) && self.payers.may_run(payer);
+        may.then(|| self.seat(now, tenant, payer, bytes))
+    }
+
+    /// Whether a call of this tenant would be taken now, if it came for this payer.
     ///
     /// # Errors
-    /// [`Turned`] if the queue is full or its turn would come too late.
+    /// [`Turned`] if the queue is full, its payer may have no more in it, or its turn would come too late.
     pub fn check(
         &self,
         now: Duration,
         tenant: &Tenant,
+        payer: &Tenant,
         deadline: Option<Duration>,
     ) -> Result<(), Turned> {
         let party = self.parties.get(tenant);
-        let own = party.map_or(0, Party::waiting);
-        let after = party.map_or(Duration::ZERO, Party::expected_wait);
-        if own >= self.capacity.tenant_waiting_max {
-            return Err(Turned::TenantFull {
-                tenant: tenant.clone(),
-                waiting: own,
-                after,
+        if !self.payers.may_wait(payer) {
+            let usual = party.map_or(Duration::ZERO, Party::usual);
+            return Err(Turned::PayerLimit {
+                waiting: self.payers.waiting(payer),
+                after: usual.saturating_mul(self.payers.rounds(payer)),
             });
         }
-        if self.waiting >= self.capacity.waiting_max {
+        let Some(party) = party else {
+            return self.check_all(0, Duration::ZERO);
+        };
+        let (own, after) = (party.waiting(), party.expected_wait(payer));
+        if own >= self.capacity.tenant_waiting_max {
+            let of_payer = party.waiting_of(payer);
+            let most = party.waiting_most();
+            if of_payer >= most {
+                return Err(Turned::PayerFull {
+                    waiting: of_payer,
+                    after,
+                });
+            }
+            if of_payer.saturating_add(1) >= most {
+                return Err(Turned::TenantFull {
+                    tenant: tenant.clone(),
+                    waiting: own,
+                    after,
+                });
+            }
+        } else {
+            self.check_all(own, after)?;
+        }
+        if own == 0 {
+            return Ok(());
+        }
+        let done = now.saturating_add(after).saturating_add(party.usual());
+        if deadline.is_some_and(|deadline| done > deadline) {
+            return Err(Turned::TooLate { after });
+        }
+        if after > party.target() && party.is_standing(now) {
+            return Err(Turned::Standing { after });
+        }
+        Ok(())
+    }
+
+    /// Whether there is a place in the queue for a tenant of which so many wait, or another's newest would
+    /// make room.
+    fn check_all(&self, own: usize, after: Duration) -> Result<(), Turned> {
+        let is_full = self.waiting >= self.capacity.waiting_max;
+        if is_full && own.saturating_add(1) >= self.waiting_most() {
             return Err(Turned::Full {
                 waiting: self.waiting,
                 after,
             });
-        }
-        let late = |deadline: Duration| own > 0 && now.saturating_add(after) > deadline;
-        if deadline.is_some_and(late) {
-            return Err(Turned::TooLate { after });
         }
         Ok(())
     }
@@ -192,20 +250,25 @@ impl<T> Admission<T> {
     /// # Errors
     /// [`Turned`], with what was to be done, as [`Admission::check`] says.
     pub fn ask(&mut self, now: Duration, ask: Ask<T>) -> Result<TicketId, (Turned, T)> {
-        if let Err(turned) = self.check(now, &ask.tenant, ask.deadline) {
+        if let Err(turned) = self.check(now, &ask.tenant, &ask.payer, ask.deadline) {
             return Err((turned, ask.work));
         }
-        let weight = self.weight(&ask.tenant);
+        self.make_room(&ask.tenant);
+        let (weight, order) = (self.weight(&ask.tenant), self.order);
         let party = self.parties.entry(ask.tenant);
-        let party = party.or_insert_with(|| Party::new(weight));
+        let party = party.or_insert_with(|| Party::new(weight, order));
         self.last_id = self.last_id.wrapping_add(1);
         let id = TicketId(self.last_id);
+        let usual_us = party.usual().as_micros().max(1);
+        self.payers.joins(&ask.payer);
         party.join(Waiter {
             id,
             since: now,
-            behind: party.waiting(),
+            behind: party.ahead(&ask.payer),
             payer: ask.payer,
             bytes: ask.bytes.min(self.capacity.bytes),
+            deadline: ask.deadline,
+            rate: ask.price.saturating_mul(MICROS) / usual_us,
             passed: 0,
             work: ask.work,
         });
@@ -213,19 +276,69 @@ impl<T> Admission<T> {
         Ok(id)
     }
 
-    /// Who may run now; none if nobody waits who fits. To be asked again until it gives none, after
-    /// every [`Admission::ask`], [`Admission::cancel`] and [`Admission::release`].
-    pub fn next(&mut self, now: Duration) -> Option<(Seat, T)> {
+    /// Takes a place in the queue from whoever has most, if all are taken.
+    fn make_room(&mut self, tenant: &Tenant) {
+        let own = self.parties.get(tenant).map_or(0, Party::waiting);
+        let from = if own >= self.capacity.tenant_waiting_max {
+            Some(tenant.clone())
+        } else if self.waiting >= self.capacity.waiting_max {
+            let largest = self.parties.iter().max_by_key(|(_, party)| party.waiting());
+            largest.map(|(tenant, _)| tenant.clone())
+        } else {
+            None
+        };
+        let Some(party) = from.and_then(|from| self.parties.get_mut(&from)) else {
+            return;
+        };
+        let waiting = party.waiting_most();
+        if let Some(waiter) = party.push_out() {
+            self.waiting = self.waiting.saturating_sub(1);
+            self.payers.leaves(&waiter.payer);
+            let after = party.expected_wait(&waiter.payer);
+            let turned = Turned::PayerFull { waiting, after };
+            self.pushed_out.push((turned, waiter.work));
+        }
+    }
+
+    /// Whose wait is over, with a seat or without; none if nobody waits who fits. To be asked again until it
+    /// gives none, after every [`Admission::ask`], [`Admission::cancel`] and [`Admission::release`].
+    pub fn next(&mut self, now: Duration) -> Option<(Result<Seat, Turned>, T)> {
+        if let Some((turned, work)) = self.pushed_out.pop() {
+            return Some((Err(turned), work));
+        }
         if self.waiting == 0 || self.places >= self.capacity.places {
             return None;
         }
+        let tenant = self.choose(now)?;
+        self.turns = self.turns.wrapping_add(1);
+        let party = self.parties.get_mut(&tenant)?;
+        let waiter = party.admit(now, self.turns, &self.payers, self.capacity.places)?;
+        self.waiting = self.waiting.saturating_sub(1);
+        self.payers.leaves(&waiter.payer);
+        let done = now.saturating_add(party.usual());
+        if waiter.deadline.is_some_and(|deadline| done > deadline) {
+            let after = party.expected_wait(&waiter.payer);
+            self.forget_if_idle(&tenant);
+            return Some((Err(Turned::TooLate { after }), waiter.work));
+        }
+        let seat = self.seat(now, &tenant, &waiter.payer, waiter.bytes);
+        Some((Ok(seat), waiter.work))
+    }
+
+    /// The tenant whose first call may run now. Those before it whose calls do not fit are passed.
+    fn choose(&mut self, now: Duration) -> Option<Tenant> {
         let mut order: Vec<_> = self
             .parties
             .iter()
             .filter_map(|(tenant, party)| {
-                let first = party.first()?;
+                let first = party.first(now, &self.payers)?;
                 let share = party.share(self.capacity.places, self.capacity.bytes);
-                let turn = (share, party.last_turn(), first.id);
+                let turn = (
+                    party.rank(now, &self.payers),
+                    share,
+                    party.last_turn(),
+                    first.id,
+                );
                 Some((turn, first.bytes, first.passed, tenant))
             })
             .collect();
@@ -245,30 +358,29 @@ impl<T> Admission<T> {
         let tenant = chosen?;
         for tenant in passed {
             if let Some(party) = self.parties.get_mut(&tenant) {
-                party.pass();
+                party.pass(now, &self.payers);
             }
         }
-        self.turns = self.turns.wrapping_add(1);
-        let waiter = self.parties.get_mut(&tenant)?.admit(now, self.turns)?;
-        self.waiting = self.waiting.saturating_sub(1);
-        let seat = self.seat(&tenant, &waiter.payer, waiter.bytes);
-        Some((seat, waiter.work))
+        Some(tenant)
     }
 
     /// A call does not wait any longer. Gives back what was to be done, unless it runs already.
     pub fn cancel(&mut self, tenant: &Tenant, id: TicketId) -> Option<T> {
         let waiter = self.parties.get_mut(tenant)?.leave(id)?;
         self.waiting = self.waiting.saturating_sub(1);
+        self.payers.leaves(&waiter.payer);
         self.forget_if_idle(tenant);
         Some(waiter.work)
     }
 
     /// A call is over.
-    pub fn release(&mut self, seat: Seat) {
+    pub fn release(&mut self, now: Duration, seat: Seat) {
         self.places = self.places.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(seat.bytes);
+        self.payers.ends(&seat.payer);
         if let Some(party) = self.parties.get_mut(&seat.tenant) {
-            party.release(&seat.payer, seat.bytes);
+            let ran = now.saturating_sub(seat.since);
+            party.release(&seat.payer, seat.bytes, ran);
         }
         self.forget_if_idle(&seat.tenant);
     }
@@ -303,19 +415,26 @@ impl<T> Admission<T> {
         self.bytes
     }
 
-    fn seat(&mut self, tenant: &Tenant, payer: &Tenant, bytes: u64) -> Seat {
-        let weight = self.weight(tenant);
+    fn seat(&mut self, now: Duration, tenant: &Tenant, payer: &Tenant, bytes: u64) -> Seat {
+        let (weight, order) = (self.weight(tenant), self.order);
         let party = self.parties.entry(tenant.clone());
         party
-            .or_insert_with(|| Party::new(weight))
+            .or_insert_with(|| Party::new(weight, order))
             .hold(payer, bytes);
+        self.payers.begins(payer);
         self.places = self.places.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
         Seat {
             tenant: tenant.clone(),
             payer: payer.clone(),
             bytes,
+            since: now,
         }
+    }
+
+    /// The most calls of one tenant that wait.
+    fn waiting_most(&self) -> usize {
+        self.parties.values().map(Party::waiting).max().unwrap_or(0)
     }
 
     fn fits(&self, bytes: u64) -> bool {

@@ -7,13 +7,15 @@
 //! bounded, and what does not fit is refused at once with the time after which to come again.
 //!
 //! [`Scheduler`] decides about a device's time, [`Memory`] about its bytes, [`Admission`] about which calls
-//! run on a host at all,
-//! [`surplus`] about what is put aside when memory is short, [`Quarantine`] about services that keep failing. All are pure: they know no thread and no clock. The caller says what time it is,
+//! run on a host at all, [`Limit`] about how many of them at once, [`surplus`] about what is put aside when
+//! memory is short, [`Quarantine`] about services that keep failing.
+//! All are pure: they know no thread and no clock. The caller says what time it is,
 //! does the work, and says how long it took.
 //!
 //! Non-goals: doing the work, stopping it half-way (a device does not), which device.
 
 mod admission;
+mod limit;
 mod memory;
 mod quarantine;
 mod quota;
@@ -21,7 +23,10 @@ mod residents;
 mod scheduler;
 mod tenant;
 
-pub use admission::{Admission, Ask, Capacity, PASSED_MAX, Seat, TicketId, Turned};
+pub use admission::{
+    AGED, Admission, Ask, Capacity, Order, PASSED_MAX, PayerLimits, Payers, Seat, TicketId, Turned,
+};
+pub use limit::{Bounds, Limit};
 pub use memory::{Held, Memory, MemoryError};
 pub use quarantine::{End, Entry, Quarantine, QuarantinePolicy};
 pub use quota::Quota;

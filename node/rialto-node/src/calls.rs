@@ -5,7 +5,7 @@
 //! fails before the charge charges nothing (M3), because the reservation is released on drop.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) method: String,
     pub(crate) prepared: Prepared,
     pub(crate) price: Amount,
+    /// How long it may run.
+    pub(crate) time_max: Duration,
     /// Names what was asked, for replays and receipts.
     pub(crate) request: B256,
     /// The receipt's id.
@@ -93,12 +95,16 @@ impl Node {
         if price > request.price_max {
             return Err(CallError::Repriced { price });
         }
+        let payer = paid_by(&request.payment);
+        let terms = self.config().payers.of(payer);
+        terms.check_size(request.body_bytes)?;
         let prepared = service.host.prepare(&request.method, request.arguments)?;
         let method = prepared.method().to_owned();
         let job = Job {
             request: digest::request(&request.service, &method, &request.body_digest),
             id: B256::from(rand::random::<[u8; 32]>()),
-            visit: service.visit(&paid_by(&request.payment))?,
+            visit: service.visit(&named(payer))?,
+            time_max: terms.time(service.view.limits.time_max()),
             service,
             method,
             prepared,
@@ -111,8 +117,10 @@ impl Node {
     /// is checked.
     pub(crate) fn check_room(&self, job: &Job, payment: &Payment) -> Result<(), CallError> {
         if !matches!(payment, Payment::None) {
-            let deadline = Instant::now() + job.service.view.limits.time_max();
-            job.service.host.check_room(deadline)?;
+            let (payer, deadline) = (named(paid_by(payment)), Instant::now() + job.time_max);
+            job.service
+                .host
+                .check_room(&job.prepared, &payer, deadline)?;
         }
         Ok(())
     }
@@ -410,12 +418,12 @@ pub(crate) fn named(payer: Option<Address>) -> String {
 }
 
 /// Who says to pay. Not checked yet.
-fn paid_by(payment: &Payment) -> String {
-    named(match payment {
+const fn paid_by(payment: &Payment) -> Option<Address> {
+    match payment {
         Payment::None => None,
         Payment::Channel(payment) => Some(payment.config.payer),
         Payment::Exact(payment) => Some(payment.authorization.from),
-    })
+    }
 }
 
 /// What a payment's arrival leads to.
@@ -506,13 +514,15 @@ pub(crate) fn prepare(job: Job, code: Arc<Code>, payer: Option<Address>) -> Prep
         method,
         prepared,
         price,
+        time_max,
         request,
         id,
     } = job;
     let context = CallContext {
         call_id: id.to_string(),
-        deadline: Instant::now() + service.view.limits.time_max(),
+        deadline: Instant::now() + time_max,
         payer: named(payer),
+        price: price.get(),
     };
     let facts = Facts {
         service,

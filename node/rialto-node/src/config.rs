@@ -10,6 +10,7 @@ mod gateway;
 mod ledger;
 mod loading;
 mod observability;
+mod payers;
 mod quarantine;
 mod risk;
 mod sandbox;
@@ -33,6 +34,7 @@ use facilitator::RawFacilitator;
 use gateway::RawGateway;
 use ledger::RawLedger;
 use observability::RawObservability;
+use payers::RawPayers;
 use risk::{RawClaims, RawRisk};
 use sandbox::RawSandbox;
 
@@ -43,6 +45,7 @@ pub use gateway::Gateway;
 pub use ledger::{LedgerChoice, SharedChoice};
 pub use loading::Loading;
 pub use observability::{LogFormat, Observability};
+pub use payers::{PayerTerms, Payers};
 pub use risk::{Claims, Risk};
 pub use sandbox::Sandbox;
 pub use settings::{SecretSource, ServiceSettings};
@@ -68,6 +71,8 @@ pub struct Config {
     pub risk: Risk,
     /// What guests may use.
     pub sandbox: Sandbox,
+    /// What one payer may have.
+    pub payers: Payers,
     /// What clients may take of the HTTP door.
     pub gateway: Gateway,
     /// Who may see what this host does.
@@ -139,6 +144,7 @@ impl Config {
             claims: Claims::default(),
             risk: Risk::default(),
             sandbox: Sandbox::default(),
+            payers: Payers::default(),
             gateway: Gateway::default(),
             observability: Observability::default(),
             device: DeviceConfig::default(),
@@ -204,6 +210,7 @@ impl Config {
             );
         }
         problems.extend(self.sandbox.problems());
+        problems.extend(self.payers.problems());
         if matches!(self.chain, ChainChoice::Rpc { .. }) && self.payout.is_none() {
             problems.push(
                 "provider.payout is missing: on a chain of your own choice, say where earnings go"
@@ -242,6 +249,7 @@ impl Config {
         }
         self.payments.overlay(raw.payments, &mut problems);
         self.sandbox.overlay(raw.sandbox, &mut problems);
+        self.payers.overlay(raw.payers, &mut problems);
         self.gateway.overlay(&raw.gateway, &mut problems);
         self.observability.overlay(raw.observability, &mut problems);
         self.device_choice.overlay(&raw.device, &mut problems);
@@ -373,6 +381,7 @@ struct RawConfig {
     claims: RawClaims,
     risk: RawRisk,
     sandbox: RawSandbox,
+    payers: RawPayers,
     gateway: RawGateway,
     observability: RawObservability,
     device: RawDevice,
@@ -454,6 +463,7 @@ impl From<&Config> for RawConfig {
             claims: RawClaims::from(&config.claims),
             risk: RawRisk::from(&config.risk),
             sandbox: RawSandbox::from(&config.sandbox),
+            payers: RawPayers::from(&config.payers),
             gateway: RawGateway::from(&config.gateway),
             observability: RawObservability::from(&config.observability),
             device: RawDevice::new(&config.device_choice, &config.device),

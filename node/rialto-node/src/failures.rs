@@ -164,7 +164,10 @@ impl Running {
         !matches!(
             error,
             CallError::Service(
-                rialto_host::CallError::Overloaded { .. } | rialto_host::CallError::State(_)
+                rialto_host::CallError::Overloaded { .. }
+                    | rialto_host::CallError::OverShare { .. }
+                    | rialto_host::CallError::LongCalls { .. }
+                    | rialto_host::CallError::State(_)
             ) | CallError::Unavailable { .. }
         )
     }

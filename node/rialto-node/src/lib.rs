@@ -69,7 +69,7 @@ pub use chain_setup::ChainStartError;
 pub use computers::{Computer, ComputerState, survey_computers};
 pub use config::{
     ChainChoice, Config, ConfigError, Gateway as GatewayChoice, LedgerChoice, LogFormat,
-    Observability, SecretSource, ServiceSettings,
+    Observability, PayerTerms, Payers, SecretSource, ServiceSettings,
 };
 pub use engines::{Found, Program, State, serve_engine_worker, survey};
 pub use facilitator::{
@@ -81,8 +81,8 @@ pub use node::Node;
 pub use progress::{Progress, Step};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
-    ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, Histogram,
-    HistogramView, Interface, ItemList, Limit, Method, Param, Part,
+    ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, DoorLoad,
+    Histogram, HistogramView, Interface, ItemList, Limit, Method, Param, Part,
 };
 pub use rialto_ledger::{Audited, Finding};
 pub use settings::SettingsError;

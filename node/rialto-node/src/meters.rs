@@ -45,7 +45,7 @@ pub(crate) struct Metered {
 }
 
 /// How calls end, as labels say it.
-pub(crate) const OUTCOMES: [&str; 30] = [
+pub(crate) const OUTCOMES: [&str; 32] = [
     "ok",
     "replayed",
     "abandoned",
@@ -68,6 +68,8 @@ pub(crate) const OUTCOMES: [&str; 30] = [
     "host_bytes_exceeded",
     "handles_exceeded",
     "overloaded",
+    "over_share",
+    "long_calls",
     "not_serving",
     "repriced",
     "conflict",
@@ -249,6 +251,8 @@ mod tests {
             HostError::HostBytes { bytes_max: 1 },
             HostError::HandlesExceeded { handles_max: 1 },
             HostError::Overloaded { retry_after_ms: 1 },
+            HostError::OverShare { retry_after_ms: 1 },
+            HostError::LongCalls { retry_after_ms: 1 },
             HostError::State(String::new()),
             HostError::Internal(String::new()),
         ];

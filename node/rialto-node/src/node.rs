@@ -9,7 +9,7 @@ use alloy_primitives::{Address, B256};
 use rialto_chain::client::ChainClient;
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{ChainTime, ChannelId, SigningKey};
-use rialto_host::{Arguments, Host};
+use rialto_host::{Arguments, DoorLoad, Host};
 use rialto_tensor::ModelCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -43,13 +43,13 @@ pub struct Node(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: Config,
-    pub(crate) host: Host,
     pub(crate) models: Arc<ModelCache>,
     pub(crate) languages: Arc<Languages>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) key: SigningKey,
     pub(crate) payee: PayeeTerms,
     pub(crate) info: ChainInfo,
+    pub(crate) host: Host,
     pub(crate) catalog: Catalog,
     pub(crate) book: Book,
     pub(crate) ledger: Money,
@@ -86,6 +86,11 @@ impl Node {
     /// One service.
     pub fn service(&self, name: &str) -> Option<ServiceView> {
         self.0.catalog.view(name)
+    }
+
+    /// Calls that run, and calls that wait.
+    pub fn door(&self) -> DoorLoad {
+        self.0.host.door_load()
     }
 
     /// What a call with a body of `body_bytes` costs.

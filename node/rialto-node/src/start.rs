@@ -10,7 +10,7 @@ use rialto_chain::contracts;
 use rialto_channels::SettlementDomain;
 use rialto_channels::payee::{RestoreError, Terms};
 use rialto_compute::ops::Device;
-use rialto_host::{Host, KeyValue, NoOutbound, Outbound};
+use rialto_host::{Host, KeyValue, NoOutbound, Outbound, PayerLimits, Tenant};
 use rialto_ledger::{Ledger, Provider, SharedLedger};
 use rialto_tensor::ModelCache;
 use rialto_tensor::engines::Engines;
@@ -21,11 +21,12 @@ use crate::Node;
 use crate::answers::Answers;
 use crate::api::{ChainInfo, PayeeTerms};
 use crate::book::Book;
+use crate::calls::named;
 use crate::catalog::{Catalog, CatalogError, Site};
 use crate::chain_setup::{self, Chain, ChainStartError};
 use crate::clock::Clock;
 use crate::computers;
-use crate::config::{ChainChoice, Config, ConfigError, LedgerChoice};
+use crate::config::{ChainChoice, Config, ConfigError, LedgerChoice, PayerTerms};
 use crate::engines;
 use crate::facilitator::Policy;
 use crate::facilitator::foreign::Foreign;
@@ -154,7 +155,7 @@ impl Node {
 fn calls_max(config: &Config) -> usize {
     usize::try_from(config.sandbox.calls_max)
         .unwrap_or(usize::MAX >> 4)
-        .saturating_add(CALLS_WAITING_MAX)
+        .saturating_add(usize::try_from(config.sandbox.queue_max).unwrap_or(usize::MAX >> 4))
 }
 
 /// Two nodes on one ledger would charge twice; the second is refused.
@@ -241,7 +242,12 @@ fn host_config(
 ) -> Result<rialto_host::Config, StartError> {
     Ok(rialto_host::Config {
         calls_max: config.sandbox.calls_max,
-        queue_max: u32::try_from(CALLS_WAITING_MAX).unwrap_or(u32::MAX),
+        concurrency: config.sandbox.concurrency,
+        order: config.sandbox.priority,
+        payers: payers(config),
+        queue_max: config.sandbox.queue_max,
+        service_queue_max: config.sandbox.service_queue_max,
+        background_max: config.sandbox.background_max,
         device: config.device.clone(),
         computers,
         outbound: outbound(config)?,
@@ -250,6 +256,27 @@ fn host_config(
         warm: config.sandbox.warm.clone(),
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
     })
+}
+
+/// What each payer may have at the host's door. Those who pay nothing are one to it, and many to us.
+fn payers(config: &Config) -> rialto_host::Payers {
+    let sandbox = &config.sandbox;
+    let limits = |terms: PayerTerms| PayerLimits {
+        running_max: terms.calls_at_once(sandbox.calls_max),
+        waiting_max: usize::try_from(terms.calls_waiting(sandbox.queue_max)).unwrap_or(usize::MAX),
+    };
+    let accounts = config.payers.accounts.keys();
+    let own = accounts.map(|account| {
+        let account = Some(*account);
+        (named(account), limits(config.payers.of(account)))
+    });
+    let own = own.chain([(named(None), PayerLimits::NONE)]);
+    rialto_host::Payers {
+        usual: limits(config.payers.usual),
+        own: own
+            .map(|(name, limits)| (Tenant::new(&name), limits))
+            .collect(),
+    }
 }
 
 async fn open_money(config: &Config, payee: &PayeeTerms) -> Result<(Money, Book), StartError> {
@@ -333,8 +360,6 @@ fn chain_info(chain: &Chain, payee: &PayeeTerms) -> ChainInfo {
 
 /// Refunds of one channel within `risk.failures_window`.
 const REFUNDS_MAX: u32 = 20;
-/// More are refused with 503.
-const CALLS_WAITING_MAX: usize = 1_024;
 /// Strangers' work on the chain at once; more is refused with 503.
 const NEWCOMERS_MAX: usize = 256;
 

@@ -118,7 +118,7 @@ pub(super) fn paths() -> Map<String, Value> {
         "/services",
         read(
             "services",
-            "All services, with methods and prices.",
+            "All services, with methods and prices, and how full this host is.",
             json!([]),
             &[],
         ),

@@ -118,6 +118,18 @@ impl From<HostError> for Problem {
                 Self::new(ErrorCode::Unavailable, message)
                     .hint("try again later; the same payment may be sent again")
             }
+            HostError::OverShare { retry_after_ms } => {
+                let seconds = retry_after_ms.div_ceil(1_000).max(RETRY_AFTER_SECONDS);
+                Self::new(ErrorCode::TooManyCalls, message)
+                    .hint("wait for some of your calls; the same payment may be sent again")
+                    .retry_after(seconds)
+            }
+            HostError::LongCalls { retry_after_ms } => {
+                let seconds = retry_after_ms.div_ceil(1_000).max(RETRY_AFTER_SECONDS);
+                Self::new(ErrorCode::TooManyLongCalls, message)
+                    .hint("nothing was charged; the same payment may be sent again")
+                    .retry_after(seconds)
+            }
             HostError::Internal(cause) => Self::internal(&cause),
         }
     }
@@ -125,6 +137,7 @@ impl From<HostError> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse;
     use bytes::Bytes;
     use http::StatusCode;
 
@@ -211,6 +224,28 @@ mod tests {
             assert_eq!(problem.details, Some(Box::new(json!({ "limit": limit }))));
             assert_eq!(problem.code.as_str(), code);
             assert_eq!(problem.code.status(), StatusCode::from_u16(status).unwrap());
+        }
+    }
+
+    #[test]
+    fn who_is_turned_away_is_told_when_to_come_again() {
+        let retry_after_ms = 2_500;
+        for (error, status, code) in [
+            (HostError::Overloaded { retry_after_ms }, 503, "overloaded"),
+            (
+                HostError::OverShare { retry_after_ms },
+                429,
+                "too_many_calls",
+            ),
+            (
+                HostError::LongCalls { retry_after_ms },
+                503,
+                "too_many_long_calls",
+            ),
+        ] {
+            let response = Problem::from(error).into_response();
+            assert_eq!(response.status().as_u16(), status, "{code}");
+            assert_eq!(response.headers()["retry-after"], "3", "{code}");
         }
     }
 

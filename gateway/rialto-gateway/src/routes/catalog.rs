@@ -17,7 +17,33 @@ use crate::x402::discovery::{self, Listed};
 use crate::x402::offer::{checksummed, located, offers};
 
 pub(crate) async fn services(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    Json(json!({"services": ServiceRecord::all(&gateway.node)}))
+    let services = ServiceRecord::all(&gateway.node);
+    Json(json!({"services": services, "calls": calls(&gateway)}))
+}
+
+/// How full this host is, what it takes at all, and what it takes from one payer of whom nothing else is said.
+fn calls(gateway: &Gateway) -> Value {
+    let (load, config) = (gateway.node.door(), gateway.node.config());
+    let (sandbox, payer) = (&config.sandbox, config.payers.usual);
+    json!({
+        "running": load.running,
+        "computing": load.computing,
+        "background": load.background,
+        "waiting": load.waiting,
+        "places": load.places,
+        "limits": {
+            "calls_max": sandbox.calls_max,
+            "background_max": sandbox.background_max,
+            "queue_max": sandbox.queue_max,
+            "service_queue_max": sandbox.service_queue_max,
+        },
+        "payer_limits": {
+            "calls_max": payer.calls_at_once(sandbox.calls_max),
+            "queue_max": payer.calls_waiting(sandbox.queue_max),
+            "time_ms_max": payer.time_ms_max,
+            "input_bytes_max": payer.input_bytes_max,
+        },
+    })
 }
 
 pub(crate) async fn service(

@@ -74,6 +74,14 @@ async fn pages_of_other_origins_can_pay() {
 async fn the_documents_agree_with_each_other() {
     let mesh = Mesh::start().await;
     let (_, services) = mesh.get("/services").await;
+    let calls = &services["calls"];
+    assert_eq!(
+        (&calls["running"], &calls["background"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(calls["limits"]["calls_max"], 128);
+    assert_eq!(calls["payer_limits"]["calls_max"], 96);
+    assert_eq!(calls["payer_limits"]["time_ms_max"], json!(null));
     let (_, openapi) = mesh.get("/openapi.json").await;
     let (_, manifest) = mesh.get("/.well-known/x402").await;
     let mut paid = 0;

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::mesh::{Mesh, addition};
 
 /// A payer that builds its payments by hand.
-struct Forger {
-    mesh: Mesh,
+pub(crate) struct Forger {
+    pub(crate) mesh: Mesh,
     key: SigningKey,
     config: ChannelConfig,
     domain: SettlementDomain,
@@ -25,7 +25,10 @@ struct Forger {
 impl Forger {
     /// Opens a channel honestly: one call of 100 is charged, the balance is 10,000 or so.
     async fn new() -> Self {
-        let mesh = Mesh::start().await;
+        Self::on(Mesh::start().await).await
+    }
+
+    pub(crate) async fn on(mesh: Mesh) -> Self {
         let client = mesh.client(0);
         let quote = client.quote("types", "add", &addition(1, 1)).await.unwrap();
         client.call(&quote, &addition(1, 1)).await.unwrap();
@@ -52,7 +55,7 @@ impl Forger {
         self.mesh.node.channels().remove(0).balance.get()
     }
 
-    fn voucher(&self, ceiling: u128) -> SignedVoucher {
+    pub(crate) fn voucher(&self, ceiling: u128) -> SignedVoucher {
         let channel = self.config.id(&self.domain);
         Voucher {
             channel,
@@ -61,7 +64,7 @@ impl Forger {
         .sign(&self.domain, &self.key)
     }
 
-    fn payment(&self, voucher: &SignedVoucher) -> Value {
+    pub(crate) fn payment(&self, voucher: &SignedVoucher) -> Value {
         json!({
             "x402Version": 2,
             "payload": {
@@ -73,7 +76,7 @@ impl Forger {
         })
     }
 
-    async fn send(&self, payment: &Value, left: u32) -> Response {
+    pub(crate) async fn send(&self, payment: &Value, left: u32) -> Response {
         let url = self.mesh.path("/services/types/add");
         let header = header::encode(payment).unwrap();
         let body = addition(left, 1);

@@ -21,6 +21,7 @@ mod lost;
 mod mesh;
 mod metrics;
 mod money;
+mod overload;
 mod payer;
 mod payers;
 mod readers;

@@ -78,6 +78,7 @@ impl Service {
     ) -> Result<T, CallError> {
         let host = &self.loaded.host;
         if host.conduct.is_suspect(self.name(), payer, Instant::now()) {
+            clock.hold_back();
             return host.background.hold_back(deadline, call).await;
         }
         host.background.carry(clock, call).await

@@ -136,14 +136,31 @@ impl Description {
         })
     }
 
-    /// Whether a call would find room if it came now: to be asked before anything is paid for it.
+    /// Whether a call would find room if it came now for this payer: to be asked before anything is paid
+    /// for it.
     ///
     /// # Errors
-    /// [`CallError::Overloaded`] with when to come again.
-    pub fn check_room(&self, deadline: Instant) -> Result<(), CallError> {
+    /// [`CallError::Overloaded`], [`CallError::OverShare`] or [`CallError::LongCalls`], with when to come
+    /// again.
+    pub fn check_room(
+        &self,
+        prepared: &Prepared,
+        payer: &str,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
         let host = &self.described.host;
-        let room = host.door.check(&self.described.tenant, deadline);
-        Ok(room.inspect_err(|turned| host.meters.turned(turned))?)
+        let tenant = &self.described.tenant;
+        if !host.door.has_room_for_long(tenant) {
+            let method = self.described.meters.method(&prepared.method);
+            if method.is_long() {
+                return Err(host.background.refuse());
+            }
+        }
+        let room = host.door.check(tenant, &Tenant::new(payer), deadline);
+        room.map_err(|turned| {
+            host.meters.turned(&turned);
+            CallError::turned(&turned, payer)
+        })
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) struct Admitted {
     started: Instant,
     /// When the guest ends at the latest.
     pub(super) deadline: Instant,
-    input_bytes: u64,
     _place: Place,
+    input_bytes: u64,
 }
 
 impl Service {
@@ -65,13 +65,22 @@ impl Service {
             tenant: &self.loaded.shared.tenant,
             payer: &Tenant::new(&context.payer),
             bytes: fuel.saturating_add(expansion),
+            price: context.price,
         };
         let (host, shared) = (&self.loaded.host, &self.loaded.shared);
+        let meters = self.meters_of(prepared)?;
+        if meters.is_long() && !host.door.has_room_for_long(&shared.tenant) {
+            // Or it would be refused when it has taken its first milliseconds.
+            return Err(host.background.refuse());
+        }
         let waiting = tracing::info_span!("door.wait");
         let entered = host.door.enter(guest, deadline).instrument(waiting).await;
-        let place = entered.inspect_err(|turned| host.meters.turned(turned))?;
+        let place = entered.map_err(|turned| {
+            host.meters.turned(&turned);
+            CallError::turned(&turned, &context.payer)
+        })?;
+        clock.let_in(place.standing());
         let waited = started.elapsed();
-        let meters = self.meters_of(prepared)?;
         meters.waited.observe(waited);
         add(&meters.input_bytes, prepared.input_bytes);
         shared.meters.instance();
@@ -101,8 +110,8 @@ impl Service {
             waited,
             started,
             deadline,
-            input_bytes: prepared.input_bytes,
             _place: place,
+            input_bytes: prepared.input_bytes,
         })
     }
 

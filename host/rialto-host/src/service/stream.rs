@@ -153,6 +153,9 @@ impl GuestStream {
             let pulled = pulled.map_err(|error| redactor.error(error))?;
             Ok((guest, pulled))
         };
+        if self.written > ItemList::default().written().len() as u64 {
+            clock.delivered();
+        }
         let pulling = Box::pin(pulling.instrument(self.span.clone()));
         let pulled = if self.placed {
             pulling.await

@@ -164,6 +164,11 @@ impl Written {
         self.check()
     }
 
+    /// Whether any bytes of the body were counted.
+    pub(super) const fn has_body(&self) -> bool {
+        self.body_bytes > 0
+    }
+
     /// The bytes of the whole text.
     pub(super) fn whole_bytes(&self) -> u64 {
         self.part_bytes().saturating_add(BODY_END.len() as u64)

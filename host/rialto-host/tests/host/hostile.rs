@@ -101,6 +101,7 @@ async fn the_callers_deadline_ends_a_call_before_the_services() {
         call_id: String::new(),
         deadline: Instant::now() + Duration::from_millis(50),
         payer: String::new(),
+        price: 0,
     };
     let error = service.call(prepared, context).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
@@ -163,10 +164,12 @@ async fn a_full_queue_refuses_at_once_and_recovers() {
         .unwrap_err();
     assert_eq!(error.wire_code(), "overloaded");
     let soon = Instant::now() + Duration::from_secs(1);
-    let room = service.check_room(soon).unwrap_err();
+    let echo = service.prepare("echo", Arguments::Json(r#"{"text":""}"#.into()));
+    let echo = echo.unwrap();
+    let room = service.check_room(&echo, "", soon).unwrap_err();
     assert_eq!(room.wire_code(), "overloaded");
     assert_eq!(spin.await.unwrap_err().wire_code(), "timed_out");
-    service.check_room(soon).unwrap();
+    service.check_room(&echo, "", soon).unwrap();
     still_serves(&service).await;
 }
 

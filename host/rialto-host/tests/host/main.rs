@@ -18,6 +18,7 @@ mod meters;
 mod models;
 mod nn;
 mod operations;
+mod overload;
 mod settings;
 mod streams;
 mod types;
@@ -88,6 +89,7 @@ fn context() -> CallContext {
         call_id: "call-1".to_owned(),
         deadline: Instant::now() + Duration::from_secs(100),
         payer: String::new(),
+        price: 0,
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::TicketId;
+use super::payers::Roll;
+use super::prices::{Prices, Rank};
+use super::{Order, TicketId};
 use crate::tenant::Tenant;
 
 /// A call that waits.
@@ -15,6 +17,9 @@ pub(super) struct Waiter<T> {
     pub(super) behind: usize,
     pub(super) payer: Tenant,
     pub(super) bytes: u64,
+    pub(super) deadline: Option<Duration>,
+    /// What it pays for the time it is expected to take.
+    pub(super) rate: u128,
     /// How often others went before it although it was its turn.
     pub(super) passed: u32,
     pub(super) work: T,
@@ -29,11 +34,17 @@ pub(super) struct Party<T> {
     payers: HashMap<Tenant, Payer<T>>,
     /// The payers with calls that wait, by their turn.
     turns: BTreeMap<Turn, Tenant>,
+    /// Calls by price, where that counts.
+    prices: Option<Prices>,
     waiting: usize,
     /// When it last had a turn, as a number that grows with each.
     last_turn: u64,
     /// How long a call waits for each that waited before it.
     pace: Option<Duration>,
+    /// How long a call runs.
+    usual: Option<Duration>,
+    /// Since when calls waited longer than [`Party::target`].
+    long_since: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -48,18 +59,25 @@ type Turn = (u32, u64, TicketId);
 
 /// A share of everything, at weight 1.
 const SCALE: u128 = 1 << 32;
+/// A wait that is never called long.
+const TARGET_MIN: Duration = Duration::from_millis(100);
+/// A queue that was long for this many targets is standing: no burst, but more than can be done.
+const STANDING: u32 = 4;
 
 impl<T> Party<T> {
-    pub(super) fn new(weight: u32) -> Self {
+    pub(super) fn new(weight: u32, order: Order) -> Self {
         Self {
             weight,
             places: 0,
             bytes: 0,
             payers: HashMap::new(),
             turns: BTreeMap::new(),
+            prices: (order == Order::Price).then(Prices::default),
             waiting: 0,
             last_turn: 0,
             pace: None,
+            usual: None,
+            long_since: None,
         }
     }
 
@@ -75,45 +93,102 @@ impl<T> Party<T> {
         places.max(part(self.bytes, bytes_max)) / u128::from(self.weight.max(1))
     }
 
-    /// The call whose turn it is.
-    pub(super) fn first(&self) -> Option<&Waiter<T>> {
-        let (_, payer) = self.turns.first_key_value()?;
-        self.payers.get(payer)?.queue.front()
+    /// The call whose turn it is, of payers that may have one more.
+    pub(super) fn first(&self, now: Duration, payers: &Roll) -> Option<&Waiter<T>> {
+        let (payer, index) = self.turn(now, payers)?;
+        self.payers.get(payer)?.queue.get(index)
+    }
+
+    /// How the price of its first call compares with others'.
+    pub(super) fn rank(&self, now: Duration, payers: &Roll) -> Option<Rank> {
+        Some(self.prices.as_ref()?.first(now, payers)?.0)
+    }
+
+    /// The payer whose turn it is, and the place of the call in its queue.
+    fn turn(&self, now: Duration, payers: &Roll) -> Option<(&Tenant, usize)> {
+        let Some(prices) = &self.prices else {
+            let mut turns = self.turns.values();
+            return Some((turns.find(|payer| payers.may_run(payer))?, 0));
+        };
+        let ((_, _, id), payer) = prices.first(now, payers)?;
+        let queue = &self.payers.get(payer)?.queue;
+        let index = queue.iter().position(|waiter| waiter.id == id)?;
+        Some((payer, index))
     }
 
     /// Another tenant's call goes before the first.
-    pub(super) fn pass(&mut self) {
-        let first = self.turns.first_key_value();
-        let payer = first.and_then(|(_, payer)| self.payers.get_mut(payer));
-        if let Some(waiter) = payer.and_then(|payer| payer.queue.front_mut()) {
+    pub(super) fn pass(&mut self, now: Duration, payers: &Roll) {
+        let Some((payer, index)) = self.turn(now, payers) else {
+            return;
+        };
+        let payer = payer.clone();
+        let queue = self.payers.get_mut(&payer).map(|payer| &mut payer.queue);
+        if let Some(waiter) = queue.and_then(|queue| queue.get_mut(index)) {
             waiter.passed = waiter.passed.saturating_add(1);
         }
     }
 
     pub(super) fn join(&mut self, waiter: Waiter<T>) {
         let name = waiter.payer.clone();
+        if let Some(prices) = &mut self.prices {
+            prices.join(waiter.id, waiter.rate, waiter.since, &name);
+        }
         self.change(&name, |payer| payer.queue.push_back(waiter));
         self.waiting = self.waiting.saturating_add(1);
     }
 
-    /// Takes the first call out of the queue, in the turn of this number.
-    pub(super) fn admit(&mut self, now: Duration, turn: u64) -> Option<Waiter<T>> {
-        let name = self.turns.first_key_value()?.1.clone();
+    /// Takes the first call out of the queue, in the turn of this number, into one of so many places.
+    pub(super) fn admit(
+        &mut self,
+        now: Duration,
+        turn: u64,
+        payers: &Roll,
+        places: u32,
+    ) -> Option<Waiter<T>> {
+        let (name, index) = self.turn(now, payers)?;
+        let name = name.clone();
         self.last_turn = turn;
         let waiter = self.change(&name, |payer| {
             payer.last_turn = turn;
-            payer.queue.pop_front()
+            payer.queue.remove(index)
         })?;
-        self.waiting = self.waiting.saturating_sub(1);
+        self.gone(&waiter);
+        if !payers.is_held(&name, places) {
+            self.waited(now, &waiter);
+        }
+        Some(waiter)
+    }
+
+    /// Learns from a wait that is over.
+    fn waited(&mut self, now: Duration, waiter: &Waiter<T>) {
+        let waited = now.saturating_sub(waiter.since);
         let turns =
             u32::try_from(waiter.behind).map_or(u32::MAX, |behind| behind.saturating_add(1));
-        let pace = now.saturating_sub(waiter.since) / turns;
-        // An eighth of the news: one odd wait does not turn callers away.
-        self.pace = Some(match self.pace {
-            Some(before) => before - before / 8 + pace / 8,
-            None => pace,
-        });
+        self.pace = Some(smooth(self.pace, waited / turns));
+        if waited > self.target() {
+            self.long_since.get_or_insert(now);
+        } else if waited <= self.target() / 2 || self.waiting == 0 {
+            // Well below: a queue that is kept at its target is still one of more than can be done.
+            self.long_since = None;
+        }
+    }
+
+    /// The newest call of the payer with the most that wait.
+    pub(super) fn push_out(&mut self) -> Option<Waiter<T>> {
+        let size = |payer: &Payer<T>| (payer.queue.len(), payer.queue.back().map(|last| last.id));
+        let longest = self.payers.iter().max_by_key(|(_, payer)| size(payer));
+        let name = longest?.0.clone();
+        let waiter = self.change(&name, |payer| payer.queue.pop_back())?;
+        self.gone(&waiter);
         Some(waiter)
+    }
+
+    /// A call waits no more.
+    fn gone(&mut self, waiter: &Waiter<T>) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(prices) = &mut self.prices {
+            prices.leave(waiter.id);
+        }
     }
 
     pub(super) fn leave(&mut self, id: TicketId) -> Option<Waiter<T>> {
@@ -121,7 +196,7 @@ impl<T> Party<T> {
         let mut found = self.payers.iter();
         let (name, index) = found.find_map(|(name, payer)| Some((name.clone(), holds(payer)?)))?;
         let waiter = self.change(&name, |payer| payer.queue.remove(index))?;
-        self.waiting = self.waiting.saturating_sub(1);
+        self.gone(&waiter);
         Some(waiter)
     }
 
@@ -131,7 +206,9 @@ impl<T> Party<T> {
         self.change(payer, |payer| payer.places = payer.places.saturating_add(1));
     }
 
-    pub(super) fn release(&mut self, payer: &Tenant, bytes: u64) {
+    /// A call that ran for so long is over.
+    pub(super) fn release(&mut self, payer: &Tenant, bytes: u64, ran: Duration) {
+        self.usual = Some(smooth(self.usual, ran));
         self.places = self.places.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
         self.change(payer, |payer| payer.places = payer.places.saturating_sub(1));
@@ -145,11 +222,50 @@ impl<T> Party<T> {
         self.waiting
     }
 
-    /// How long one more call would wait, by what others waited.
-    pub(super) fn expected_wait(&self) -> Duration {
-        let turns =
-            u32::try_from(self.waiting).map_or(u32::MAX, |waiting| waiting.saturating_add(1));
+    /// Calls of a payer that wait.
+    pub(super) fn waiting_of(&self, payer: &Tenant) -> usize {
+        self.payers.get(payer).map_or(0, |payer| payer.queue.len())
+    }
+
+    /// The most calls of one payer that wait.
+    pub(super) fn waiting_most(&self) -> usize {
+        let queues = self.payers.values().map(|payer| payer.queue.len());
+        queues.max().unwrap_or(0)
+    }
+
+    /// How many calls go before one more of this payer.
+    pub(super) fn ahead(&self, payer: &Tenant) -> usize {
+        if self.prices.is_some() {
+            return self.waiting;
+        }
+        let own = self.waiting_of(payer);
+        let others = self.turns.len().saturating_sub(usize::from(own > 0));
+        // Payers take turns: one of each of the others for each of its own.
+        let turns = others.saturating_mul(own.saturating_add(1));
+        turns.saturating_add(own).min(self.waiting)
+    }
+
+    /// How long one more call of this payer would wait, by what others waited.
+    pub(super) fn expected_wait(&self, payer: &Tenant) -> Duration {
+        let ahead = self.ahead(payer);
+        let turns = u32::try_from(ahead).map_or(u32::MAX, |ahead| ahead.saturating_add(1));
         self.pace.unwrap_or_default().saturating_mul(turns)
+    }
+
+    /// How long a call is expected to run.
+    pub(super) fn usual(&self) -> Duration {
+        self.usual.unwrap_or_default()
+    }
+
+    /// A wait that is long for what its calls take.
+    pub(super) fn target(&self) -> Duration {
+        self.usual().saturating_mul(2).max(TARGET_MIN)
+    }
+
+    /// Whether the queue has been long for a while.
+    pub(super) fn is_standing(&self, now: Duration) -> bool {
+        let long = self.long_since.map(|since| now.saturating_sub(since));
+        self.waiting > 0 && long.is_some_and(|long| long >= self.target().saturating_mul(STANDING))
     }
 
     pub(super) const fn is_idle(&self) -> bool {
@@ -181,4 +297,9 @@ impl<T> Payer<T> {
     fn turn(&self) -> Option<Turn> {
         Some((self.places, self.last_turn, self.queue.front()?.id))
     }
+}
+
+/// An eighth of the news: one odd time turns nobody away.
+fn smooth(before: Option<Duration>, news: Duration) -> Duration {
+    before.map_or(news, |before| before - before / 8 + news / 8)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rialto_host::WarmConfig;
+use rialto_host::{Concurrency, Order, WarmConfig};
 use rialto_registry::{Limits, Manifest};
 use rialto_scheduler::QuarantinePolicy;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,19 @@ use super::warm::{self, RawWarm};
 /// What guests may use, all services together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
-    /// Calls that run at once; more are refused with 503.
+    /// Calls that run at once, at most; more wait for a while or are refused.
     pub calls_max: u32,
+    /// How many of them may run now: as many as the processors get on with, or a number.
+    pub concurrency: Concurrency,
+    /// Who goes first of those who wait: by turns, or by price.
+    pub priority: Order,
+    /// Calls that wait for a place, of all services together; more are refused.
+    pub queue_max: u32,
+    /// Calls of one service that wait.
+    pub service_queue_max: u32,
+    /// Calls that may compute in the background at once, once they have computed for long; one more is
+    /// refused.
+    pub background_max: u32,
     /// Largest memory that a manifest may ask for, in bytes.
     pub memory_bytes_max: u64,
     /// Longest wall time that a manifest may ask for, in milliseconds.
@@ -49,6 +60,11 @@ impl Default for Sandbox {
     fn default() -> Self {
         Self {
             calls_max: 128,
+            concurrency: Concurrency::Adaptive,
+            priority: Order::Turns,
+            queue_max: 1_024,
+            service_queue_max: 512,
+            background_max: 64,
             memory_bytes_max: 256 << 20,
             time_ms_max: 30_000,
             stall_ms_max: 10_000,
@@ -85,6 +101,10 @@ impl Sandbox {
 
     pub(super) fn overlay(&mut self, raw: RawSandbox, problems: &mut Vec<String>) {
         self.calls_max = raw.calls_max.unwrap_or(self.calls_max);
+        self.overlay_turns(raw.concurrency, raw.priority, problems);
+        self.queue_max = raw.queue_max.unwrap_or(self.queue_max);
+        self.service_queue_max = raw.service_queue_max.unwrap_or(self.service_queue_max);
+        self.background_max = raw.background_max.unwrap_or(self.background_max);
         self.memory_bytes_max = raw.memory_bytes_max.unwrap_or(self.memory_bytes_max);
         self.time_ms_max = raw.time_ms_max.unwrap_or(self.time_ms_max);
         self.stall_ms_max = raw.stall_ms_max.unwrap_or(self.stall_ms_max);
@@ -122,6 +142,33 @@ impl Sandbox {
         }
     }
 
+    fn overlay_turns(
+        &mut self,
+        concurrency: Option<RawConcurrency>,
+        priority: Option<String>,
+        problems: &mut Vec<String>,
+    ) {
+        match concurrency {
+            None => {}
+            Some(RawConcurrency::Word(word)) if word == ADAPTIVE => {
+                self.concurrency = Concurrency::Adaptive;
+            }
+            Some(RawConcurrency::Number(number)) if number > 0 => {
+                self.concurrency = Concurrency::Fixed(number);
+            }
+            Some(RawConcurrency::Word(_) | RawConcurrency::Number(_)) => problems
+                .push("sandbox.concurrency: use \"adaptive\", or a number above zero".to_owned()),
+        }
+        match priority.as_deref() {
+            None => {}
+            Some(TURNS) => self.priority = Order::Turns,
+            Some(PRICE) => self.priority = Order::Price,
+            Some(other) => problems.push(format!(
+                "sandbox.priority is `{other}`: use \"{TURNS}\" or \"{PRICE}\""
+            )),
+        }
+    }
+
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.calls_max == 0 {
@@ -130,6 +177,7 @@ impl Sandbox {
         if self.stall_ms_max == 0 {
             problems.push("sandbox.stall_ms_max is 0: no stream could be read".to_owned());
         }
+        problems.extend(self.problems_at_the_door());
         if !self.outbound && !self.outbound_private.is_empty() {
             problems.push(
                 "sandbox.outbound_private goes with `outbound = true`: without it nothing is sent"
@@ -140,12 +188,47 @@ impl Sandbox {
         problems.extend(quarantine::problems(&self.quarantine));
         problems
     }
+
+    fn problems_at_the_door(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, value, then) in [
+            (
+                "background_max",
+                self.background_max,
+                "no call could be long",
+            ),
+            ("queue_max", self.queue_max, "no call could wait"),
+            (
+                "service_queue_max",
+                self.service_queue_max,
+                "no call could wait",
+            ),
+        ] {
+            if value == 0 {
+                problems.push(format!("sandbox.{name} is 0: {then}; use 1 or more"));
+            }
+        }
+        if let Concurrency::Fixed(number) = self.concurrency
+            && number > self.calls_max
+        {
+            problems.push(format!(
+                "sandbox.concurrency is {number}, more than sandbox.calls_max ({})",
+                self.calls_max
+            ));
+        }
+        problems
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSandbox {
     calls_max: Option<u32>,
+    concurrency: Option<RawConcurrency>,
+    priority: Option<String>,
+    queue_max: Option<u32>,
+    service_queue_max: Option<u32>,
+    background_max: Option<u32>,
     memory_bytes_max: Option<u64>,
     time_ms_max: Option<u64>,
     stall_ms_max: Option<u64>,
@@ -161,6 +244,17 @@ pub(super) struct RawSandbox {
     quarantine: RawQuarantine,
     warm: RawWarm,
 }
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum RawConcurrency {
+    Number(u32),
+    Word(String),
+}
+
+const ADAPTIVE: &str = "adaptive";
+const TURNS: &str = "turns";
+const PRICE: &str = "price";
 
 /// What is wrong with a limit.
 fn problem(field: &str, name: &str) -> String {
@@ -208,6 +302,17 @@ impl From<&Sandbox> for RawSandbox {
         let private = sandbox.outbound_private.iter();
         Self {
             calls_max: Some(sandbox.calls_max),
+            concurrency: Some(match sandbox.concurrency {
+                Concurrency::Adaptive => RawConcurrency::Word(ADAPTIVE.to_owned()),
+                Concurrency::Fixed(number) => RawConcurrency::Number(number),
+            }),
+            priority: Some(match sandbox.priority {
+                Order::Turns => TURNS.to_owned(),
+                Order::Price => PRICE.to_owned(),
+            }),
+            queue_max: Some(sandbox.queue_max),
+            service_queue_max: Some(sandbox.service_queue_max),
+            background_max: Some(sandbox.background_max),
             memory_bytes_max: Some(sandbox.memory_bytes_max),
             time_ms_max: Some(sandbox.time_ms_max),
             stall_ms_max: Some(sandbox.stall_ms_max),
@@ -240,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back() {
-        let text = "calls_max = 3\nmemory_bytes_max = 4\ntime_ms_max = 5\nstall_ms_max = 8\noutbound = true\nstate_bytes_max = 0\n\
+        let text = "calls_max = 3\nconcurrency = 2\npriority = \"price\"\nqueue_max = 5\nservice_queue_max = 2\nbackground_max = 9\nmemory_bytes_max = 4\ntime_ms_max = 5\nstall_ms_max = 8\noutbound = true\nstate_bytes_max = 0\n\
                     outbound_private = [\"10.0.0.5\", \"::1\"]\n\
                     [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7\n\
                     [services.chat.config]\ngreeting = \"hi\"\n[services.chat.secrets]\n\
@@ -262,6 +367,17 @@ mod tests {
              secrets.a = {}\nsecrets.b = { file = \"/b\", env = \"B\" }",
         );
         assert_eq!(problems.len(), 10, "{problems:?}");
+        for text in [
+            "concurrency = \"many\"",
+            "concurrency = 0",
+            "concurrency = 200",
+            "priority = \"age\"",
+            "background_max = 0",
+            "queue_max = 0",
+            "service_queue_max = 0",
+        ] {
+            assert_eq!(sandbox(text).1.len(), 1, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rialto_host::{HistogramView, HostLoad, MethodLoad, ServiceLoad};
+use rialto_host::{DoorLoad, HistogramView, HostLoad, MethodLoad, ServiceLoad};
 use rialto_ledger::Timing;
 
 use super::{Kind, Metric, Point, Value, process};
@@ -239,12 +239,7 @@ fn ledger_times(timing: &Timing, list: &mut List) {
 }
 
 fn host(load: &HostLoad, list: &mut List) {
-    list.one(
-        "rialto.door.memory",
-        "By",
-        "Host memory that running calls may fill with values.",
-        Value::Whole(load.values_bytes),
-    );
+    door(&load.door, list);
     let turned = load.turned.iter().chain(&list.turned);
     let turned: Vec<_> = turned
         .map(|(reason, count)| (vec![("reason", (*reason).to_owned())], Value::Whole(*count)))
@@ -297,6 +292,42 @@ fn host(load: &HostLoad, list: &mut List) {
         load.warm_taken,
     );
     services(&load.services, list);
+}
+
+fn door(door: &DoorLoad, list: &mut List) {
+    list.one(
+        "rialto.door.memory",
+        "By",
+        "Host memory that running calls may fill with values.",
+        Value::Whole(door.values_bytes),
+    );
+    list.one(
+        "rialto.door.places",
+        "{call}",
+        "Calls that may run now: the limit, as it is.",
+        Value::Whole(door.places.into()),
+    );
+    let elsewhere = door.running.saturating_sub(door.computing);
+    let elsewhere = elsewhere.saturating_sub(door.background);
+    let doing = [
+        ("computing", door.computing),
+        ("background", door.background),
+        ("elsewhere", elsewhere),
+    ];
+    list.add(
+        "rialto.door.calls",
+        "{call}",
+        Kind::Gauge,
+        "Calls that run, by what they do: compute where requests are served, which is what is limited; \
+         compute in the background; wait for something that is not the processor.",
+        doing.map(|(doing, calls)| (vec![("doing", doing.to_owned())], Value::Whole(calls.into()))),
+    );
+    list.count(
+        "rialto.door.admitted",
+        "{call}",
+        "Calls that were let in.",
+        door.admitted,
+    );
 }
 
 fn services(services: &[ServiceLoad], list: &mut List) {
