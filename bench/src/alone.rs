@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::places::Places;
 use crate::{
-    Options, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, operations, sharing,
-    start, table, write,
+    Options, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, operations, overload,
+    sharing, start, table, write,
 };
 
 /// A part that can be measured alone.
@@ -32,6 +32,8 @@ pub(crate) enum Part {
     Hostile,
     /// From bytes to the first answer, and memory of services and calls; needs the guests of both built.
     Start,
+    /// From ten to ten thousand callers, a steady load of 70%, a flood that computes; needs the services.
+    Overload,
     /// Engines beside ONNX Runtime in Python, and runs done together; needs the clients.
     Engines,
 }
@@ -97,6 +99,7 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
             found.print();
             write(options, "start", &found)
         }
+        Part::Overload => measure_overload(options, scratch),
         Part::Engines => {
             let found = engines::measure(rounds, options.model.as_deref())?;
             engines::print(&found);
@@ -107,6 +110,14 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
             write(options, "engines", &found)
         }
     }
+}
+
+fn measure_overload(options: &Options, scratch: &Path) -> Result<()> {
+    let one = Builder::new_current_thread().enable_all().build()?;
+    let found = overload::measure(&Places::from_env()?, scratch, options.seconds, &one)?;
+    found.print();
+    found.draw(&options.plots)?;
+    write(options, "overload", &found)
 }
 
 /// Models are called as the host calls them: on a thread of a runtime that has several.

@@ -209,6 +209,7 @@ async fn call(service: Service, body: Bytes, tokens: u32) -> Result<(Duration, u
         call_id: "bench".to_owned(),
         deadline: Instant::now() + Duration::from_secs(100),
         payer: String::new(),
+        price: 0,
     };
     let started = Instant::now();
     let prepared = service.prepare("complete", Arguments::Json(body))?;

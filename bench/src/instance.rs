@@ -89,6 +89,7 @@ async fn by_host(service: &Service) -> Result<(f64, f64, f64)> {
             call_id: "cycle".to_owned(),
             deadline: Instant::now() + Duration::from_secs(10),
             payer: String::new(),
+            price: 0,
         };
         let start = cpu::own_thread();
         let prepared = service.prepare("hello", Arguments::Json(body.clone()))?;

@@ -22,6 +22,7 @@ mod load;
 mod machine;
 mod models;
 mod operations;
+mod overload;
 mod parts;
 mod payer;
 mod peers;

@@ -182,6 +182,7 @@ async fn in_process(case: &Case, service: &Service) -> Result<Duration> {
         call_id: "bench".to_owned(),
         deadline: Instant::now() + Duration::from_secs(30),
         payer: String::new(),
+        price: 0,
     };
     let body = bytes::Bytes::from_static(case.body);
     let arguments = match case.media_type {

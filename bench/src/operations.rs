@@ -158,6 +158,7 @@ impl Lab {
             call_id: "bench".to_owned(),
             deadline: Instant::now() + Duration::from_secs(120),
             payer: String::new(),
+            price: 0,
         };
         let arguments = Arguments::Json(serde_json::to_vec(body)?.into());
         let prepared = self.service.prepare(method, arguments)?;

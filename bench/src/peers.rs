@@ -141,6 +141,14 @@ pub(crate) async fn start_wasmtime_with(places: &Places, component: &Path) -> Re
 /// # Errors
 /// It does not start.
 pub(crate) fn start_mesh(places: &Places, scratch: &Path) -> Result<Mesh> {
+    start_mesh_with(places, scratch, &[])
+}
+
+/// The same with more arguments.
+///
+/// # Errors
+/// It does not start.
+pub(crate) fn start_mesh_with(places: &Places, scratch: &Path, args: &[&str]) -> Result<Mesh> {
     let services = scratch.join("services");
     places.lay_out(&services)?;
     Mesh::start(&MeshConfig {
@@ -149,7 +157,7 @@ pub(crate) fn start_mesh(places: &Places, scratch: &Path) -> Result<Mesh> {
         services,
         artifacts: places.artifacts.clone(),
         listen: "127.0.0.1:0".to_owned(),
-        args: Vec::new(),
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
     })
 }
 

@@ -245,6 +245,7 @@ impl Case {
             call_id: "bench".to_owned(),
             deadline: Instant::now() + Duration::from_secs(30),
             payer: String::new(),
+            price: 0,
         };
         let prepared = service.prepare(self.method, (self.body)(caller))?;
         service.call(prepared, context).await?;

@@ -186,6 +186,7 @@ async fn call(service: Service, method: &str, arguments: &'static str) -> Result
         call_id: "bench".to_owned(),
         deadline: Instant::now() + Duration::from_secs(30),
         payer: String::new(),
+        price: 0,
     };
     let prepared = service.prepare(method, Arguments::Json(arguments.into()))?;
     service.call(prepared, context).await?;
