@@ -200,7 +200,7 @@ impl GuestResponse {
     async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
         if let Some(guest) = self.guest.take() {
             let (clock, deadline) = (guest.clock.clone(), guest.deadline);
-            if self.written.has_body() {
+            if !self.placed && self.written.has_body() {
                 clock.delivered();
             }
             let pulling = Box::pin(guest.pull().instrument(self.span.clone()));

@@ -153,7 +153,7 @@ impl GuestStream {
             let pulled = pulled.map_err(|error| redactor.error(error))?;
             Ok((guest, pulled))
         };
-        if self.written > ItemList::default().written().len() as u64 {
+        if !self.placed && self.written > ItemList::default().written().len() as u64 {
             clock.delivered();
         }
         let pulling = Box::pin(pulling.instrument(self.span.clone()));
