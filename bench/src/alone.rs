@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::places::Places;
 use crate::{
-    Options, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, operations, overload,
-    sharing, start, table, write,
+    Options, cells, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, operations,
+    overload, sharing, start, table, write,
 };
 
 /// A part that can be measured alone.
@@ -30,6 +30,8 @@ pub(crate) enum Part {
     Handlers,
     /// Hostile guests beside honest callers; needs the benchmark's guests built.
     Hostile,
+    /// Services in processes of their own beside the host's.
+    Cells,
     /// From bytes to the first answer, and memory of services and calls; needs the guests of both built.
     Start,
     /// From ten to ten thousand callers, a steady load of 70%, a flood that computes; needs the services.
@@ -71,6 +73,11 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
             operations.print();
             write(options, "operations", &operations)
         }
+        Part::Cells => {
+            let cells = cells::measure(scratch, rounds, &several()?)?;
+            cells.print();
+            write(options, "cells", &cells)
+        }
         Part::Gpu => {
             let found = gpu::measure(rounds)?;
             found.print();
@@ -100,15 +107,7 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
             write(options, "start", &found)
         }
         Part::Overload => measure_overload(options, scratch),
-        Part::Engines => {
-            let found = engines::measure(rounds, options.model.as_deref())?;
-            engines::print(&found);
-            if options.model.is_none() {
-                engines::draw(&found, &options.plots)?;
-            }
-            table::say(&table::targets(&engines::targets(&found)));
-            write(options, "engines", &found)
-        }
+        Part::Engines => measure_engines(options),
     }
 }
 
@@ -118,6 +117,16 @@ fn measure_overload(options: &Options, scratch: &Path) -> Result<()> {
     found.print();
     found.draw(&options.plots)?;
     write(options, "overload", &found)
+}
+
+fn measure_engines(options: &Options) -> Result<()> {
+    let found = engines::measure(options.rounds, options.model.as_deref())?;
+    engines::print(&found);
+    if options.model.is_none() {
+        engines::draw(&found, &options.plots)?;
+    }
+    table::say(&table::targets(&engines::targets(&found)));
+    write(options, "engines", &found)
 }
 
 /// Models are called as the host calls them: on a thread of a runtime that has several.

@@ -7,6 +7,7 @@
 //! Not here: anything about a network, other machines, or many cores.
 
 mod alone;
+mod cells;
 mod chat;
 mod cpu;
 mod engines;
@@ -84,6 +85,9 @@ pub(crate) struct Options {
 fn main() -> Result<ExitCode> {
     if std::env::args().nth(1).as_deref() == Some(engines::WORKER) {
         return Ok(engines::serve());
+    }
+    if std::env::args().nth(1).as_deref() == Some(cells::WORD) {
+        return Ok(cells::be_a_cell());
     }
     run(&Options::parse()).map(|()| ExitCode::SUCCESS)
 }

@@ -20,6 +20,19 @@ pub(crate) fn worker() -> Option<Program> {
     })
 }
 
+/// The word that makes this program the process of one service; only this program says it.
+pub(crate) const CELL: &str = "cell";
+
+/// This program, as the process of one service.
+pub(crate) fn cell() -> Option<Program> {
+    let file = std::env::current_exe().ok()?;
+    Some(Program {
+        file,
+        arguments: vec![CELL.into()],
+        environment: Vec::new(),
+    })
+}
+
 /// Looks, measures and shows.
 pub(crate) async fn run(args: EnginesArgs) -> Result<()> {
     let data_dir = home::data_dir(args.data.data_dir.as_deref())?;

@@ -34,14 +34,12 @@ use clap::Parser;
 use rialto_node::Config;
 
 fn main() -> ExitCode {
-    // A worker limits itself, thread by thread: it must not have any yet.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == engines::WORKER)
-    {
-        return rialto_node::serve_engine_worker();
+    // What confines itself does so thread by thread: it must not have any yet.
+    match std::env::args_os().nth(1) {
+        Some(word) if word == engines::WORKER => rialto_node::serve_engine_worker(),
+        Some(word) if word == engines::CELL => rialto_node::serve_cell(),
+        Some(_) | None => start(),
     }
-    start()
 }
 
 #[tokio::main]

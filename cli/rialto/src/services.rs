@@ -77,6 +77,8 @@ fn limits(services: &[Value]) -> Table {
         .map(of)
         .map(Option::unwrap_or_default)
         .collect();
+    let walls = services.iter().map(|it| text(it, "isolation"));
+    table.add_row(std::iter::once("isolation".to_owned()).chain(walls));
     for name in all.iter().take(1).flat_map(|first| first.keys()) {
         let value = |limits: &Map<String, Value>| {
             let value = limits.get(name).and_then(Value::as_u64);

@@ -178,6 +178,7 @@ pub(crate) fn config(args: &UpArgs) -> Result<Config> {
         None => Config::in_dir(&data_dir),
     };
     config.engines.worker = crate::engines::worker();
+    config.sandbox.cell = crate::engines::cell();
     config.services_dir = services_dir(args.services.as_deref(), &config.services_dir)?;
     if let Some(dir) = &args.artifacts {
         config.artifacts_dir.clone_from(dir);

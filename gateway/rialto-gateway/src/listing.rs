@@ -37,6 +37,8 @@ pub struct ServiceRecord {
     pub loaded: bool,
     /// What one of its calls may use on this host, by the names that manifests use.
     pub limits: BTreeMap<&'static str, u64>,
+    /// `in-process`, or `process` for a process of its own.
+    pub isolation: &'static str,
     /// Its methods.
     pub methods: Vec<MethodRecord>,
 }
@@ -229,6 +231,7 @@ impl ServiceRecord {
             state: state(view.closed),
             loaded: view.loaded,
             limits: view.limits.all().collect(),
+            isolation: view.isolation.name(),
             methods,
             name,
         }

@@ -52,6 +52,8 @@ pub enum ErrorCode {
     ServiceRefused,
     /// 502: the service crashed.
     ServiceCrashed,
+    /// 502: the process that the service has to itself ended.
+    ServiceProcessEnded,
     /// 502: the service needs more memory than it may have.
     ServiceMemory,
     /// 502: the service needs more table elements than it may have.
@@ -112,6 +114,7 @@ impl ErrorCode {
             Self::BodyTypeUnsupported => "body_type_unsupported",
             Self::ServiceRefused => "service_refused",
             Self::ServiceCrashed => "service_crashed",
+            Self::ServiceProcessEnded => "service_process_ended",
             Self::ServiceMemory => "service_memory_exceeded",
             Self::ServiceTable => "service_table_exceeded",
             Self::ServiceStack => "service_stack_exhausted",
@@ -153,6 +156,7 @@ impl ErrorCode {
             Self::BodyTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ServiceRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ServiceCrashed
+            | Self::ServiceProcessEnded
             | Self::ServiceMemory
             | Self::ServiceTable
             | Self::ServiceStack

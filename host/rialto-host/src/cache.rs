@@ -76,7 +76,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Loads the compiled form of `component`, or compiles and stores it. Blocks.
+    /// Loads the compiled form of `component`, or compiles and stores it; gives its image, too. Blocks.
     ///
     /// # Errors
     /// Only when the component does not compile: a cache that cannot be read or written is a warning.
@@ -85,13 +85,13 @@ impl Cache {
         engine: &Engine,
         component: &[u8],
         digest: &[u8; 32],
-    ) -> wasmtime::Result<Component> {
+    ) -> wasmtime::Result<(Component, Vec<u8>)> {
         let name = file_name(engine, digest);
-        if let Some(compiled) = self.read(&name) {
-            match load_trusted(engine, &compiled) {
+        if let Some(image) = self.read(&name) {
+            match load_trusted(engine, &image) {
                 Ok(component) => {
                     self.hits.fetch_add(1, Ordering::Relaxed);
-                    return Ok(component);
+                    return Ok((component, image));
                 }
                 Err(error) => {
                     tracing::warn!(file = %name, %error, "compiled component refused; compiling");
@@ -100,11 +100,11 @@ impl Cache {
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         let compiled = Component::from_binary(engine, component)?;
-        let stored = compiled.serialize().map_err(io::Error::other);
-        if let Err(error) = stored.and_then(|image| self.write(&name, &image)) {
+        let image = compiled.serialize()?;
+        if let Err(error) = self.write(&name, &image) {
             tracing::warn!(file = %name, %error, "compiled component not stored");
         }
-        Ok(compiled)
+        Ok((compiled, image))
     }
 
     /// What [`describe`](Self::describe) kept of the component with this digest. Blocks for one small file.
@@ -209,7 +209,13 @@ impl Cache {
     }
 }
 
-/// Makes a component of code that [`Cache::read`] vouches for.
+/// Makes a component of the image that a cell's host has sent: its own cache's, over the socket that the
+/// process was started with, before there was anybody else.
+pub(crate) fn of_host(engine: &Engine, image: &[u8]) -> wasmtime::Result<Component> {
+    load_trusted(engine, image)
+}
+
+/// Makes a component of code that [`Cache::read`] vouches for, here or in a cell's host.
 #[expect(
     unsafe_code,
     reason = "the one place that loads machine code; see SAFETY"

@@ -134,9 +134,12 @@ pub(crate) enum DeviceError {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The engine panicked.
-    #[error("the engine failed: it stopped unexpectedly")]
+    #[error("the engine failed: {STOPPED}")]
     Stopped,
 }
+
+/// What is said of an engine that panicked.
+pub(crate) const STOPPED: &str = "it stopped unexpectedly";
 
 impl Device {
     pub(crate) fn new(config: &DeviceConfig) -> Self {

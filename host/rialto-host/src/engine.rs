@@ -17,6 +17,7 @@ use crate::background::Background;
 use crate::budget::Budget;
 use crate::buffers::Buffers;
 use crate::cache::Cache;
+use crate::cell::{CellConfig, Cells};
 use crate::computer::Computer;
 use crate::conduct::Conduct;
 use crate::device::{Device, DeviceConfig, DeviceLoad};
@@ -26,7 +27,7 @@ use crate::keyvalue::{KeyValue, NoKeyValue};
 use crate::meters::{HostLoad, Meters};
 use crate::model::Models;
 use crate::outbound::{NoOutbound, Outbound};
-use crate::service::Service;
+use crate::service::{Compiled, Service};
 use crate::spec::{Limits, ServiceSpec};
 use crate::warm::{Warm, WarmConfig};
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub service_queue_max: u32,
     /// How services share the device.
     pub device: DeviceConfig,
+    /// How services run in processes of their own; none if they cannot.
+    pub cells: Option<CellConfig>,
     /// What tensor operations run on, the default first; without any, operations are refused.
     pub computers: Vec<Arc<dyn ops::Device>>,
     /// Who sends guests' requests.
@@ -109,6 +112,7 @@ impl Config {
             queue_max: 1_024,
             service_queue_max: 512,
             device: DeviceConfig::default(),
+            cells: None,
             computers: Vec::new(),
             outbound: Arc::new(NoOutbound),
             key_value: Arc::new(NoKeyValue),
@@ -152,7 +156,9 @@ pub struct Host {
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) config: Config,
-    pub(crate) cache: Cache,
+    /// None in a cell, which gets its code from its host.
+    pub(crate) cache: Option<Cache>,
+    pub(crate) cells: Option<Arc<Cells>>,
     pub(crate) door: Door,
     pub(crate) device: Device,
     pub(crate) computers: Arc<[Computer]>,
@@ -170,33 +176,16 @@ impl Host {
     /// # Errors
     /// [`HostError`] when the engine, the cache folder or the thread cannot be set up.
     pub fn new(config: Config) -> Result<Self, HostError> {
-        let engine = Engine::new(&engine_config(&config)).map_err(HostError::Engine)?;
+        let engine = new_engine(&config)?;
         let cache =
             Cache::open(&config.cache_dir, config.cache_bytes_max).map_err(HostError::Cache)?;
-        start_clock(&engine, config.tick)?;
-        let (places, waiting_max) = (config.calls_max, config.service_queue_max);
-        let background = Background::new(config.foreground_max, places, waiting_max);
-        let background = background.map_err(HostError::Background)?;
-        let inner = Inner {
-            engine,
-            cache,
-            door: Door::new(rules(&config)),
-            device: Device::new(&config.device),
-            computers: config.computers.iter().map(Computer::new).collect(),
-            arguments: Budget::new(
-                config.arguments_bytes_total,
-                config.service_arguments_bytes_max,
-            ),
-            buffers: Buffers::default(),
-            background,
-            conduct: Conduct::default(),
-            meters: Meters::default(),
-            warm: Arc::new(Warm::new(config.warm.clone())),
-            config,
-        };
-        Ok(Self {
+        Ok(Self::of(Inner::new(config, engine, Some(cache))?))
+    }
+
+    pub(crate) fn of(inner: Inner) -> Self {
+        Self {
             inner: Arc::new(inner),
-        })
+        }
     }
 
     /// What the device is doing, and what each service used of it.
@@ -208,8 +197,9 @@ impl Host {
     /// What the host is doing, and what it and its services did since it began.
     #[must_use]
     pub fn load_now(&self) -> HostLoad {
-        let (compiled_hits, compiled_misses, compiled_bytes) = self.inner.cache.load();
         let meters = &self.inner.meters;
+        let compiled = self.inner.cache.as_ref().map(Cache::load);
+        let (compiled_hits, compiled_misses, compiled_bytes) = compiled.unwrap_or((0, 0, 0));
         HostLoad {
             door: self.door_load(),
             turned: meters.turned_away(self.inner.background.refused()),
@@ -250,11 +240,59 @@ impl Host {
         &self.inner
     }
 
+    /// A service of a component that was compiled before.
+    pub(crate) fn assemble(
+        &self,
+        compiled: &Compiled<'_>,
+        spec: ServiceSpec,
+        models: Arc<dyn Models>,
+    ) -> Result<Service, LoadError> {
+        Service::assemble(Arc::clone(&self.inner), compiled, spec, models)
+    }
+
     /// The engine's name and version, for receipts.
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
         "wasmtime 48.0.8"
     }
+}
+
+impl Inner {
+    /// What all services of a host share; starts the engine's clock.
+    pub(crate) fn new(
+        config: Config,
+        engine: Engine,
+        cache: Option<Cache>,
+    ) -> Result<Self, HostError> {
+        start_clock(&engine, config.tick)?;
+        let (places, waiting_max) = (config.calls_max, config.service_queue_max);
+        let background = Background::new(config.foreground_max, places, waiting_max);
+        let background = background.map_err(HostError::Background)?;
+        let cells = config.cells.clone().map(Cells::new).transpose();
+        Ok(Self {
+            engine,
+            cache,
+            cells: cells.map_err(HostError::Cells)?.map(Arc::new),
+            door: Door::new(rules(&config)),
+            device: Device::new(&config.device),
+            computers: config.computers.iter().map(Computer::new).collect(),
+            arguments: Budget::new(
+                config.arguments_bytes_total,
+                config.service_arguments_bytes_max,
+            ),
+            buffers: Buffers::default(),
+            background,
+            conduct: Conduct::default(),
+            meters: Meters::default(),
+            warm: Arc::new(Warm::new(config.warm.clone())),
+            config,
+        })
+    }
+}
+
+/// An engine that starts no thread.
+pub(crate) fn new_engine(config: &Config) -> Result<Engine, HostError> {
+    Engine::new(&engine_config(config)).map_err(HostError::Engine)
 }
 
 fn rules(config: &Config) -> Rules {

@@ -22,6 +22,9 @@ pub enum HostError {
     /// The threads for long calls could not be started.
     #[error("cannot start the threads for long calls: {0}")]
     Background(#[source] io::Error),
+    /// The thread for services' processes could not be started.
+    #[error("cannot start the thread for services' processes: {0}")]
+    Cells(#[source] io::Error),
 }
 
 /// An import that the manifest does not grant, and how to grant it.
@@ -59,6 +62,9 @@ pub enum LoadError {
     /// The component needs more than its limits allow before it runs at all.
     #[error("the component cannot start within its limits: {0}")]
     TooLarge(String),
+    /// It cannot have a process of its own as the operator asks, and is not run otherwise.
+    #[error("it cannot run in a process of its own: {0}")]
+    Isolation(String),
 }
 
 /// Why a call was refused before it ran or cost anything. The caller acts.
@@ -199,6 +205,15 @@ pub enum CallError {
         /// When there may be room, in milliseconds.
         retry_after_ms: u64,
     },
+    /// The process that the service runs in ended, or did not start.
+    #[error("the service's process ended: {0}")]
+    CellEnded(String),
+    /// The process that the service runs in ended several times in a row, and is not started for a while.
+    #[error("the service's process keeps ending; come again in {retry_after_ms} ms")]
+    CellRests {
+        /// When it is tried again, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// A bug of the host's; the guest and the caller are not at fault.
     #[error("internal host error: {0}")]
     Internal(String),
@@ -207,7 +222,8 @@ pub enum CallError {
 impl CallError {
     /// Whether the service failed by itself: it trapped, or broke a limit that its own code keeps or breaks.
     /// A refusal is an answer; a host that is full or wrong says nothing of its guests; and wall time that
-    /// went by while others were waited for is not the guest's.
+    /// went by while others were waited for is not the guest's. The process of a service has a back-off of
+    /// its own, and ends calls that did nothing to it.
     #[must_use]
     pub const fn is_fault(&self) -> bool {
         match self {
@@ -226,6 +242,8 @@ impl CallError {
             | Self::OverShare { .. }
             | Self::LongCalls { .. }
             | Self::State(_)
+            | Self::CellEnded(_)
+            | Self::CellRests { .. }
             | Self::Internal(_) => false,
         }
     }
@@ -249,6 +267,8 @@ impl CallError {
             Self::State(_) => "state_unavailable",
             Self::OverShare { .. } => "over_share",
             Self::LongCalls { .. } => "long_calls",
+            Self::CellEnded(_) => "cell_ended",
+            Self::CellRests { .. } => "cell_rests",
             Self::Internal(_) => "internal",
         }
     }
@@ -272,6 +292,8 @@ impl CallError {
             | Self::OverShare { .. }
             | Self::LongCalls { .. }
             | Self::State(_)
+            | Self::CellEnded(_)
+            | Self::CellRests { .. }
             | Self::Internal(_) => None,
         }
     }

@@ -3,11 +3,15 @@
 //! Which bucket a guest may open is decided by the capability; the port keeps buckets apart and within their
 //! quotas, and makes each change whole and in one order for everybody.
 //!
+//! What crosses the socket to a [cell](crate::cell) can be encoded; no other encoding of it exists.
+//!
 //! Non-goals: storage, and what WebAssembly sees of it.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
 
 /// Whose keys: a service's own, or those of one of its payers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub struct Bucket {
 }
 
 /// A value as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyEntry {
     /// The number of the change that wrote it, from 1.
     pub revision: u64,
@@ -28,7 +32,7 @@ pub struct KeyEntry {
 }
 
 /// A change of one bucket: all of it happens, or nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyChange {
     /// Writes keys; of one that is given twice, the last value counts.
     Set(Vec<(String, Vec<u8>)>),
@@ -57,7 +61,7 @@ pub enum KeyChange {
 }
 
 /// What became of a [`KeyChange`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyChanged {
     /// It was made.
     Done,
@@ -68,7 +72,7 @@ pub enum KeyChanged {
 }
 
 /// Where a listing of keys begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyStart {
     /// At the first key.
     First,

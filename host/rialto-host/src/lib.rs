@@ -39,6 +39,7 @@ mod budget;
 mod buffers;
 mod cache;
 mod capabilities;
+pub mod cell;
 mod clock;
 mod computer;
 mod conduct;
@@ -68,6 +69,7 @@ mod spec;
 mod state;
 mod warm;
 
+pub use cell::CellConfig;
 pub use device::{DeviceConfig, DeviceLoad};
 pub use door::{Concurrency, DoorLoad};
 pub use engine::{Config, Host};
@@ -89,5 +91,5 @@ pub use service::{
     Part, Prepared, ResponseText, Service, Usage,
 };
 pub use settings::{BadSecret, Secret, Settings};
-pub use spec::{Grants, Limits, ServiceSpec, WasiGroup};
+pub use spec::{Grants, Isolation, Limits, ServiceSpec, WasiGroup};
 pub use warm::WarmConfig;

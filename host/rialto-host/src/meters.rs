@@ -266,10 +266,27 @@ impl ServiceMeters {
 
     /// A call hit a limit.
     pub(crate) fn breach(&self, limit: Limit) {
+        self.breaches(limit, 1);
+    }
+
+    /// A call hit a limit so many times.
+    pub(crate) fn breaches(&self, limit: Limit, times: u64) {
         let counters = Limit::ALL.iter().zip(&self.breaches);
         for (_, counter) in counters.filter(|(known, _)| **known == limit) {
-            add(counter, 1);
+            add(counter, times);
         }
+    }
+
+    /// How often calls hit a limit.
+    pub(crate) fn hits(&self, limit: Limit) -> u64 {
+        let counters = Limit::ALL.iter().zip(&self.breaches);
+        let known = counters.filter(|(known, _)| **known == limit);
+        known.map(|(_, counter)| get(counter)).sum()
+    }
+
+    /// The most memory that one call held, in bytes.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        get(&self.memory_peak)
     }
 
     /// A call failed: perhaps by a limit.

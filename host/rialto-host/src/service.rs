@@ -6,7 +6,9 @@
 //! are cancel-safe: dropping them drops the instance; nothing survives a call.
 
 mod call;
+mod cells;
 mod computers;
+mod content;
 mod description;
 mod guest;
 mod http;
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rialto_scheduler::Tenant;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -30,6 +33,8 @@ pub use description::Description;
 
 use crate::budget::Share;
 use crate::capabilities;
+use crate::capabilities::log::Journal;
+use crate::cell::Cell;
 use crate::deterministic::{Seed, is_steady};
 use crate::engine::{Inner, PAGE_BYTES};
 use crate::error::{ArgumentError, CallError, LoadError};
@@ -38,8 +43,11 @@ use crate::json::{self, Arg};
 use crate::meters::MethodMeters;
 use crate::model::Models;
 use crate::settings::Redactor;
-use crate::spec::{Limits, ServiceSpec};
+use crate::spec::{Isolation, Limits, ServiceSpec};
 use crate::state::{CallState, Shared};
+use computers::Operations;
+use content::Content;
+pub(crate) use guest::{Means, late};
 use warm::Warmth;
 
 pub use items::ItemList;
@@ -55,7 +63,8 @@ pub struct Service {
 
 struct Loaded {
     host: Arc<Inner>,
-    instance: InstancePre<CallState>,
+    code: Code,
+    operations: Operations,
     /// Where each method is, in the interface's order.
     exports: Vec<Export>,
     description: Description,
@@ -68,6 +77,23 @@ struct Loaded {
     /// The counts of its methods, by name.
     meters: HashMap<String, Arc<MethodMeters>>,
     warmth: Warmth,
+}
+
+/// Where a service's code runs.
+enum Code {
+    /// In this process.
+    Here(InstancePre<CallState>),
+    /// In a process of its own.
+    Cell(Box<Cell>),
+}
+
+/// A component, compiled.
+pub(crate) struct Compiled<'a> {
+    pub(crate) component: Component,
+    /// The sha256 of its bytes.
+    pub(crate) digest: [u8; 32],
+    /// Its bytes, for what they say of its interface; a cell has none.
+    pub(crate) bytes: &'a [u8],
 }
 
 /// A call's arguments as they arrived.
@@ -99,7 +125,7 @@ pub struct Prepared {
     /// The method's place in the interface.
     at: usize,
     signature: Arc<Signature>,
-    args: Vec<Arg>,
+    content: Content,
     input_bytes: u64,
     seed: Option<Seed>,
     /// Held until the call ends.
@@ -150,7 +176,7 @@ pub struct Outcome {
 }
 
 /// What a call used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Time from the call to its place, in the queue at the door.
     pub waited: Duration,
@@ -214,25 +240,52 @@ impl Service {
                 host.config.component_bytes_max
             )));
         }
-        let engine = &host.engine;
+        let Some(cache) = &host.cache else {
+            return Err(LoadError::Invalid("nothing is compiled here".to_owned()));
+        };
         let digest: [u8; 32] = Sha256::digest(bytes).into();
-        let component = host
-            .cache
-            .load_or_compile(engine, bytes, &digest)
+        let (component, image) = cache
+            .load_or_compile(&host.engine, bytes, &digest)
             .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let compiled = Compiled {
+            component,
+            digest,
+            bytes,
+        };
+        match spec.isolation {
+            Isolation::InProcess => Self::assemble(host, &compiled, spec, models),
+            Isolation::Process => Self::in_cell(host, &compiled, image, spec, models),
+        }
+    }
+
+    /// A service of a compiled component, in this process.
+    pub(crate) fn assemble(
+        host: Arc<Inner>,
+        compiled: &Compiled<'_>,
+        spec: ServiceSpec,
+        models: Arc<dyn Models>,
+    ) -> Result<Self, LoadError> {
+        let engine = &host.engine;
+        let Compiled {
+            component,
+            digest,
+            bytes,
+        } = compiled;
         let ty = component.component_type();
         let imports = ty.imports(engine).map(|(name, _)| name);
         capabilities::check_imports(imports, &spec.grants)?;
         let limits = spec.limits.capped(&host.config.limits_max);
-        check_size(&component, &limits)?;
+        check_size(component, &limits)?;
         let mut linker = Linker::new(engine);
         let link_error = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         capabilities::link(&mut linker, &spec.grants).map_err(link_error)?;
-        let instance = linker.instantiate_pre(&component).map_err(link_error)?;
-        let Walked { interface, exports } = interface::walk(engine, &component, bytes)?;
+        let instance = linker.instantiate_pre(component).map_err(link_error)?;
+        let Walked { interface, exports } = interface::walk(engine, component, bytes)?;
         let steady = is_steady(&ty, engine, &spec.grants, spec.deterministic);
-        description::keep(&host.cache, &digest, &interface);
-        let description = Description::new(&host, &spec, digest, interface);
+        if let Some(cache) = &host.cache {
+            description::keep(cache, digest, &interface);
+        }
+        let description = Description::new(&host, &spec, *digest, interface);
         let counts = host.meters.service(&spec.name);
         let names = description.interface().methods.iter();
         let meters = names.map(|method| (method.name.clone(), counts.method(&method.name)));
@@ -260,19 +313,21 @@ impl Service {
             limits,
             device: host.device.clone(),
             computers: Arc::clone(&host.computers),
+            lines: Arc::new(Journal),
         });
         let warmth = Warmth::new(host.warm.part());
         Ok(Self {
             loaded: Arc::new(Loaded {
                 warmth,
-                host,
-                instance,
+                operations: Operations::of(engine, component),
+                host: Arc::clone(&host),
+                code: Code::Here(instance),
                 exports,
                 description,
                 version: spec.version,
                 steady,
-                component: digest,
-                code_bytes: code_bytes(&component),
+                component: *digest,
+                code_bytes: code_bytes(component),
                 shared,
                 meters,
             }),

@@ -45,6 +45,43 @@ impl Secret {
     }
 }
 
+/// How settings cross the socket to a [cell](crate::cell), and nothing else: a [`Secret`] has no encoding of
+/// its own, so that none is written by accident.
+pub(crate) mod crossing {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use zeroize::Zeroizing;
+
+    use super::{Secret, Settings};
+
+    type Raw<T> = (Vec<(T, T)>, Vec<(T, T)>);
+
+    pub(crate) fn serialize<S: Serializer>(
+        settings: &Settings,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let config = settings.config.iter();
+        let secrets = settings.secrets.iter();
+        let raw: Raw<&str> = (
+            config.map(|(name, it)| (&**name, &**it)).collect(),
+            secrets.map(|(name, it)| (&**name, it.value())).collect(),
+        );
+        raw.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Settings, D::Error> {
+        let (config, secrets) = Raw::<String>::deserialize(deserializer)?;
+        let secret = |(name, value)| Ok((name, Secret::new(Zeroizing::new(value))?));
+        let secrets: Result<_, super::BadSecret> = secrets.into_iter().map(secret).collect();
+        Ok(Settings {
+            config: config.into_iter().collect(),
+            secrets: secrets.map_err(D::Error::custom)?,
+        })
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
@@ -320,6 +357,22 @@ mod tests {
         assert_eq!(refused(&redactor, &said), clean);
         let harmless = serde_json::json!({ "b": "quote", "a": 1234567 });
         assert_eq!(refused(&redactor, &harmless), harmless);
+    }
+
+    #[test]
+    fn settings_cross_whole() {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Crossing(#[serde(with = "crossing")] Settings);
+        let secret = Secret::new(Zeroizing::new("hunter22".to_owned())).unwrap();
+        let bytes = postcard::to_allocvec(&Crossing(Settings {
+            config: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            secrets: BTreeMap::from([("key".to_owned(), secret)]),
+        }));
+        let Crossing(settings) = postcard::from_bytes(&bytes.unwrap()).unwrap();
+        let all: Vec<_> = settings.all().collect();
+        assert_eq!(all, [("a", "b"), ("key", "hunter22")]);
+        let redactor = Redactor::new(&settings);
+        assert_eq!(redactor.text("hunter22 b"), "[secret] b");
     }
 
     #[test]

@@ -6,11 +6,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::outbound::Origin;
 use crate::settings::Settings;
 
 /// A service to load: its identity for logs, what it may import, and how much it may use.
-#[derive(Debug, Clone, Default)]
+///
+/// Crosses the socket to a [cell](crate::cell), as do its parts; no other encoding of them exists.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ServiceSpec {
     /// The service's name, for log lines and spans.
     pub name: String,
@@ -24,15 +28,48 @@ pub struct ServiceSpec {
     /// digest or content identifier too.
     pub model_digests: Vec<(String, [u8; 32])>,
     /// What `wasi:config` says.
+    #[serde(with = "crate::settings::crossing")]
     pub settings: Settings,
     /// Whether clocks stand and randomness follows from the call's arguments.
     pub deterministic: bool,
     /// The limits of one call, capped by [`Config::limits_max`](crate::Config::limits_max).
     pub limits: Limits,
+    /// Where it runs.
+    pub isolation: Isolation,
+}
+
+/// What lies between a service and its host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// WebAssembly's own walls, in the host's process.
+    #[default]
+    InProcess,
+    /// A [process](crate::cell) of the service's own around them.
+    Process,
+}
+
+impl Isolation {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::InProcess, Self::Process];
+
+    /// The name in a configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InProcess => "in-process",
+            Self::Process => "process",
+        }
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// The capabilities granted by a manifest. The default grants nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
     /// Links `rialto:tensor`.
     pub tensor: bool,
@@ -54,7 +91,7 @@ pub struct Grants {
 ///
 /// No group gives authority: there are no arguments, no environment and no directories; standard
 /// output goes to the bounded log. Sockets have no group: they are never linked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum WasiGroup {
     /// `wasi:cli`: empty arguments and environment, standard streams, exit.
     Cli,
@@ -104,7 +141,7 @@ impl fmt::Display for WasiGroup {
 }
 
 /// What one call of a service may use. Each limit has its own [`CallError`](crate::CallError).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of linear memory, summed over all memories of the instance.
     pub memory_bytes_max: u64,

@@ -13,7 +13,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 
 use crate::capabilities::http::HttpState;
-use crate::capabilities::log::Lines;
+use crate::capabilities::log::{Lines, Sink};
 use crate::capabilities::random::Chance;
 use crate::clock::CpuClock;
 use crate::computer::Computer;
@@ -33,6 +33,7 @@ use crate::settings::{Redactor, Settings};
 use crate::spec::Limits;
 
 /// What all calls of one service share.
+#[derive(Clone)]
 pub(crate) struct Shared {
     /// The service's name, for log lines.
     pub(crate) service: String,
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) key_value: Arc<dyn KeyValue>,
     /// The service's counts.
     pub(crate) meters: Arc<ServiceMeters>,
+    /// Who gets what guests write.
+    pub(crate) lines: Arc<dyn Sink>,
 }
 
 impl Shared {
@@ -336,9 +339,12 @@ impl Drop for CallState {
         let Some(meters) = &self.meters else {
             return;
         };
-        let dropped = self.lines.emit(&self.shared.service, &self.call_id);
+        let shared = &self.shared;
+        let dropped = self
+            .lines
+            .emit(&*shared.lines, &shared.service, &self.call_id);
         if dropped > 0 {
-            self.shared.meters.breach(Limit::LogLines);
+            shared.meters.breach(Limit::LogLines);
         }
         meters.guest.observe(self.clock.used());
         meters.ended(self.clock.is_long());

@@ -23,17 +23,13 @@
 //! three megabytes each way).
 
 mod child;
-mod confine;
 mod model;
 mod process;
-mod quarantine;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;
 
 use std::{
-    ffi::OsString,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -42,21 +38,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use child::serve;
+pub use rialto_confine::Program;
 
 use crate::{Engine, LoadError, Model, allow_joining};
 use model::WorkerModel;
-use quarantine::Quarantine;
-
-/// The program that serves as a worker. It must call [`serve`] and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// Its file.
-    pub file: PathBuf,
-    /// What makes it a worker.
-    pub arguments: Vec<OsString>,
-    /// The only environment that it gets.
-    pub environment: Vec<(OsString, OsString)>,
-}
+use rialto_confine::Quarantine;
 
 /// Which engine a worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

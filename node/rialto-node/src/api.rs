@@ -16,7 +16,7 @@ use rialto_channels::royalty::Royalty;
 use rialto_channels::{
     Amount, ChainTime, ChannelConfig, ChannelId, Signature, SignedVoucher, TransferAuthorization,
 };
-use rialto_host::{Arguments, Interface};
+use rialto_host::{Arguments, Interface, Isolation};
 use rialto_registry::{Limits, Manifest};
 
 /// A service as callers see it.
@@ -30,6 +30,8 @@ pub struct ServiceView {
     pub component: B256,
     /// What a call may use on this host.
     pub limits: Limits,
+    /// What lies between the service and this host.
+    pub isolation: Isolation,
     /// Whether its code is in memory: if not, the next call waits until it is.
     pub loaded: bool,
     /// Why it takes no calls now, if it takes none.

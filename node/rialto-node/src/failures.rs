@@ -167,6 +167,7 @@ impl Running {
                 rialto_host::CallError::Overloaded { .. }
                     | rialto_host::CallError::OverShare { .. }
                     | rialto_host::CallError::LongCalls { .. }
+                    | rialto_host::CallError::CellRests { .. }
                     | rialto_host::CallError::State(_)
             ) | CallError::Unavailable { .. }
         )

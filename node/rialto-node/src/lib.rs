@@ -10,6 +10,7 @@ mod api;
 mod book;
 mod calls;
 mod catalog;
+mod cells;
 mod chain_setup;
 mod clock;
 mod collect;
@@ -65,6 +66,7 @@ pub use catalog::{
     CatalogError, ChangeError, Changed, FetchAllError, ServiceError, ServiceStanding, Standing,
     fetch_artifacts,
 };
+pub use cells::serve_cell;
 pub use chain_setup::ChainStartError;
 pub use computers::{Computer, ComputerState, survey_computers};
 pub use config::{
@@ -82,7 +84,7 @@ pub use progress::{Progress, Step};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
     ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, DoorLoad,
-    Histogram, HistogramView, Interface, ItemList, Limit, Method, Param, Part,
+    Histogram, HistogramView, Interface, Isolation, ItemList, Limit, Method, Param, Part,
 };
 pub use rialto_ledger::{Audited, Finding};
 pub use settings::SettingsError;

@@ -86,6 +86,7 @@ pub(crate) fn service_spec(
         settings,
         deterministic,
         limits: host_limits(&sandbox.limits_of(manifest)),
+        isolation: sandbox.isolation_of(manifest.name().as_str()),
     }
 }
 

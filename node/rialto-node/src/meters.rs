@@ -27,7 +27,7 @@ pub(crate) struct Meters {
 }
 
 /// The counts of one method.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CallMeters {
     outcomes: [AtomicU64; OUTCOMES.len()],
     pub(crate) took: Histogram,
@@ -35,6 +35,17 @@ pub(crate) struct CallMeters {
     pub(crate) in_flight: AtomicU64,
     /// Token base units.
     pub(crate) charged: AtomicU64,
+}
+
+impl Default for CallMeters {
+    fn default() -> Self {
+        Self {
+            outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
+            took: Histogram::default(),
+            in_flight: AtomicU64::default(),
+            charged: AtomicU64::default(),
+        }
+    }
 }
 
 /// A call that is being answered; counted as abandoned if it is dropped before.
@@ -45,7 +56,7 @@ pub(crate) struct Metered {
 }
 
 /// How calls end, as labels say it.
-pub(crate) const OUTCOMES: [&str; 32] = [
+pub(crate) const OUTCOMES: [&str; 34] = [
     "ok",
     "replayed",
     "abandoned",
@@ -58,6 +69,8 @@ pub(crate) const OUTCOMES: [&str; 32] = [
     "payment_refused",
     "refused",
     "trapped",
+    "cell_ended",
+    "cell_rests",
     "timed_out",
     "cpu_exceeded",
     "memory_exceeded",
@@ -254,6 +267,8 @@ mod tests {
             HostError::OverShare { retry_after_ms: 1 },
             HostError::LongCalls { retry_after_ms: 1 },
             HostError::State(String::new()),
+            HostError::CellEnded(String::new()),
+            HostError::CellRests { retry_after_ms: 1 },
             HostError::Internal(String::new()),
         ];
         let arguments = [

@@ -187,6 +187,7 @@ mod tests {
         ServiceSettings {
             config: config.iter().map(|(a, b)| (text(a), text(b))).collect(),
             secrets: secrets.iter().map(|(a, b)| (text(a), b.clone())).collect(),
+            isolation: None,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::api::{ChainInfo, PayeeTerms};
 use crate::book::Book;
 use crate::calls::named;
 use crate::catalog::{Catalog, CatalogError, Site};
+use crate::cells;
 use crate::chain_setup::{self, Chain, ChainStartError};
 use crate::clock::Clock;
 use crate::computers;
@@ -249,6 +250,7 @@ fn host_config(
         service_queue_max: config.sandbox.service_queue_max,
         background_max: config.sandbox.background_max,
         device: config.device.clone(),
+        cells: cells::wanted(config, &computers),
         computers,
         outbound: outbound(config)?,
         key_value,

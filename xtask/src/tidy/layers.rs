@@ -1,6 +1,7 @@
 //! Dependency directions: which crate may import which.
 //!
-//! Cores know only each other; drivers know cores and never another driver; the node wires them;
+//! Cores know only each other; what wraps the operating system for several drivers knows nobody;
+//! drivers know both and never another driver; the node wires them;
 //! the gateway sees the node, and the command line sees both. What tests alone use is free.
 
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(super) struct Package {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layer {
     Core,
+    System,
     Driver,
     Node,
     Gateway,
@@ -41,6 +43,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("rialto-registry", Layer::Core),
     ("rialto-scheduler", Layer::Core),
     ("rialto-templates", Layer::Core),
+    ("rialto-confine", Layer::System),
     ("rialto-artifacts", Layer::Driver),
     ("rialto-chain", Layer::Driver),
     ("rialto-gpu", Layer::Driver),
@@ -104,8 +107,9 @@ impl Layer {
     fn may_import(self, other: Self) -> bool {
         match self {
             Self::Core => other == Self::Core,
-            Self::Driver => other == Self::Core,
-            Self::Node => matches!(other, Self::Core | Self::Driver),
+            Self::System => false,
+            Self::Driver => matches!(other, Self::Core | Self::System),
+            Self::Node => matches!(other, Self::Core | Self::System | Self::Driver),
             Self::Gateway => matches!(other, Self::Core | Self::Node),
             Self::Cli => matches!(other, Self::Core | Self::Node | Self::Gateway),
             Self::Sdk | Self::Service => other == Self::Sdk,
@@ -118,8 +122,12 @@ impl Layer {
     fn rule(self) -> &'static str {
         match self {
             Self::Core => "a core imports only cores",
-            Self::Driver => "a driver imports only cores; the node adapts drivers to each other",
-            Self::Node => "the node imports cores and drivers",
+            Self::System => "what wraps the operating system knows nothing of Rialto",
+            Self::Driver => {
+                "a driver imports only cores and what wraps the system; the node adapts drivers to \
+                 each other"
+            }
+            Self::Node => "the node imports cores, drivers and what wraps the system",
             Self::Gateway => "the gateway sees the node's handle and the cores' types",
             Self::Cli => {
                 "the command line sees the gateway, the node's handle and the cores' types"

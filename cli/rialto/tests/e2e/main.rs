@@ -8,6 +8,7 @@ mod fixture;
 mod fleet;
 mod hostile;
 mod installed;
+mod isolation;
 mod journeys;
 mod languages;
 mod lifecycle;

@@ -40,6 +40,7 @@ fn listing() -> Vec<ServiceRecord> {
         models: Vec::new(),
         docs: None,
         state: "open",
+        isolation: "in-process",
         loaded: true,
         limits: std::collections::BTreeMap::new(),
         methods: vec![

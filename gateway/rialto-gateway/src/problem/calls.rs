@@ -99,6 +99,17 @@ impl From<HostError> for Problem {
             }
             HostError::Trapped(_) => Self::new(ErrorCode::ServiceCrashed, message)
                 .hint("nothing was charged; the same payment may be sent again"),
+            HostError::CellEnded(reason) => {
+                tracing::warn!(reason, "a service's process ended");
+                let message = "the service's process ended before it answered";
+                Self::new(ErrorCode::ServiceProcessEnded, message)
+                    .hint("nothing was charged; the same payment may be sent again")
+            }
+            HostError::CellRests { retry_after_ms } => {
+                Self::new(ErrorCode::ServiceQuarantined, message)
+                    .hint("try again after Retry-After; nothing was charged")
+                    .retry_after(retry_after_ms.div_ceil(1_000).max(RETRY_AFTER_SECONDS))
+            }
             HostError::StackExhausted => limited(ErrorCode::ServiceStack),
             HostError::TimedOut { .. } => limited(ErrorCode::ServiceTimeout),
             HostError::CpuExceeded { .. } => limited(ErrorCode::ServiceCpu),
@@ -143,13 +154,24 @@ mod tests {
 
     use super::*;
 
+    fn check(error: HostError, status: u16, code: &str) {
+        let problem = Problem::from(error);
+        assert_eq!(problem.code.as_str(), code);
+        assert_eq!(problem.code.status(), StatusCode::from_u16(status).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_ended_is_tried_again_and_one_that_rests_later() {
+        let ended = HostError::CellEnded("signal: 9 (SIGKILL)".into());
+        check(ended, 502, "service_process_ended");
+        let retry_after_ms = 2_500;
+        let rests = HostError::CellRests { retry_after_ms };
+        assert_eq!(Problem::from(rests.clone()).retry_after_seconds, Some(3));
+        check(rests, 503, "service_quarantined");
+    }
+
     #[test]
     fn a_failing_service_is_never_our_bug() {
-        let check = |error: HostError, status: u16, code: &str| {
-            let problem = Problem::from(error);
-            assert_eq!(problem.code.as_str(), code);
-            assert_eq!(problem.code.status(), StatusCode::from_u16(status).unwrap());
-        };
         let refused = HostError::Refused {
             error: Bytes::from_static(br#""too short""#),
         };

@@ -18,7 +18,7 @@ const KEY_BYTES_MAX: usize = 1_024;
 /// The largest value, in bytes.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Keys of one page of a listing, and of one batch.
-const KEYS_MAX: usize = 1_000;
+pub(crate) const KEYS_MAX: usize = 1_000;
 /// The farthest that a listing by number may begin.
 const PAST_MAX: u64 = 1_000_000;
 
@@ -127,9 +127,7 @@ impl CallState {
         start: KeyStart,
     ) -> Answer<Vec<String>> {
         self.charge_host_call(0)?;
-        if matches!(&start, KeyStart::Past(keys) if *keys > PAST_MAX) {
-            return Ok(Err(other("there is no such page")));
-        }
+        told!(check_start(&start));
         let bucket = self.table.get(bucket)?.0.clone();
         self.touch_state();
         let found = self.shared.key_value.list(bucket, start, KEYS_MAX).await;
@@ -222,6 +220,38 @@ fn bytes_of(change: &KeyChange) -> u64 {
         KeyChange::Increment { key, .. } => key.len(),
     };
     bytes as u64
+}
+
+/// What is wrong with these keys, whoever sends them.
+pub(crate) fn fault_of_keys(keys: &[String]) -> Option<String> {
+    let sound = check_count(keys.len());
+    let mut keys = keys.iter();
+    text_of(sound.and_then(|()| keys.try_for_each(|key| check_key(key))))
+}
+
+/// What is wrong with this start of a page.
+pub(crate) fn fault_of_start(start: &KeyStart) -> Option<String> {
+    text_of(check_start(start))
+}
+
+/// What is wrong with this change, whoever sends it.
+pub(crate) fn fault_of_change(change: &KeyChange) -> Option<String> {
+    text_of(check(change))
+}
+
+fn text_of(checked: Result<(), Failure>) -> Option<String> {
+    match checked {
+        Ok(()) => None,
+        Err(Failure::Other(text)) => Some(text),
+        Err(Failure::NoSuchStore) => Some("there is no such store".to_owned()),
+    }
+}
+
+fn check_start(start: &KeyStart) -> Result<(), Failure> {
+    if matches!(start, KeyStart::Past(keys) if *keys > PAST_MAX) {
+        return Err(other("there is no such page"));
+    }
+    Ok(())
 }
 
 fn check(change: &KeyChange) -> Result<(), Failure> {

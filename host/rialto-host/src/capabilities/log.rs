@@ -91,18 +91,15 @@ impl Lines {
         buffer.dropped.saturating_add(buffer.lines.len() as u64)
     }
 
-    /// Hands all lines to the operator's log. Gives how many were dropped.
-    pub(crate) fn emit(&self, service: &str, call_id: &str) -> u64 {
+    /// Hands all lines over. Gives how many were dropped.
+    pub(crate) fn emit(&self, sink: &dyn Sink, service: &str, call_id: &str) -> u64 {
         let mut buffer = self.lock();
         if !buffer.open.is_empty() {
             buffer.close_line();
         }
-        for (level, line) in buffer.lines.drain(..) {
-            emit_line(level, service, call_id, &line);
-        }
-        if buffer.dropped > 0 {
-            let dropped = buffer.dropped;
-            tracing::warn!(target: "rialto_host::guest", service, call_id, dropped, "lines dropped");
+        let lines = std::mem::take(&mut buffer.lines);
+        if !lines.is_empty() || buffer.dropped > 0 {
+            sink.take(service, call_id, lines, buffer.dropped);
         }
         buffer.dropped
     }
@@ -141,6 +138,42 @@ impl Buffer {
     }
 }
 
+/// Who gets the lines of a call at its end.
+pub(crate) trait Sink: Send + Sync {
+    /// Takes them, and the number of those that there was no room for.
+    fn take(&self, service: &str, call_id: &str, lines: Vec<(Level, String)>, dropped: u64);
+}
+
+/// The operator's log.
+pub(crate) struct Journal;
+
+impl Sink for Journal {
+    fn take(&self, service: &str, call_id: &str, lines: Vec<(Level, String)>, dropped: u64) {
+        for (level, line) in lines {
+            emit_line(level, service, call_id, &line);
+        }
+        if dropped > 0 {
+            tracing::warn!(target: "rialto_host::guest", service, call_id, dropped, "lines dropped");
+        }
+    }
+}
+
+/// Hands lines that somebody else collected to the operator's log, cut and cleaned again.
+pub(crate) fn forward(
+    (service, call_id): (&str, &str),
+    redactor: &Arc<Redactor>,
+    lines: Vec<(Level, String)>,
+    dropped: u64,
+) {
+    let lines_max = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+    let clean = Lines::new(lines_max, Arc::clone(redactor));
+    for (level, line) in lines {
+        clean.push(level, &line);
+    }
+    clean.lock().dropped = dropped;
+    clean.emit(&Journal, service, call_id);
+}
+
 fn emit_line(level: Level, service: &str, call_id: &str, line: &str) {
     match level {
         Level::ERROR => tracing::error!(target: "rialto_host::guest", service, call_id, "{line}"),
@@ -174,7 +207,7 @@ mod tests {
         lines.write(b"one\ntw");
         lines.write(b"o\nthree");
         assert_eq!(lines.contents().0, ["one", "two"]);
-        lines.emit("service", "call");
+        lines.emit(&Journal, "service", "call");
         assert_eq!(lines.contents().0, Vec::<String>::new());
     }
 }

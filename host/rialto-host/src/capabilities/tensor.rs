@@ -363,7 +363,7 @@ const OPENING: Duration = Duration::from_millis(100);
 pub(super) const UNKNOWN: Duration = Duration::from_millis(20);
 
 /// Whether this thread may block without holding up others: not in a runtime of one thread.
-pub(super) fn may_block() -> bool {
+pub(crate) fn may_block() -> bool {
     Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tracing::{Instrument, Span};
 use wasmtime::component::{ComponentExportIndex, Instance, Val};
 
-use super::guest::{Admitted, within};
+use super::guest::{Admitted, Means, within};
 use super::{CallContext, Outcome, Prepared, Service};
 use crate::clock::CpuClock;
 use crate::error::CallError;
@@ -32,32 +32,39 @@ impl Service {
         prepared: Prepared,
         context: CallContext,
     ) -> Result<Outcome, CallError> {
+        // Boxed, so that callers' futures are not made of all that a call is made of.
+        Box::pin(self.call_with(prepared, context, self.means())).await
+    }
+
+    /// As [`Service::call`], with other means than the service's own.
+    pub(crate) async fn call_with(
+        &self,
+        prepared: Prepared,
+        context: CallContext,
+        means: Means,
+    ) -> Result<Outcome, CallError> {
         let span = self.span(&prepared, &context);
         let around = span.clone();
         let (payer, deadline) = (context.payer.clone(), context.deadline);
-        let (service, clock) = (self.clone(), CpuClock::default());
-        let measured = clock.clone();
+        let (service, clock) = (self.clone(), means.clock.clone());
         let call = async move {
             let payer = context.payer.clone();
             // Streams and responses tell how they ended.
             let ended = if prepared.signature.stream().is_some() {
                 let opening = service.clone();
-                match opening.open_on(prepared, context, measured, around).await {
+                match opening.open_on(prepared, context, means, around).await {
                     Ok(stream) => return stream.placed().collect().await,
                     Err(error) => Err(error),
                 }
-            } else if prepared.signature.is_handler {
+            } else if prepared.signature.is_handler && service.cell().is_none() {
                 let opening = service.clone();
-                match opening
-                    .respond_on(prepared, context, measured, around)
-                    .await
-                {
+                match opening.respond_on(prepared, context, means, around).await {
                     Ok(response) => return response.placed().collect().await,
                     Err(error) => Err(error),
                 }
             } else {
                 let running = service.clone();
-                running.admit_and_run(prepared, context, measured).await
+                running.admit_and_run(prepared, context, means).await
             };
             service.note(&payer, ended.as_ref().err());
             ended
@@ -107,11 +114,15 @@ impl Service {
         self,
         prepared: Prepared,
         context: CallContext,
-        clock: CpuClock,
+        means: Means,
     ) -> Result<Outcome, CallError> {
-        let mut guest = self.admit(&prepared, context, clock).await?;
+        if let Some(cell) = self.cell() {
+            return self.call_in_cell(cell, prepared, context).await;
+        }
+        let mut guest = self.admit(&prepared, context, means).await?;
         let (limits, signature) = (self.limits(), &prepared.signature);
-        let (_, result) = self.invoke(&mut guest, signature, prepared.args).await?;
+        let args = prepared.content.values()?;
+        let (_, result) = self.invoke(&mut guest, signature, args).await?;
         let body = answer(&signature.returns, result, limits)?;
         let written = body.len() as u64;
         add(&guest.meters.output_bytes, written);

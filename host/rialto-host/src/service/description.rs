@@ -9,15 +9,14 @@ use std::time::Instant;
 
 use rialto_scheduler::Tenant;
 
-use super::{Arguments, Prepared, decode, size_of_arguments};
+use super::{Arguments, Content, Prepared, decode, size_of_arguments};
 use crate::cache::Cache;
 use crate::deterministic::Seed;
 use crate::engine::{Host, Inner};
 use crate::error::{ArgumentError, CallError};
 use crate::interface::{self, Interface};
-use crate::json::Arg;
 use crate::meters::{Limit, ServiceMeters};
-use crate::spec::{Limits, ServiceSpec};
+use crate::spec::{Isolation, Limits, ServiceSpec};
 
 /// What is known of a service whether or not its code is loaded. Cloning is cheap.
 #[derive(Clone)]
@@ -27,6 +26,7 @@ pub struct Description {
 
 struct Described {
     host: Arc<Inner>,
+    isolation: Isolation,
     tenant: Tenant,
     limits: Limits,
     component: [u8; 32],
@@ -43,7 +43,7 @@ impl Host {
     #[must_use]
     pub fn describe(&self, component: [u8; 32], spec: &ServiceSpec) -> Option<Description> {
         let host = self.inner();
-        let kept = host.cache.description(&component)?;
+        let kept = host.cache.as_ref()?.description(&component)?;
         let interface = interface::from_bytes(&kept)?;
         Some(Description::new(host, spec, component, interface))
     }
@@ -66,6 +66,7 @@ impl Description {
     ) -> Self {
         let described = Described {
             host: Arc::clone(host),
+            isolation: spec.isolation,
             tenant: Tenant::new(&spec.name),
             limits: spec.limits.capped(&host.config.limits_max),
             component,
@@ -122,14 +123,18 @@ impl Description {
         let seed = described
             .deterministic
             .then(|| Seed::of(&described.component, &method.name, &arguments));
-        let args = decode(method, arguments)?;
-        share.shrink_to(args.iter().map(Arg::held_bytes).sum());
+        let received = match described.isolation {
+            Isolation::InProcess => None,
+            Isolation::Process => Some(arguments.clone()),
+        };
+        let content = Content::new(decode(method, arguments)?, received);
+        share.shrink_to(content.held_bytes(input_bytes));
         Ok(Prepared {
             component: self.described.component,
             method: method.name.clone(),
             at,
             signature: Arc::clone(&method.signature),
-            args,
+            content,
             input_bytes,
             seed,
             _share: share,

@@ -18,11 +18,10 @@ use crate::clock::CpuClock;
 use crate::door::{Guest, Place};
 use crate::error::CallError;
 use crate::interface::{Returns, Signature, Ty};
-use crate::json::Arg;
 use crate::limits::{Breach, classify};
 use crate::meters::{MethodMeters, add};
 use crate::spec::Limits;
-use crate::state::{Call, CallState};
+use crate::state::{Call, CallState, Shared};
 use crate::warm::Made;
 
 /// A guest that may run.
@@ -44,14 +43,85 @@ pub(super) struct Admitted {
     input_bytes: u64,
 }
 
+/// What a call begins with.
+pub(crate) struct Means {
+    /// What it has of the host.
+    pub(crate) shared: Arc<Shared>,
+    /// What counts its processor time.
+    pub(crate) clock: CpuClock,
+}
+
+/// A call that was let in.
+pub(super) struct Entered {
+    /// When it came to the door.
+    pub(super) started: Instant,
+    /// When it ends at the latest.
+    pub(super) deadline: Instant,
+    /// How long it waited at the door.
+    pub(super) waited: Duration,
+    /// The method's counts.
+    pub(super) meters: Arc<MethodMeters>,
+    /// The host memory that one transfer from its guest may take.
+    fuel: u64,
+    pub(super) place: Place,
+}
+
 impl Service {
+    /// The service's own.
+    pub(super) fn means(&self) -> Means {
+        Means {
+            shared: Arc::clone(&self.loaded.shared),
+            clock: CpuClock::default(),
+        }
+    }
+
     /// Waits at the door and makes a store, in which nothing runs yet.
     pub(super) async fn admit(
         &self,
         prepared: &Prepared,
         context: CallContext,
-        clock: CpuClock,
+        means: Means,
     ) -> Result<Admitted, CallError> {
+        let entered = self.enter(prepared, &context).await?;
+        let Means { shared, clock } = means;
+        clock.let_in(entered.place.standing());
+        let (mut store, instance) = match self.loaded.warmth.take() {
+            Some(Made { store, instance }) => (store, Some(instance)),
+            None => {
+                let state = CallState::new(shared, clock.clone());
+                (self.store(state), None)
+            }
+        };
+        store.data_mut().begin(Call {
+            meters: Arc::clone(&entered.meters),
+            call_id: context.call_id,
+            payer: context.payer,
+            seed: prepared.seed,
+            deadline: entered.deadline,
+            clock: clock.clone(),
+        });
+        store.set_epoch_deadline(1);
+        store.set_hostcall_fuel(usize::try_from(entered.fuel).unwrap_or(usize::MAX));
+        Ok(Admitted {
+            clock,
+            store,
+            instance,
+            at: prepared.at,
+            meters: entered.meters,
+            waited: entered.waited,
+            started: entered.started,
+            deadline: entered.deadline,
+            input_bytes: prepared.input_bytes,
+            _place: entered.place,
+        })
+    }
+
+    /// Waits at the door.
+    pub(super) async fn enter(
+        &self,
+        prepared: &Prepared,
+        context: &CallContext,
+    ) -> Result<Entered, CallError> {
         if prepared.component != self.loaded.component {
             let problem = "the arguments were checked for another component";
             return Err(CallError::Internal(problem.to_owned()));
@@ -60,11 +130,10 @@ impl Service {
         let limits = self.limits();
         let deadline = context.deadline.min(started + limits.wall_max);
         let fuel = transfer_fuel(&prepared.signature, limits);
-        let expansion: u64 = prepared.args.iter().map(Arg::expansion_bytes).sum();
         let guest = Guest {
             tenant: &self.loaded.shared.tenant,
             payer: &Tenant::new(&context.payer),
-            bytes: fuel.saturating_add(expansion),
+            bytes: fuel.saturating_add(prepared.content.expansion_bytes()),
             price: context.price,
         };
         let (host, shared) = (&self.loaded.host, &self.loaded.shared);
@@ -79,39 +148,17 @@ impl Service {
             host.meters.turned(&turned);
             CallError::turned(&turned, &context.payer)
         })?;
-        clock.let_in(place.standing());
         let waited = started.elapsed();
         meters.waited.observe(waited);
         add(&meters.input_bytes, prepared.input_bytes);
         shared.meters.instance();
-        let (mut store, instance) = match self.loaded.warmth.take() {
-            Some(Made { store, instance }) => (store, Some(instance)),
-            None => {
-                let state = CallState::new(Arc::clone(shared), clock.clone());
-                (self.store(state), None)
-            }
-        };
-        store.data_mut().begin(Call {
-            meters: Arc::clone(meters),
-            call_id: context.call_id,
-            payer: context.payer,
-            seed: prepared.seed,
-            deadline,
-            clock: clock.clone(),
-        });
-        store.set_epoch_deadline(1);
-        store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
-        Ok(Admitted {
-            clock,
-            store,
-            instance,
-            at: prepared.at,
-            meters: Arc::clone(meters),
-            waited,
+        Ok(Entered {
             started,
             deadline,
-            _place: place,
-            input_bytes: prepared.input_bytes,
+            waited,
+            meters: Arc::clone(meters),
+            fuel,
+            place,
         })
     }
 
@@ -140,7 +187,8 @@ impl Admitted {
             Some(instance) => instance,
             None => {
                 let before = self.clock.used();
-                let making = loaded.instance.instantiate_async(&mut self.store);
+                let code = service.instance().map_err(wasmtime::Error::new)?;
+                let making = code.instantiate_async(&mut self.store);
                 let making = making.instrument(tracing::info_span!("host.instantiate"));
                 let instance = making.await?;
                 let cost = self.clock.used().saturating_sub(before);
@@ -227,6 +275,15 @@ impl Hour {
             limit_ms: u64::try_from(self.allowed.as_millis()).unwrap_or(u64::MAX),
             busy: clock.used() >= self.usual / 2,
         }
+    }
+}
+
+/// The error of a call that is not over at its deadline.
+pub(crate) fn late(started: Instant, deadline: Instant) -> CallError {
+    let allowed = deadline.saturating_duration_since(started);
+    CallError::TimedOut {
+        limit_ms: u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX),
+        busy: false,
     }
 }
 

@@ -27,9 +27,10 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use super::guest::{Admitted, Hour, within};
+use super::guest::{Admitted, Hour, Means, within};
 use super::written::Written;
 use super::{CallContext, Outcome, Prepared, ResponseText, Service, Usage, http as requests};
+use crate::cell::Cell;
 use crate::clock::CpuClock;
 use crate::error::CallError;
 use crate::meters::{MethodMeters, add};
@@ -44,6 +45,8 @@ pub struct GuestResponse {
     asked: Option<Asked>,
     /// None while bytes are on their way, and once the response has ended.
     guest: Option<Responding>,
+    /// What is left of a response that came whole, from a cell.
+    whole: Option<Bytes>,
     written: Written,
     usage: Usage,
     payer: String,
@@ -91,12 +94,12 @@ impl Service {
         prepared: Prepared,
         context: CallContext,
     ) -> Result<GuestResponse, CallError> {
-        let clock = CpuClock::default();
-        let span = self.span(&prepared, &context);
+        let (means, span) = (self.means(), self.span(&prepared, &context));
+        let clock = means.clock.clone();
         let (payer, deadline) = (context.payer.clone(), context.deadline);
         let opening = self
             .clone()
-            .respond_on(prepared, context, clock.clone(), span.clone());
+            .respond_on(prepared, context, means, span.clone());
         let opening = Box::pin(opening.instrument(span));
         let opened = self.place(&payer, deadline, clock, opening).await;
         opened
@@ -109,16 +112,19 @@ impl Service {
         self,
         prepared: Prepared,
         context: CallContext,
-        clock: CpuClock,
+        means: Means,
         span: Span,
     ) -> Result<GuestResponse, CallError> {
         if !prepared.signature.is_handler {
             return Err(CallError::Internal("the method is no handler".to_owned()));
         }
+        if let Some(cell) = self.cell() {
+            return Box::pin(self.respond_in_cell(cell, prepared, context, span)).await;
+        }
         let payer = context.payer.clone();
-        let mut admitted = self.admit(&prepared, context, clock).await?;
+        let mut admitted = self.admit(&prepared, context, means).await?;
         let report = admitted.store.data_mut().report();
-        let request = requests::request(prepared.args)?;
+        let request = requests::request(prepared.content.values()?)?;
         let (sender, receiver) = oneshot::channel();
         let mut responding = Responding {
             guest: None,
@@ -152,8 +158,54 @@ impl Service {
             head: Bytes::from(head),
             asked: None,
             guest: Some(responding),
+            whole: None,
             written,
             usage,
+            payer,
+            placed: false,
+            span,
+        })
+    }
+
+    /// The response of a handler in a cell, which hands it over when it is whole.
+    async fn respond_in_cell(
+        &self,
+        cell: &Cell,
+        prepared: Prepared,
+        context: CallContext,
+        span: Span,
+    ) -> Result<GuestResponse, CallError> {
+        let payer = context.payer.clone();
+        let called = self.call_in_cell(cell, prepared, context).await;
+        let Outcome { body, usage } = match called {
+            // A status of 500 or more: nothing is charged, and the reader gets it as it is.
+            Err(CallError::Refused { error }) => Outcome {
+                body: error,
+                usage: Usage::default(),
+            },
+            other => other?,
+        };
+        let split = ResponseText::split(&body);
+        let status = |head: &Bytes| {
+            let head: Value = serde_json::from_slice(head).ok()?;
+            let status = u16::try_from(head.get("status")?.as_u64()?).ok()?;
+            (200..1_000).contains(&status).then_some(status)
+        };
+        let found = split.and_then(|(head, body)| Some((status(&head)?, head, body)));
+        let (status, head, body) = found.ok_or_else(|| trapped("its response is none"))?;
+        let written = Written::new(head.len(), self.limits().output_bytes_max)?;
+        Ok(GuestResponse {
+            service: self.clone(),
+            head,
+            status,
+            asked: None,
+            guest: None,
+            whole: Some(body),
+            usage: Usage {
+                output_bytes: written.part_bytes(),
+                ..usage
+            },
+            written,
             payer,
             placed: false,
             span,
@@ -197,7 +249,23 @@ impl GuestResponse {
         made
     }
 
+    /// The next bytes of what came whole.
+    fn cut(&mut self, mut rest: Bytes) -> Result<Option<Bytes>, CallError> {
+        if rest.is_empty() {
+            self.usage.output_bytes = self.written.whole_bytes();
+            return Ok(None);
+        }
+        let bytes = rest.split_to(rest.len().min(PIECE_BYTES_MAX));
+        self.written.push(bytes.len())?;
+        self.usage.output_bytes = self.written.part_bytes();
+        self.whole = Some(rest);
+        Ok(Some(bytes))
+    }
+
     async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
+        if let Some(rest) = self.whole.take() {
+            return self.cut(rest);
+        }
         if let Some(guest) = self.guest.take() {
             let (clock, deadline) = (guest.clock.clone(), guest.deadline);
             if !self.placed && self.written.has_body() {
@@ -416,6 +484,9 @@ fn head_text(parts: &Parts) -> String {
         .collect();
     json!({ "status": parts.status.as_u16(), "headers": headers }).to_string()
 }
+
+/// The most bytes that are given at once of what came whole.
+const PIECE_BYTES_MAX: usize = 64 << 10;
 
 fn trapped(problem: &str) -> CallError {
     CallError::Trapped(problem.to_owned())

@@ -15,9 +15,9 @@ use tracing::{Instrument as _, Span};
 use wasmtime::component::{Func, Val};
 
 use super::call::{refused, unwritten};
-use super::guest::{Admitted, within};
+use super::guest::{Admitted, Entered, Means, within};
 use super::{CallContext, ItemList, Outcome, Prepared, Service, Usage};
-use crate::clock::CpuClock;
+use crate::cell::{Cell, Pulling};
 use crate::error::CallError;
 use crate::interface::{Refusal, Signature, Stream};
 use crate::json::{self, EncodeError};
@@ -29,13 +29,20 @@ pub struct GuestStream {
     service: Service,
     signature: Arc<Signature>,
     /// None once the stream has ended, or the guest was given up.
-    guest: Option<Pulled>,
+    guest: Option<Source>,
     written: u64,
     usage: Usage,
     payer: String,
     /// Whether whoever asks is where the call belongs already.
     placed: bool,
     span: Span,
+}
+
+/// Where items come from.
+enum Source {
+    Here(Pulled),
+    /// With its place at the door.
+    Cell(Box<Pulling>, Entered),
 }
 
 /// A guest between two items.
@@ -59,12 +66,20 @@ impl Service {
         prepared: Prepared,
         context: CallContext,
     ) -> Result<GuestStream, CallError> {
-        let clock = CpuClock::default();
+        Box::pin(self.open_with(prepared, context, self.means())).await
+    }
+
+    /// As [`Service::open`], with other means than the service's own.
+    pub(crate) async fn open_with(
+        &self,
+        prepared: Prepared,
+        context: CallContext,
+        means: Means,
+    ) -> Result<GuestStream, CallError> {
+        let clock = means.clock.clone();
         let span = self.span(&prepared, &context);
         let (payer, deadline) = (context.payer.clone(), context.deadline);
-        let opening = self
-            .clone()
-            .open_on(prepared, context, clock.clone(), span.clone());
+        let opening = self.clone().open_on(prepared, context, means, span.clone());
         // The span goes where the guest goes.
         let opening = Box::pin(opening.instrument(span));
         let opened = self.place(&payer, deadline, clock, opening).await;
@@ -76,16 +91,19 @@ impl Service {
         self,
         prepared: Prepared,
         context: CallContext,
-        clock: CpuClock,
+        means: Means,
         span: Span,
     ) -> Result<GuestStream, CallError> {
+        if let Some(cell) = self.cell() {
+            return self.open_in_cell(cell, prepared, context, span).await;
+        }
         let signature = Arc::clone(&prepared.signature);
         let Some(stream) = signature.stream() else {
             return Err(CallError::Internal("the method does not stream".to_owned()));
         };
         let payer = context.payer.clone();
-        let mut admitted = self.admit(&prepared, context, clock).await?;
-        let args = prepared.args;
+        let mut admitted = self.admit(&prepared, context, means).await?;
+        let args = prepared.content.values()?;
         let (instance, result) = self.invoke(&mut admitted, &signature, args).await?;
         let redactor = &self.loaded.shared.redactor;
         let resource = opened(stream, result, self.limits());
@@ -95,23 +113,52 @@ impl Service {
             .and_then(|export| export.next)
             .and_then(|next| instance.get_func(&mut admitted.store, next))
             .ok_or_else(|| CallError::Internal("the stream's `next` is gone".to_owned()))?;
-        let written = ItemList::default().written().len() as u64;
-        let usage = admitted.usage(written);
-        Ok(GuestStream {
-            service: self,
+        let usage = admitted.usage(first_bytes());
+        let source = Source::Here(Pulled {
+            admitted,
+            next,
+            resource,
+        });
+        Ok(GuestStream::new(
+            self, signature, source, usage, payer, span,
+        ))
+    }
+
+    async fn open_in_cell(
+        &self,
+        cell: &Cell,
+        prepared: Prepared,
+        context: CallContext,
+        span: Span,
+    ) -> Result<GuestStream, CallError> {
+        let payer = context.payer.clone();
+        let entered = self.enter(&prepared, &context).await?;
+        // It computes in another process.
+        entered.place.standing().waits_elsewhere();
+        let signature = Arc::clone(&prepared.signature);
+        let asked = self.asked(prepared, context, &entered)?;
+        let opened = cell.open(asked).await;
+        let redactor = &self.loaded.shared.redactor;
+        let pulling = opened.map_err(|error| redactor.error(error))?;
+        let usage = Usage {
+            waited: entered.waited,
+            ..pulling.usage(first_bytes())
+        };
+        let source = Source::Cell(Box::new(pulling), entered);
+        Ok(GuestStream::new(
+            self.clone(),
             signature,
-            guest: Some(Pulled {
-                admitted,
-                next,
-                resource,
-            }),
-            written,
+            source,
             usage,
             payer,
-            placed: false,
             span,
-        })
+        ))
     }
+}
+
+/// What is written before the first item.
+fn first_bytes() -> u64 {
+    ItemList::default().written().len() as u64
 }
 
 impl GuestStream {
@@ -120,6 +167,26 @@ impl GuestStream {
         Self {
             placed: true,
             ..self
+        }
+    }
+
+    fn new(
+        service: Service,
+        signature: Arc<Signature>,
+        source: Source,
+        usage: Usage,
+        payer: String,
+        span: Span,
+    ) -> Self {
+        Self {
+            service,
+            signature,
+            guest: Some(source),
+            written: first_bytes(),
+            usage,
+            payer,
+            placed: false,
+            span,
         }
     }
 
@@ -139,9 +206,50 @@ impl GuestStream {
 
     async fn make_next(&mut self) -> Result<Option<Bytes>, CallError> {
         // Taken out, so that whoever drops the future drops the guest.
-        let Some(mut guest) = self.guest.take() else {
-            return Ok(None);
+        match self.guest.take() {
+            None => Ok(None),
+            Some(Source::Here(guest)) => self.make_here(guest).await,
+            Some(Source::Cell(pulling, entered)) => self.make_in_cell(pulling, entered).await,
+        }
+    }
+
+    async fn make_in_cell(
+        &mut self,
+        mut pulling: Box<Pulling>,
+        entered: Entered,
+    ) -> Result<Option<Bytes>, CallError> {
+        let limits = self.service.limits();
+        let bytes_max = limits
+            .output_bytes_max
+            .saturating_sub(self.written)
+            .saturating_sub(AROUND_BYTES);
+        let pulled = pulling.next(bytes_max).instrument(self.span.clone()).await;
+        let redactor = &self.service.loaded.shared.redactor;
+        let item = pulled.map_err(|error| redactor.error(error))?;
+        match &item {
+            Some(json) => {
+                add(&entered.meters.output_bytes, json.len() as u64);
+                self.count(json);
+            }
+            None => self.written = self.written.saturating_add(1),
+        }
+        self.usage = Usage {
+            waited: entered.waited,
+            ..pulling.usage(self.written)
         };
+        if item.is_some() {
+            self.guest = Some(Source::Cell(pulling, entered));
+        }
+        Ok(item)
+    }
+
+    /// An item and the comma before it.
+    fn count(&mut self, json: &[u8]) {
+        let comma = u64::from(self.written > 1);
+        self.written = self.written.saturating_add(comma + json.len() as u64);
+    }
+
+    async fn make_here(&mut self, mut guest: Pulled) -> Result<Option<Bytes>, CallError> {
         let Some(stream) = self.signature.stream() else {
             return Ok(None);
         };
@@ -182,10 +290,9 @@ impl GuestStream {
         let json = json.map_err(|error| unwritten(error, limits))?;
         guest.admitted.kept().await?;
         add(&guest.admitted.meters.output_bytes, json.len() as u64);
-        let comma = u64::from(self.written > 1);
-        self.written = self.written.saturating_add(comma + json.len() as u64);
+        self.count(&json);
         self.usage = guest.admitted.usage(self.written);
-        self.guest = Some(guest);
+        self.guest = Some(Source::Here(guest));
         Ok(Some(json.into()))
     }
 

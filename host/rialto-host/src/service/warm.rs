@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Loaded, Service};
+use super::{Code, Loaded, Service};
 use crate::clock::CpuClock;
 use crate::state::CallState;
 use crate::warm::{Made, Part};
@@ -81,7 +81,7 @@ impl Service {
     async fn make_one(&self) -> bool {
         let Loaded {
             host,
-            instance,
+            code,
             shared,
             warmth,
             ..
@@ -89,7 +89,7 @@ impl Service {
         if !warmth.wants() || host.door.is_crowded() {
             return false;
         }
-        let Some(room) = warmth.part.room() else {
+        let (Code::Here(instance), Some(room)) = (code, warmth.part.room()) else {
             return false;
         };
         let clock = CpuClock::default();

@@ -17,7 +17,9 @@ fn compiled(fixture: &Fixture) -> PathBuf {
 }
 
 fn restart(fixture: &Fixture) -> Host {
-    Host::new(Config::new(fixture.dir.path().join("cache"))).unwrap()
+    let mut config = Config::new(fixture.dir.path().join("cache"));
+    config.cells = Some(cells());
+    Host::new(config).unwrap()
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rialto_compute::Model;
 use rialto_compute::language::LanguageModel;
-use rialto_host::{Models, OpenError, WasiGroup};
+use rialto_host::{LoadError, Models, OpenError, WasiGroup};
 use rialto_testkit::mesh::path_from_env;
 
 use super::*;
@@ -50,9 +50,20 @@ fn load(fixture: &Fixture, component: &Path, models: &[&str], limits: Limits) ->
     };
     let spec = ServiceSpec {
         models: models.iter().map(|name| (*name).to_owned()).collect(),
-        ..spec(grants, limits)
+        ..spec_here(grants, limits)
     };
     let models = Arc::new(One(model));
+    if level() == Isolation::Process {
+        // Its sessions stay with the host: no cell takes it.
+        let asked = ServiceSpec {
+            isolation: level(),
+            ..spec.clone()
+        };
+        let refused = fixture.host.load(&component, asked, models.clone());
+        let error = refused.unwrap_err();
+        assert!(matches!(error, LoadError::Isolation(_)), "{error}");
+        assert!(error.to_string().contains("in-process"), "{error}");
+    }
     fixture.host.load(&component, spec, models).unwrap()
 }
 

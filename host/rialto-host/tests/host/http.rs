@@ -15,12 +15,12 @@ use rialto_testkit::mesh::path_from_env;
 
 use super::*;
 
-fn component() -> Vec<u8> {
+pub(crate) fn component() -> Vec<u8> {
     let place = path_from_env("RIALTO_TEST_GUESTS").unwrap();
     std::fs::read(place.join("http/component.wasm")).unwrap()
 }
 
-fn granted(origins: &[&str]) -> Grants {
+pub(crate) fn granted(origins: &[&str]) -> Grants {
     let origin = |text: &&str| {
         let (https, host) = match text.strip_prefix("https://") {
             Some(host) => (true, host),
@@ -46,6 +46,13 @@ fn load(fixture: &Fixture, grants: Grants, limits: Limits) -> Service {
         .host
         .load(&component(), spec, Arc::new(NoModels))
         .unwrap()
+}
+
+/// For what a cell hands over when it is whole.
+fn load_here(fixture: &Fixture, limits: Limits) -> Service {
+    let spec = spec_here(granted(&[]), limits);
+    let loaded = fixture.host.load(&component(), spec, Arc::new(NoModels));
+    loaded.unwrap()
 }
 
 /// Status and body of an answer.
@@ -271,7 +278,7 @@ async fn respond(service: &Service, path: &str) -> Result<GuestResponse, CallErr
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_is_taken_while_it_is_written() {
     let fixture = Fixture::new();
-    let service = load(&fixture, granted(&[]), patient());
+    let service = load_here(&fixture, patient());
     let path = "/drip?3,5";
     let mut response = respond(&service, path).await.unwrap();
     assert_eq!(response.status(), 200);
@@ -308,7 +315,7 @@ async fn what_was_written_before_a_failure_comes_before_it() {
         output_bytes_max: 100_000,
         ..patient()
     };
-    let service = load(&fixture, granted(&[]), limits);
+    let service = load_here(&fixture, limits);
     for (path, bytes, code) in [
         ("/drip?2,5,trap", 18, "trapped"),
         ("/early", 5, "trapped"),
@@ -345,7 +352,7 @@ async fn what_was_written_before_a_failure_comes_before_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_is_dropped_leaves_its_place() {
     let fixture = Fixture::with(|config| config.calls_max = 1);
-    let service = load(&fixture, granted(&[]), patient());
+    let service = load_here(&fixture, patient());
     let mut response = respond(&service, "/drip?1000000000").await.unwrap();
     for _ in 0..10 {
         assert!(response.next().await.unwrap().is_some());

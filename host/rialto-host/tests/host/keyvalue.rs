@@ -1,6 +1,6 @@
 //! Keys and values as guests see them, by both drafts; who keeps them is a fake here.
 
-mod memory;
+pub(crate) mod memory;
 
 use std::sync::atomic::Ordering;
 

@@ -9,8 +9,8 @@ mod composed;
 mod deterministic;
 mod generation;
 mod hostile;
-mod http;
-mod keyvalue;
+pub(crate) mod http;
+pub(crate) mod keyvalue;
 mod languages;
 mod leaks;
 mod loading;
@@ -27,44 +27,62 @@ mod warm;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rialto_host::cell::{ComputerSetup, Program};
 use rialto_host::{
-    Arguments, CallContext, CallError, Config, Grants, Host, Limits, NoModels, Outcome, Service,
-    ServiceSpec,
+    Arguments, CallContext, CallError, CellConfig, Config, Grants, Host, Isolation, Limits,
+    NoModels, Outcome, Service, ServiceSpec,
 };
 use rialto_testkit::guests;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A host on a folder of its own.
-struct Fixture {
-    host: Host,
-    dir: TempDir,
+pub(crate) struct Fixture {
+    pub(crate) host: Host,
+    pub(crate) dir: TempDir,
+    /// Where its services run.
+    isolation: Isolation,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path().join("cache"));
         config.calls_max = 8;
+        config.cells = Some(cells());
         change(&mut config);
         Self {
             host: Host::new(config).unwrap(),
             dir,
+            isolation: level(),
         }
     }
 
-    fn load(&self, text: &str, grants: Grants, limits: Limits) -> Service {
+    /// The same for what no cell has.
+    pub(crate) fn here(mut self) -> Self {
+        self.isolation = Isolation::InProcess;
+        self
+    }
+
+    pub(crate) fn load(&self, text: &str, grants: Grants, limits: Limits) -> Service {
         self.load_as("test", text, grants, limits)
     }
 
-    fn load_as(&self, name: &str, text: &str, grants: Grants, limits: Limits) -> Service {
+    pub(crate) fn load_as(
+        &self,
+        name: &str,
+        text: &str,
+        grants: Grants,
+        limits: Limits,
+    ) -> Service {
         let component = guests::component(text).unwrap();
         let spec = ServiceSpec {
             name: name.to_owned(),
+            isolation: self.isolation,
             ..spec(grants, limits)
         };
         self.host
@@ -73,18 +91,57 @@ impl Fixture {
     }
 }
 
-fn spec(grants: Grants, limits: Limits) -> ServiceSpec {
+pub(crate) fn spec(grants: Grants, limits: Limits) -> ServiceSpec {
     ServiceSpec {
         name: "test".to_owned(),
         version: "0.1.0".to_owned(),
         grants,
         limits,
+        isolation: level(),
         ..ServiceSpec::default()
     }
 }
 
+/// Where the services of these tests run: this file is a part of two programs.
+pub(crate) fn level() -> Isolation {
+    if env!("CARGO_CRATE_NAME") == "cells" {
+        Isolation::Process
+    } else {
+        Isolation::InProcess
+    }
+}
+
+/// A spec for what no cell offers.
+pub(crate) fn spec_here(grants: Grants, limits: Limits) -> ServiceSpec {
+    ServiceSpec {
+        isolation: Isolation::InProcess,
+        ..spec(grants, limits)
+    }
+}
+
+/// The program `cells` of these tests as a cell: one of its tests, by its name, with something else to do.
+pub(crate) fn cells() -> CellConfig {
+    let program = Program {
+        file: std::env::current_exe().unwrap(),
+        arguments: [CELL_TEST, "--exact", "--nocapture"]
+            .map(Into::into)
+            .to_vec(),
+        environment: vec![(CELL_MODE.into(), "serve".into())],
+    };
+    CellConfig {
+        computer: ComputerSetup {
+            threads: 2,
+            memory_bytes_max: 256 << 20,
+        },
+        ..CellConfig::new(program)
+    }
+}
+
+pub(crate) const CELL_MODE: &str = "RIALTO_TEST_CELL";
+pub(crate) const CELL_TEST: &str = "process::a_call_in_a_cell_answers_as_here";
+
 /// Generous for a busy machine; tests that need a time-out set their own limit.
-fn context() -> CallContext {
+pub(crate) fn context() -> CallContext {
     CallContext {
         call_id: "call-1".to_owned(),
         deadline: Instant::now() + Duration::from_secs(100),
@@ -93,7 +150,7 @@ fn context() -> CallContext {
     }
 }
 
-fn patient() -> Limits {
+pub(crate) fn patient() -> Limits {
     Limits {
         cpu_max: Duration::from_secs(60),
         wall_max: Duration::from_secs(100),
@@ -101,7 +158,11 @@ fn patient() -> Limits {
     }
 }
 
-async fn call(service: &Service, method: &str, body: Value) -> Result<Outcome, CallError> {
+pub(crate) async fn call(
+    service: &Service,
+    method: &str,
+    body: Value,
+) -> Result<Outcome, CallError> {
     let body = serde_json::to_vec(&body).unwrap();
     let prepared = service
         .prepare(method, Arguments::Json(body.into()))
@@ -109,13 +170,13 @@ async fn call(service: &Service, method: &str, body: Value) -> Result<Outcome, C
     service.call(prepared, context()).await
 }
 
-async fn answer(service: &Service, method: &str, body: Value) -> Value {
+pub(crate) async fn answer(service: &Service, method: &str, body: Value) -> Value {
     let outcome = call(service, method, body).await.unwrap();
     serde_json::from_slice(&outcome.body).unwrap()
 }
 
 /// The host still serves an honest guest.
-async fn still_serves(service: &Service) {
+pub(crate) async fn still_serves(service: &Service) {
     assert_eq!(
         answer(service, "echo", json!({ "text": "hello" })).await,
         "hello"

@@ -103,6 +103,7 @@ fn load(fixture: &Fixture, models: Arc<One>, granted: &[&str], limits: Limits) -
         },
         models: granted.iter().map(|name| (*name).to_owned()).collect(),
         limits,
+        isolation: level(),
         ..ServiceSpec::default()
     };
     fixture.host.load(&component, spec, models).unwrap()

@@ -31,6 +31,15 @@ struct Lab {
 
 impl Lab {
     fn new(computers: Vec<Arc<dyn Device>>, limits: Limits) -> Self {
+        Self::at(level(), computers, limits)
+    }
+
+    /// With a device that no cell has: other than the processor.
+    fn here(computers: Vec<Arc<dyn Device>>, limits: Limits) -> Self {
+        Self::at(Isolation::InProcess, computers, limits)
+    }
+
+    fn at(isolation: Isolation, computers: Vec<Arc<dyn Device>>, limits: Limits) -> Self {
         let fixture = Fixture::with(|config| config.computers = computers);
         let place = path_from_env("RIALTO_TEST_GUESTS").unwrap();
         let component = std::fs::read(place.join("operations/component.wasm")).unwrap();
@@ -39,7 +48,10 @@ impl Lab {
             wasi: WasiGroup::ALL.into(),
             ..Grants::default()
         };
-        let spec = spec(grants, limits);
+        let spec = ServiceSpec {
+            isolation,
+            ..spec(grants, limits)
+        };
         let service = fixture
             .host
             .load(&component, spec, Arc::new(NoModels))
@@ -79,22 +91,21 @@ fn gpu() -> Arc<dyn Device> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_agrees_with_numpy() {
-    agrees_with_numpy(cpu(2)).await;
+    agrees_with_numpy(Lab::new(vec![cpu(2)], patient())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_agrees_with_numpy_on_a_graphics_processor() {
-    agrees_with_numpy(gpu()).await;
+    agrees_with_numpy(Lab::here(vec![gpu()], patient())).await;
 }
 
-async fn agrees_with_numpy(computer: Arc<dyn Device>) {
+async fn agrees_with_numpy(lab: Lab) {
     let python = path_from_env("RIALTO_VENV").unwrap().join("bin/python3");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operations.py");
     let printed = Command::new(python).arg(script).output().unwrap();
     assert!(printed.status.success(), "{printed:?}");
     let cases: Vec<Value> = serde_json::from_slice(&printed.stdout).unwrap();
     assert!(cases.len() > 150);
-    let lab = Lab::new(vec![computer], patient());
     for case in cases {
         let body = json!({
             "op": case["op"], "attributes": case["attributes"], "inputs": case["inputs"],
@@ -313,8 +324,10 @@ async fn hostile_arguments_are_refused_and_nothing_else_happens() {
         tensor_bytes_max: 4 << 20,
         ..patient()
     };
-    for computer in [cpu(2), gpu()] {
-        let lab = Lab::new(vec![computer], limits.clone());
+    for lab in [
+        Lab::new(vec![cpu(2)], limits.clone()),
+        Lab::here(vec![gpu()], limits),
+    ] {
         for seed in 0..4 {
             let body = json!({ "seed": seed, "calls": 400 });
             let answer = lab.answer("attack", body).await;
@@ -378,7 +391,7 @@ async fn a_call_that_is_late_stops_its_work() {
         wall_max: Duration::from_millis(300),
         ..patient()
     };
-    let lab = Lab::new(vec![Arc::new(endless)], limits);
+    let lab = Lab::here(vec![Arc::new(endless)], limits);
     let body = json!({ "length": 3, "elements": 4 });
     let error = lab.call("chain", body).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
@@ -439,7 +452,7 @@ impl Device for Far {
 #[tokio::test(flavor = "multi_thread")]
 async fn tensors_live_on_the_device_that_was_chosen() {
     let other = || Arc::new(Far(CpuDevice::new(1, MEMORY_BYTES)));
-    let lab = Lab::new(vec![cpu(1), other()], patient());
+    let lab = Lab::here(vec![cpu(1), other()], patient());
     let names = lab.answer("devices", json!({})).await;
     assert_eq!(names, json!(["cpu", "far", "cpu"]));
     assert_eq!(
@@ -453,7 +466,7 @@ async fn tensors_live_on_the_device_that_was_chosen() {
     let text = lab.refusal("travel", json!({ "name": "moon" })).await;
     assert!(text.contains("no device `moon`; it has cpu, far"), "{text}");
     // And back from there.
-    let lab = Lab::new(vec![other(), cpu(1)], patient());
+    let lab = Lab::here(vec![other(), cpu(1)], patient());
     assert_eq!(
         lab.answer("travel", json!({ "name": "cpu" })).await,
         json!(6.0)
@@ -461,7 +474,7 @@ async fn tensors_live_on_the_device_that_was_chosen() {
     let chain = json!({ "length": 5_000, "elements": 10 });
     assert_eq!(lab.answer("chain", chain).await, json!(50_000.0));
     // And with memory that is no guest's to see.
-    let lab = Lab::new(vec![gpu(), cpu(1)], patient());
+    let lab = Lab::here(vec![gpu(), cpu(1)], patient());
     let names = lab.answer("devices", json!({})).await;
     assert_eq!(names, json!(["gpu", "cpu", "gpu"]));
     let computers = lab.service.computers();

@@ -1,4 +1,4 @@
-//! Instances that are made before their calls: used once, armed when they are handed out, and no more than may be.
+//! Instances that are made before their calls, in this process alone: used once, armed when they are handed out, and no more than may be.
 
 use std::collections::HashSet;
 
@@ -25,6 +25,7 @@ fn host(warm: WarmConfig) -> Fixture {
         config.calls_max = 2;
         config.warm = warm;
     })
+    .here()
 }
 
 /// Waits until so many are ready, or more.
@@ -79,7 +80,7 @@ async fn what_a_call_is_it_is_when_it_comes() {
         wasi: WasiGroup::ALL.into(),
         ..Grants::default()
     };
-    let spec = spec(grants, limits);
+    let spec = spec_here(grants, limits);
     let service = fixture.host.load(&component, spec, Arc::new(NoModels));
     let service = service.unwrap();
     let mut seen = HashSet::new();

@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use rialto_confine::{Reach, confine};
 
 use super::{
     Task,
-    confine::{Reach, confine},
     wire::{self, Allowance, Description, Failure, Form, Refusal, Reply, Request},
 };
 use crate::{Engine, RunError, Tensor, TractEngine, onnxruntime};

@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufReader, Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -45,20 +45,7 @@ impl Process {
     /// The system's, when there can be no such process.
     pub(super) fn start(program: &Program) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        let child = Command::new(&program.file)
-            .args(&program.arguments)
-            .env_clear()
-            .envs(
-                program
-                    .environment
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            )
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let child = program.start(OwnedFd::from(theirs))?;
         let to = ours.try_clone();
         let process = to.map(|to| (to, BufReader::with_capacity(HEADERS_BYTES, ours)));
         match process {

@@ -7,13 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use rialto_confine::{Reach, confine};
 
-use super::{
-    Limits, Program, Task, WorkerEngine,
-    confine::{Reach, confine},
-    model::WorkerModel,
-    serve,
-};
+use super::{Limits, Program, Task, WorkerEngine, model::WorkerModel, serve};
 use crate::{
     Engine, Kind, LoadError, Model, RunError, Tensor, TractEngine, onnxruntime,
     tract::sample::{Axis, F32, I64, Message, Sample, layer, node, tensor, value},

@@ -99,6 +99,7 @@ impl Version {
                 interface: Arc::clone(host.interface()),
                 component: B256::from(host.component_sha256()),
                 limits: site.sandbox.limits_of(&manifest),
+                isolation: site.sandbox.isolation_of(manifest.name().as_str()),
                 manifest: Arc::new(manifest),
                 loaded: false,
                 closed: None,

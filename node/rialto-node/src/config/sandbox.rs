@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rialto_host::{Concurrency, Order, WarmConfig};
+use rialto_host::cell::Program;
+use rialto_host::{Concurrency, Isolation, Order, WarmConfig};
 use rialto_registry::{Limits, Manifest};
 use rialto_scheduler::QuarantinePolicy;
 use serde::{Deserialize, Serialize};
 
 use super::loading::{Loading, RawLoading};
 use super::quarantine::{self, RawQuarantine};
-use super::settings::{RawService, ServiceSettings};
+use super::settings::{self, RawService, ServiceSettings};
 use super::warm::{self, RawWarm};
 
 /// What guests may use, all services together.
@@ -41,6 +42,10 @@ pub struct Sandbox {
     pub services: BTreeMap<String, BTreeMap<String, u64>>,
     /// What is set for a service, by its name.
     pub settings: BTreeMap<String, ServiceSettings>,
+    /// Whether services run in the node's process or each in one of its own, where nothing is set for one.
+    pub isolation: Isolation,
+    /// The program that serves as such a process, from whoever starts the node; not from the file.
+    pub cell: Option<Program>,
     /// Whether services may send requests to the origins that their manifests name, as far as those lead
     /// to public addresses.
     pub outbound: bool,
@@ -70,6 +75,8 @@ impl Default for Sandbox {
             stall_ms_max: 10_000,
             limits_max: usual_limits_max(),
             services: BTreeMap::new(),
+            isolation: Isolation::InProcess,
+            cell: None,
             settings: BTreeMap::new(),
             outbound: false,
             outbound_private: Vec::new(),
@@ -99,6 +106,13 @@ impl Sandbox {
         limits.lowered_to(caps)
     }
 
+    /// Whether the service of this name has a process of its own.
+    #[must_use]
+    pub fn isolation_of(&self, service: &str) -> Isolation {
+        let own = self.settings.get(service).and_then(|it| it.isolation);
+        own.unwrap_or(self.isolation)
+    }
+
     pub(super) fn overlay(&mut self, raw: RawSandbox, problems: &mut Vec<String>) {
         self.calls_max = raw.calls_max.unwrap_or(self.calls_max);
         self.overlay_turns(raw.concurrency, raw.priority, problems);
@@ -108,6 +122,12 @@ impl Sandbox {
         self.memory_bytes_max = raw.memory_bytes_max.unwrap_or(self.memory_bytes_max);
         self.time_ms_max = raw.time_ms_max.unwrap_or(self.time_ms_max);
         self.stall_ms_max = raw.stall_ms_max.unwrap_or(self.stall_ms_max);
+        if let Some(word) = raw.isolation {
+            match Isolation::from_name(&word) {
+                Some(isolation) => self.isolation = isolation,
+                None => problems.push(settings::no_isolation("sandbox.isolation", &word)),
+            }
+        }
         for (name, value) in raw.limits {
             if !self.limits_max.set(&name, value) || value == 0 {
                 problems.push(problem(&format!("sandbox.limits.{name}"), &name));
@@ -232,6 +252,7 @@ pub(super) struct RawSandbox {
     memory_bytes_max: Option<u64>,
     time_ms_max: Option<u64>,
     stall_ms_max: Option<u64>,
+    isolation: Option<String>,
     outbound: Option<bool>,
     state_bytes_max: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -316,6 +337,7 @@ impl From<&Sandbox> for RawSandbox {
             memory_bytes_max: Some(sandbox.memory_bytes_max),
             time_ms_max: Some(sandbox.time_ms_max),
             stall_ms_max: Some(sandbox.stall_ms_max),
+            isolation: Some(sandbox.isolation.name().to_owned()),
             outbound: Some(sandbox.outbound),
             state_bytes_max: Some(sandbox.state_bytes_max),
             outbound_private: private.map(IpAddr::to_string).collect(),
@@ -345,11 +367,12 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back() {
-        let text = "calls_max = 3\nconcurrency = 2\npriority = \"price\"\nqueue_max = 5\nservice_queue_max = 2\nbackground_max = 9\nmemory_bytes_max = 4\ntime_ms_max = 5\nstall_ms_max = 8\noutbound = true\nstate_bytes_max = 0\n\
+        let text = "calls_max = 3\nconcurrency = 2\npriority = \"price\"\nqueue_max = 5\nservice_queue_max = 2\nbackground_max = 9\nmemory_bytes_max = 4\ntime_ms_max = 5\nstall_ms_max = 8\nisolation = \"process\"\noutbound = true\nstate_bytes_max = 0\n\
                     outbound_private = [\"10.0.0.5\", \"::1\"]\n\
-                    [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7\n\
+                    [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7\nisolation = \"in-process\"\n\
                     [services.chat.config]\ngreeting = \"hi\"\n[services.chat.secrets]\n\
                     a = { file = \"/a\" }\nb = { env = \"B\" }\n[services.other.config]\nx = \"y\"\n\
+                    [services.draw]\nisolation = \"process\"\n\
                     [warm]\ninstances_max = 9\nservice_instances_max = 10\nbytes_max = 11\ncost_us_min = 12";
         let (before, problems) = sandbox(text);
         assert_eq!(problems, Vec::<String>::new());
@@ -364,9 +387,9 @@ mod tests {
         let (_, problems) = sandbox(
             "calls_max = 0\nstall_ms_max = 0\noutbound_private = [\"here\", \"::1\"]\n[limits]\nmemory = 1\n\
              handles_max = 0\n[services.chat]\ntime = 1\ntime_ms_max = 0\n\
-             secrets.a = {}\nsecrets.b = { file = \"/b\", env = \"B\" }",
+             isolation = \"jail\"\nsecrets.a = {}\nsecrets.b = { file = \"/b\", env = \"B\" }",
         );
-        assert_eq!(problems.len(), 10, "{problems:?}");
+        assert_eq!(problems.len(), 11, "{problems:?}");
         for text in [
             "concurrency = \"many\"",
             "concurrency = 0",
@@ -378,6 +401,16 @@ mod tests {
         ] {
             assert_eq!(sandbox(text).1.len(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn a_service_has_a_process_where_the_operator_says_so() {
+        let text = "isolation = \"process\"\n[services.chat]\nisolation = \"in-process\"";
+        let (some, _) = sandbox(text);
+        assert_eq!(some.isolation_of("chat"), Isolation::InProcess);
+        assert_eq!(some.isolation_of("draw"), Isolation::Process);
+        let usual = Sandbox::default().isolation_of("draw");
+        assert_eq!(usual, Isolation::InProcess);
     }
 
     #[test]

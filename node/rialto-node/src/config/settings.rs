@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rialto_host::Isolation;
 use serde::{Deserialize, Serialize};
 
 /// What an operator sets for one service.
@@ -14,6 +15,8 @@ pub struct ServiceSettings {
     pub config: BTreeMap<String, String>,
     /// Where secrets are kept, by their names.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Whether it has a process of its own; without, `[sandbox]` says.
+    pub isolation: Option<Isolation>,
 }
 
 /// Where a secret is kept.
@@ -25,9 +28,11 @@ pub enum SecretSource {
     Env(String),
 }
 
-/// One table `[sandbox.services.NAME]`: limits by their names, and two tables.
+/// One table `[sandbox.services.NAME]`: the isolation level, limits by their names, and two tables.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct RawService {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    isolation: Option<String>,
     #[serde(flatten)]
     pub(super) limits: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -46,7 +51,7 @@ struct RawSecret {
 }
 
 impl RawService {
-    /// What the two tables say; none if there are none.
+    /// What is set besides limits; none if nothing is.
     pub(super) fn settings(
         &mut self,
         service: &str,
@@ -55,7 +60,15 @@ impl RawService {
         let mut settings = ServiceSettings {
             config: std::mem::take(&mut self.config),
             secrets: BTreeMap::new(),
+            isolation: None,
         };
+        if let Some(word) = self.isolation.take() {
+            settings.isolation = Isolation::from_name(&word);
+            if settings.isolation.is_none() {
+                let field = format!("sandbox.services.{service}.isolation");
+                problems.push(no_isolation(&field, &word));
+            }
+        }
         for (name, raw) in std::mem::take(&mut self.secrets) {
             let source = match (raw.file, raw.env) {
                 (Some(file), None) => SecretSource::File(file),
@@ -89,9 +102,17 @@ impl RawService {
             },
         };
         Self {
+            isolation: settings
+                .and_then(|it| it.isolation)
+                .map(|it| it.name().to_owned()),
             limits: limits.cloned().unwrap_or_default(),
             config: settings.map(|it| it.config.clone()).unwrap_or_default(),
             secrets: secrets.map(|(name, it)| (name.clone(), raw(it))).collect(),
         }
     }
+}
+
+/// What is wrong with an isolation level.
+pub(super) fn no_isolation(field: &str, word: &str) -> String {
+    format!("{field} is `{word}`: use \"in-process\" or \"process\"")
 }

@@ -110,6 +110,7 @@ async fn a_service_is_told_what_its_manifest_names_and_the_operator_sets() {
         let settings = ServiceSettings {
             config: [("greeting".to_owned(), "hi".to_owned())].into(),
             secrets: [("api-key".to_owned(), SecretSource::File(file.clone()))].into(),
+            isolation: None,
         };
         config.sandbox.settings.insert("told".to_owned(), settings);
         let shown = config.effective();

@@ -17,7 +17,7 @@ use rialto_channels::{
 };
 use rialto_node::{
     Arguments, CallError, CallOutcome, CallRequest, ChainChoice, ChannelPayment, ChannelView,
-    Config, Deposit, ExactPayment, Node, Payment, Progress,
+    Config, Deposit, ExactPayment, Isolation, Node, Payment, Program, Progress,
 };
 use rialto_testkit::guests;
 use rialto_testkit::proxy::Proxy;
@@ -60,6 +60,7 @@ impl World {
         config.payout = Some(DEV_ACCOUNTS[PROVIDER].address);
         config.payments.watch_every = Duration::from_millis(50);
         config.payments.withdraw_delay = 900;
+        isolate(&mut config);
         change(&mut config);
         let key = config.data_dir.join("keys").join("host.key");
         rialto_node::keys::store(&key, &DEV_ACCOUNTS[HOST].key.0).unwrap();
@@ -454,6 +455,25 @@ fn token() -> TokenDomain {
 fn key(index: usize) -> SigningKey {
     SigningKey::from_bytes(&DEV_ACCOUNTS[index].key.0).unwrap()
 }
+
+/// Where services run: this file is a part of two programs, and in `cells` each has a process of its own,
+/// which is that program again with one of its tests to do.
+fn isolate(config: &mut Config) {
+    if env!("CARGO_CRATE_NAME") != "cells" {
+        return;
+    }
+    config.sandbox.isolation = Isolation::Process;
+    config.sandbox.cell = Some(Program {
+        file: std::env::current_exe().unwrap(),
+        arguments: [CELL_TEST, "--exact", "--nocapture"]
+            .map(Into::into)
+            .to_vec(),
+        environment: vec![(CELL_MODE.into(), "serve".into())],
+    });
+}
+
+pub(crate) const CELL_MODE: &str = "RIALTO_TEST_CELL";
+pub(crate) const CELL_TEST: &str = "serves_as_a_cell";
 
 fn install(services: &Path) {
     let prices = "[prices.echo]\ncall = \"100\"\n[prices.trap]\ncall = \"100\"\n";

@@ -200,6 +200,7 @@ mod tests {
             models: Vec::new(),
             docs: None,
             state: "open",
+            isolation: "in-process",
             loaded: true,
             limits: std::collections::BTreeMap::new(),
             methods: vec![MethodRecord {

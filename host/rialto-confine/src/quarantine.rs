@@ -1,16 +1,16 @@
-//! Which models rest because their processes ended badly, several times in a row.
+//! Which models or services rest because their processes ended badly, several times in a row.
 //!
 //! Starting a process that is going to crash costs a second of everybody's processor. A success wipes
-//! the slate: a model that crashes on one guest's inputs goes on for the others.
+//! the slate: what crashes on one caller's inputs goes on for the others.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-/// Crashes by model, for a bounded number of models.
+/// Crashes by the digest of the model or component, for a bounded number of them.
 #[derive(Debug, Default)]
-pub(super) struct Quarantine {
+pub struct Quarantine {
     strikes: HashMap<[u8; 32], Strikes>,
 }
 
@@ -22,40 +22,40 @@ struct Strikes {
 }
 
 impl Quarantine {
-    /// Why this model may not start now, and for how long.
-    pub(super) fn rests(&self, model: &[u8; 32], now: Instant) -> Option<(Duration, String)> {
-        let strikes = self.strikes.get(model)?;
+    /// Why this subject may not start now, and for how long.
+    pub fn rests(&self, subject: &[u8; 32], now: Instant) -> Option<(Duration, String)> {
+        let strikes = self.strikes.get(subject)?;
         let rest = strikes.rest()?;
         let left = rest.checked_sub(now.saturating_duration_since(strikes.last))?;
         (!left.is_zero()).then(|| (left, strikes.reason.clone()))
     }
 
     /// Its process ended badly.
-    pub(super) fn crashed(&mut self, model: [u8; 32], reason: String, now: Instant) {
-        if self.strikes.len() >= MODELS_MAX && !self.strikes.contains_key(&model) {
+    pub fn crashed(&mut self, subject: [u8; 32], reason: String, now: Instant) {
+        if self.strikes.len() >= SUBJECTS_MAX && !self.strikes.contains_key(&subject) {
             let oldest = self.strikes.iter().min_by_key(|(_, strikes)| strikes.last);
             if let Some(oldest) = oldest.map(|(model, _)| *model) {
                 self.strikes.remove(&oldest);
             }
         }
-        let before = self.strikes.get(&model);
+        let before = self.strikes.get(&subject);
         let in_a_row = before.map_or(0, |strikes| strikes.in_a_row);
         let strikes = Strikes {
             in_a_row: in_a_row.saturating_add(1),
             last: now,
             reason,
         };
-        self.strikes.insert(model, strikes);
+        self.strikes.insert(subject, strikes);
     }
 
-    /// A load or a run ended well.
-    pub(super) fn succeeded(&mut self, model: &[u8; 32]) {
-        self.strikes.remove(model);
+    /// A start or a run ended well.
+    pub fn succeeded(&mut self, subject: &[u8; 32]) {
+        self.strikes.remove(subject);
     }
 }
 
 impl Strikes {
-    /// How long the model rests after its last crash: not at all for the first ones, then twice as long
+    /// How long the subject rests after its last crash: not at all for the first ones, then twice as long
     /// each time.
     fn rest(&self) -> Option<Duration> {
         let more = self.in_a_row.checked_sub(FREE)?;
@@ -64,12 +64,12 @@ impl Strikes {
     }
 }
 
-/// Crashes in a row from which on a model rests.
+/// Crashes in a row from which on a subject rests.
 const FREE: u32 = 3;
 const FIRST_REST: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_secs(600);
-/// Models whose crashes are remembered; the longest ago is forgotten first.
-const MODELS_MAX: usize = 1_024;
+/// Subjects whose crashes are remembered; the longest ago is forgotten first.
+const SUBJECTS_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -105,13 +105,13 @@ mod tests {
     #[test]
     fn only_so_many_models_are_remembered() {
         let (mut quarantine, start) = (Quarantine::default(), Instant::now());
-        for place in 0..=u32::try_from(MODELS_MAX).unwrap() {
+        for place in 0..=u32::try_from(SUBJECTS_MAX).unwrap() {
             let mut model = [0; 32];
             model[..4].copy_from_slice(&place.to_le_bytes());
             let now = start + Duration::from_millis(u64::from(place));
             quarantine.crashed(model, "why".into(), now);
         }
-        assert_eq!(quarantine.strikes.len(), MODELS_MAX);
+        assert_eq!(quarantine.strikes.len(), SUBJECTS_MAX);
         assert!(!quarantine.strikes.contains_key(&[0; 32]), "the oldest");
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker gives up before it looks at a stranger's file.
+//! What an engine's worker gives up before it looks at a stranger's file.
 //!
 //! The environment, the working folder and the open files were settled by whoever started it. Here it
 //! limits itself for good: memory, open files, written bytes, dumps; on Linux also new privileges and,
@@ -9,11 +9,13 @@
 
 use std::io;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::Resource;
+
+use crate::limits::{limit, size};
 
 /// What is kept in reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub enum Reach {
     /// Nothing: the engine has all that it needs.
     Nothing,
     /// Files and devices, and memory as the device's driver wants it: it opens both when it likes.
@@ -24,13 +26,13 @@ pub(super) enum Reach {
 ///
 /// # Errors
 /// A limit that this system has cannot be set.
-pub(super) fn confine(memory_bytes: u64, reach: Reach) -> io::Result<Vec<String>> {
+pub fn confine(memory_bytes: u64, reach: Reach) -> io::Result<Vec<String>> {
     let mut done = Vec::new();
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
     if reach == Reach::Nothing {
         limit(Resource::Nofile, FILES_MAX)?;
-        let has = address_space().unwrap_or(ADDRESS_SPACE_GUESS);
+        let has = size("VmSize").unwrap_or(ADDRESS_SPACE_GUESS);
         limit(Resource::As, memory_bytes.saturating_add(has))?;
         done.push(format!("memory {} MiB", memory_bytes >> 20));
     }
@@ -39,28 +41,8 @@ pub(super) fn confine(memory_bytes: u64, reach: Reach) -> io::Result<Vec<String>
     Ok(done)
 }
 
-/// Lowers a limit, for good.
-fn limit(resource: Resource, value: u64) -> io::Result<()> {
-    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-    let value = Some(value.min(most));
-    let limit = Rlimit {
-        current: value,
-        maximum: value,
-    };
-    setrlimit(resource, limit).map_err(io::Error::from)
-}
-
-/// The address space that this process has, in bytes. It counts against the limit, though most of it is
-/// only reserved.
-fn address_space() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1 << 10)
-}
-
 #[cfg(target_os = "linux")]
-fn sandbox(reach: Reach) -> io::Result<Vec<String>> {
+pub(crate) fn sandbox(reach: Reach) -> io::Result<Vec<String>> {
     use landlock::{
         ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
         RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
@@ -102,7 +84,7 @@ fn sandbox(reach: Reach) -> io::Result<Vec<String>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sandbox(_: Reach) -> io::Result<Vec<String>> {
+pub(crate) fn sandbox(_: Reach) -> io::Result<Vec<String>> {
     Ok(Vec::new())
 }
 
