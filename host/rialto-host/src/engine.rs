@@ -43,7 +43,12 @@ const WASM_STACK_BYTES: usize = 512 << 10;
 /// of their own would give them.
 const FIBER_STACK_BYTES: usize = WASM_STACK_BYTES + (2 << 20);
 /// Dirty memory that is cleared in place instead of being given back to the kernel.
-const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+/// The same of a table.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+/// Places of the pool that stay as their last guest's code has them, beside those in use. With the bytes
+/// that each keeps this bounds what an attack leaves behind.
+const WARM_PLACES: u32 = 32;
 /// A page of linear memory.
 pub(crate) const PAGE_BYTES: u64 = 64 << 10;
 
@@ -349,11 +354,12 @@ fn pool(config: &Config) -> PoolingAllocationConfig {
         .max_tables_per_component(TABLES_MAX)
         .max_tables_per_module(TABLES_MAX)
         .total_tables(calls.saturating_mul(TABLES_MAX))
-        .table_elements(usize::try_from(table_elements).unwrap_or(usize::MAX));
+        .table_elements(usize::try_from(table_elements).unwrap_or(usize::MAX))
+        .max_unused_warm_slots(WARM_PLACES);
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.pagemap_scan(Enabled::Yes)
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-            .table_keep_resident(KEEP_RESIDENT_BYTES);
+            .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES);
     }
     pool
 }

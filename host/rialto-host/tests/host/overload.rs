@@ -13,6 +13,11 @@ use super::*;
 /// Far longer than it takes, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A host whose guests run on its own threads, which these tests watch.
+fn here(change: impl FnOnce(&mut Config)) -> Fixture {
+    Fixture::with(change).here()
+}
+
 fn prepared(service: &Service, method: &str, body: &'static str) -> Prepared {
     let prepared = service.prepare(method, Arguments::Json(body.into()));
     prepared.unwrap()
@@ -79,7 +84,7 @@ fn turned(fixture: &Fixture, reason: &str) -> u64 {
 /// Who has most of what waits is told so; who pays nothing, only that the host is full.
 #[tokio::test]
 async fn a_payer_over_its_share_is_told_from_a_full_host() {
-    let fixture = Fixture::with(|config| {
+    let fixture = here(|config| {
         config.calls_max = 1;
         config.queue_max = 2;
         config.service_queue_max = 2;
@@ -114,7 +119,7 @@ async fn a_payers_own_limits_hold_however_much_room_there_is() {
         running_max: 1,
         waiting_max: 1,
     };
-    let fixture = Fixture::with(|config| {
+    let fixture = here(|config| {
         config.payers = Payers {
             own: [(Tenant::new("ann"), own)].into(),
             ..Payers::default()
@@ -143,7 +148,7 @@ async fn a_payers_own_limits_hold_however_much_room_there_is() {
 /// among the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn places_follow_what_the_processors_get_on_with() {
-    let fixture = Fixture::with(|config| {
+    let fixture = here(|config| {
         config.calls_max = 200;
         // The limit is looked at: the flood keeps its cores.
         config.foreground_max = Duration::from_secs(1_000);
@@ -180,7 +185,7 @@ async fn places_follow_what_the_processors_get_on_with() {
 /// Guests that sleep, or wait for who reads them, hold places and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guests_that_wait_for_something_else_leave_the_processors_to_others() {
-    let fixture = Fixture::with(|config| config.calls_max = 40);
+    let fixture = here(|config| config.calls_max = 40);
     let place = path_from_env("RIALTO_TEST_GUESTS").unwrap();
     let component = std::fs::read(place.join("stream/component.wasm")).unwrap();
     let grants = Grants {
@@ -212,7 +217,7 @@ async fn guests_that_wait_for_something_else_leave_the_processors_to_others() {
 /// Long calls have a bound of their own, and a refusal; short ones go on beside them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_calls_have_a_bound_of_their_own() {
-    let fixture = Fixture::with(|config| config.background_max = 2);
+    let fixture = here(|config| config.background_max = 2);
     let service = fixture.load(guests::HOSTILE, Grants::default(), patient());
     let other = fixture.load_as("other", guests::HOSTILE, Grants::default(), patient());
     let mut long: Vec<_> = (0..2)
@@ -250,7 +255,7 @@ async fn long_calls_have_a_bound_of_their_own() {
 /// Long calls in the background hold none of the places that are for short ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_calls_hold_no_places_of_short_ones() {
-    let fixture = Fixture::with(|config| config.calls_max = 64);
+    let fixture = here(|config| config.calls_max = 64);
     let flood = fixture.load_as("flood", guests::HOSTILE, Grants::default(), patient());
     let quiet = fixture.load_as("quiet", guests::HOSTILE, Grants::default(), patient());
     let mut spinning = JoinSet::new();
@@ -275,8 +280,8 @@ async fn long_calls_hold_no_places_of_short_ones() {
 /// Both say so, and mean it.
 #[tokio::test]
 async fn the_operators_number_is_the_number() {
-    let fixture = Fixture::with(|config| config.concurrency = Concurrency::Fixed(3));
+    let fixture = here(|config| config.concurrency = Concurrency::Fixed(3));
     assert_eq!(fixture.host.door_load().places, 3);
-    let fixture = Fixture::with(|config| config.concurrency = Concurrency::Adaptive);
+    let fixture = here(|config| config.concurrency = Concurrency::Adaptive);
     assert!(fixture.host.door_load().places <= 8);
 }
