@@ -192,7 +192,7 @@ async fn guests_that_wait_for_something_else_leave_the_processors_to_others() {
         wasi: WasiGroup::ALL.into(),
         ..Grants::default()
     };
-    let spec = spec(grants, patient());
+    let spec = spec_here(grants, patient());
     let sleeper = fixture.host.load(&component, spec, Arc::new(NoModels));
     let sleeper = sleeper.unwrap();
     let quiet = fixture.load_as("quiet", guests::HOSTILE, Grants::default(), patient());
