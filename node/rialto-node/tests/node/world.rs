@@ -17,7 +17,7 @@ use rialto_channels::{
 };
 use rialto_node::{
     Arguments, CallError, CallOutcome, CallRequest, ChainChoice, ChannelPayment, ChannelView,
-    Config, Deposit, ExactPayment, Isolation, Node, Payment, Program, Progress,
+    Config, Deposit, ExactPayment, Isolation, Node, Payment, Program, Progress, StartError,
 };
 use rialto_testkit::guests;
 use rialto_testkit::proxy::Proxy;
@@ -422,7 +422,7 @@ async fn started(config: &Config) -> Node {
     let give_up = Instant::now() + Duration::from_secs(30);
     loop {
         match Node::start(config.clone(), &Progress::silent()).await {
-            Err(rialto_node::StartError::InUse { .. }) if Instant::now() < give_up => {
+            Err(StartError::InUse { .. } | StartError::State(_)) if Instant::now() < give_up => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             started => return started.unwrap(),
