@@ -59,7 +59,8 @@ pub(crate) fn measure(
     let callers = callers(open_files);
     let contended = contended::measure(places, scratch, seconds)?;
     let config = scratch.join("overload.toml");
-    let most = callers.iter().max().copied().unwrap_or_default();
+    let most = callers.iter().max().copied();
+    let most = most.context("too few open files for any callers; raise `ulimit -Hn`")?;
     let text = format!("[gateway]\nconnections_max = {}\n", most + SPARE);
     std::fs::write(&config, text)?;
     let config = config.to_str().context("a path that is no text")?;
@@ -164,9 +165,10 @@ impl Overload {
             let steps = self.grown.iter().filter(|step| step.service == case.name);
             let rates: Vec<f64> = steps.map(grow::Step::rate).collect();
             let best = rates.iter().copied().fold(0.0, f64::max);
-            let last = rates.last().copied().unwrap_or_default();
             let what = format!("{}: accepted at the most callers, by the best", case.name);
-            targets.push(Target::least(what, FLAT_MIN, Spread::of([last / best])));
+            if let Some(last) = rates.last() {
+                targets.push(Target::least(what, FLAT_MIN, Spread::of([last / best])));
+            }
         }
         for load in &self.steady {
             let what = format!("{}: p99 by p50 at 70% load", load.service);

@@ -132,6 +132,8 @@ async fn step(case: &Case, served: &Served, callers: usize, seconds: f64) -> Res
     }
     all.latencies_ms.sort_by(f64::total_cmp);
     let accepted = all.latencies_ms.len();
+    let most_ms = all.latencies_ms.last().copied();
+    let most_ms = most_ms.with_context(|| format!("none of {callers} callers was let in"))?;
     Ok(Step {
         service: case.name,
         callers,
@@ -139,7 +141,7 @@ async fn step(case: &Case, served: &Served, callers: usize, seconds: f64) -> Res
         refused_per_second: all.refused as f64 / elapsed,
         p50_ms: percentile(&all.latencies_ms, 50),
         p99_ms: percentile(&all.latencies_ms, 99),
-        most_ms: all.latencies_ms.last().copied().unwrap_or_default(),
+        most_ms,
         server_us: server.as_secs_f64() * 1e6 / (accepted + all.refused).max(1) as f64,
         resident_mib,
     })

@@ -7,15 +7,18 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use rialto_confine::{CellLimits, Program, confine_cell, end_with_parent};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process};
 
 const MODE: &str = "RIALTO_TEST_CELL";
+/// A folder of this run alone, in which a cell tries to write.
+const FOLDER: &str = "RIALTO_TEST_CELL_FOLDER";
 
 /// This test program as a cell: the test below, by its name, with something else to do.
-fn program(mode: &str) -> Program {
+fn program(mode: &str, folder: &Path) -> Program {
     Program {
         file: std::env::current_exe().unwrap(),
         arguments: [
@@ -25,22 +28,19 @@ fn program(mode: &str) -> Program {
         ]
         .map(Into::into)
         .to_vec(),
-        environment: vec![(MODE.into(), mode.into())],
+        environment: vec![(MODE.into(), mode.into()), (FOLDER.into(), folder.into())],
     }
 }
 
 /// What a stranger's code might try, and whether it worked.
-fn attempts(parent: u32) -> Vec<(&'static str, bool)> {
+fn attempts(parent: u32, folder: &Path) -> Vec<(&'static str, bool)> {
     let pid = Pid::from_raw(i32::try_from(parent).unwrap()).unwrap();
     let memory = format!("/proc/{parent}/mem");
     let opens = |path: &str| fs::File::open(path).is_ok();
     vec![
         ("read a file", fs::read("/etc/passwd").is_ok()),
         ("list a folder", fs::read_dir("/").is_ok()),
-        (
-            "write a file",
-            fs::write("/tmp/.rialto-escape", "x").is_ok(),
-        ),
+        ("write a file", fs::write(folder.join("out"), "x").is_ok()),
         ("open the parent's memory", opens(&memory)),
         ("open its own memory", opens("/proc/self/mem")),
         ("listen", TcpListener::bind("127.0.0.1:0").is_ok()),
@@ -79,6 +79,7 @@ fn forks() -> bool {
 }
 
 fn be_a_cell(mode: &str) -> ! {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let parent = rustix::process::getppid().unwrap();
     let parent = u32::try_from(parent.as_raw_nonzero().get()).unwrap();
     end_with_parent(parent).unwrap();
@@ -89,16 +90,16 @@ fn be_a_cell(mode: &str) -> ! {
         image_bytes: 1 << 20,
     };
     if mode == "outside" {
-        report(&mut socket, &attempts(parent));
+        report(&mut socket, &attempts(parent, &folder));
         std::process::exit(0);
     }
     let done = confine_cell(limits).unwrap();
     match mode {
         "within" => {
-            let mut tried = attempts(parent);
+            let mut tried = attempts(parent, &folder);
             // A thread that is started afterwards has no more.
-            let there = std::thread::spawn(move || attempts(parent)).join().unwrap();
-            tried.extend(there);
+            let there = std::thread::spawn(move || attempts(parent, &folder));
+            tried.extend(there.join().unwrap());
             tried.push((
                 "take memory",
                 Vec::<u8>::new().try_reserve_exact(1 << 30).is_ok(),
@@ -127,9 +128,9 @@ fn report(socket: &mut UnixStream, tried: &[(&str, bool)]) {
     socket.shutdown(std::net::Shutdown::Write).unwrap();
 }
 
-fn run(mode: &str) -> (String, ExitStatus) {
+fn run(mode: &str, folder: &Path) -> (String, ExitStatus) {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
-    let mut child = program(mode)
+    let mut child = program(mode, folder)
         .start(Stdio::from(OwnedFd::from(theirs)))
         .unwrap();
     let mut text = String::new();
@@ -142,9 +143,12 @@ fn what_works_outside_is_refused_within() {
     if let Ok(mode) = std::env::var(MODE) {
         be_a_cell(&mode);
     }
-    let (outside, status) = run("outside");
+    let folder = tempfile::tempdir().unwrap();
+    let (outside, status) = run("outside", folder.path());
     assert!(status.success(), "{status}");
-    let (within, status) = run("within");
+    let written = folder.path().join("out");
+    fs::remove_file(&written).unwrap();
+    let (within, status) = run("within", folder.path());
     assert!(status.success(), "{status}");
     let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
     // Otherwise a test that fails for another reason would look like a wall.
@@ -155,14 +159,14 @@ fn what_works_outside_is_refused_within() {
     for line in lines(&within) {
         assert!(line.starts_with('0'), "works within: {line}");
     }
-    let _ = fs::remove_file("/tmp/.rialto-escape");
+    assert!(!written.exists());
 }
 
 #[test]
 fn it_ends_with_the_thread_that_started_it() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let mut child = std::thread::spawn(move || {
-        let child = program("waiting").start(Stdio::from(OwnedFd::from(theirs)));
+        let child = program("waiting", Path::new("/")).start(Stdio::from(OwnedFd::from(theirs)));
         // Until it is confined.
         ours.read_to_end(&mut Vec::new()).unwrap();
         // The socket stays open meanwhile: it is not its end that ends the process.

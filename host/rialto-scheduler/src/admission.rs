@@ -101,6 +101,9 @@ impl Seat {
     }
 }
 
+/// Of so many idle tenants it is remembered how long their calls ran; one more, and it is learnt anew.
+const REMEMBERED_MAX: usize = 1_024;
+
 /// Names a call that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TicketId(u64);
@@ -113,6 +116,8 @@ pub struct Admission<T> {
     weights: HashMap<Tenant, u32>,
     /// Tenants that hold or want something.
     parties: HashMap<Tenant, Party<T>>,
+    /// How long calls of the others ran, as far as it is remembered.
+    usual: HashMap<Tenant, Duration>,
     payers: Roll,
     places: u32,
     bytes: u64,
@@ -133,6 +138,7 @@ impl<T> Admission<T> {
             order,
             weights: HashMap::new(),
             parties: HashMap::new(),
+            usual: HashMap::new(),
             payers: Roll::default(),
             places: 0,
             bytes: 0,
@@ -254,24 +260,23 @@ impl<T> Admission<T> {
             return Err((turned, ask.work));
         }
         self.make_room(&ask.tenant);
-        let (weight, order) = (self.weight(&ask.tenant), self.order);
-        let party = self.parties.entry(ask.tenant);
-        let party = party.or_insert_with(|| Party::new(weight, order));
         self.last_id = self.last_id.wrapping_add(1);
         let id = TicketId(self.last_id);
+        let bytes = ask.bytes.min(self.capacity.bytes);
+        let party = self.party(&ask.tenant);
         let usual_us = party.usual().as_micros().max(1);
-        self.payers.joins(&ask.payer);
+        let payer = ask.payer.clone();
         party.join(Waiter {
             id,
             since: now,
-            behind: party.ahead(&ask.payer),
             payer: ask.payer,
-            bytes: ask.bytes.min(self.capacity.bytes),
+            bytes,
             deadline: ask.deadline,
             rate: ask.price.saturating_mul(MICROS) / usual_us,
             passed: 0,
             work: ask.work,
         });
+        self.payers.joins(&payer);
         self.waiting = self.waiting.saturating_add(1);
         Ok(id)
     }
@@ -416,11 +421,7 @@ impl<T> Admission<T> {
     }
 
     fn seat(&mut self, now: Duration, tenant: &Tenant, payer: &Tenant, bytes: u64) -> Seat {
-        let (weight, order) = (self.weight(tenant), self.order);
-        let party = self.parties.entry(tenant.clone());
-        party
-            .or_insert_with(|| Party::new(weight, order))
-            .hold(payer, bytes);
+        self.party(tenant).hold(payer, bytes);
         self.payers.begins(payer);
         self.places = self.places.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -446,9 +447,30 @@ impl<T> Admission<T> {
         self.weights.get(tenant).copied().unwrap_or(1)
     }
 
+    fn party(&mut self, tenant: &Tenant) -> &mut Party<T> {
+        let weight = self.weight(tenant);
+        let party = self.parties.entry(tenant.clone());
+        party.or_insert_with(|| {
+            let usual = self.usual.get(tenant).copied();
+            Party::new(weight, self.order, usual)
+        })
+    }
+
     fn forget_if_idle(&mut self, tenant: &Tenant) {
-        if self.parties.get(tenant).is_some_and(Party::is_idle) {
-            self.parties.remove(tenant);
+        if !self.parties.get(tenant).is_some_and(Party::is_idle) {
+            return;
         }
+        let party = self.parties.remove(tenant);
+        let Some(usual) = party.and_then(|party| party.learnt()) else {
+            return;
+        };
+        if let Some(known) = self.usual.get_mut(tenant) {
+            *known = usual;
+            return;
+        }
+        if self.usual.len() >= REMEMBERED_MAX {
+            self.usual.clear();
+        }
+        self.usual.insert(tenant.clone(), usual);
     }
 }

@@ -19,7 +19,7 @@ use alloy_sol_types::{Eip712Domain, SolStruct};
 
 use crate::{
     Amount, ChannelId, Signature, SignatureError, SigningKey, digest, recover,
-    typed::{device, metered, rialto},
+    typed::receipts::{device, metered, plain},
 };
 
 /// What a call used, as metered by the host.
@@ -137,53 +137,20 @@ pub struct Receipt {
     pub previous: B256,
 }
 
-/// The fields of all forms of a receipt, but for what was used.
-macro_rules! typed {
-    ($receipt:ident, $type:path, $usage:expr) => {{
-        let it = $receipt;
-        $type {
-            id: it.id,
-            channelId: it.channel.map_or(B256::ZERO, |channel| channel.0),
-            payer: it.payer,
-            provider: it.provider,
-            chainId: it.chain_id,
-            token: it.token,
-            service: it.service.clone(),
-            version: it.version.clone(),
-            component: it.component,
-            models: it.models.clone(),
-            method: it.method.clone(),
-            request: it.request,
-            response: it.response,
-            usage: $usage,
-            price: it.price.get(),
-            before: it.before.get(),
-            charged: it.charged.get(),
-            after: it.after.get(),
-            issuedAt: it.issued_at,
-            engine: it.engine.clone(),
-            deterministic: it.deterministic,
-            previous: it.previous,
-        }
-    }};
-}
 impl Receipt {
     /// The EIP-712 digest that is signed, and that the next receipt names as `previous`.
     #[must_use]
     pub fn digest(&self) -> B256 {
-        static PLAIN: LazyLock<Form> = LazyLock::new(|| Form::of::<rialto::Receipt>("1"));
+        static PLAIN: LazyLock<Form> = LazyLock::new(|| Form::of::<plain::Receipt>("1"));
         static DEVICE: LazyLock<Form> = LazyLock::new(|| Form::of::<device::Receipt>("2"));
         static METERED: LazyLock<Form> = LazyLock::new(|| Form::of::<metered::Receipt>("3"));
         if self.usage.limits != LimitUsage::default() {
-            let typed = self.to_typed_metered();
-            return digest::signing_hash(&typed, &METERED.type_hash, &METERED.separator);
+            METERED.digest(&metered::Receipt::from(self))
+        } else if self.usage.device != DeviceUsage::default() {
+            DEVICE.digest(&device::Receipt::from(self))
+        } else {
+            PLAIN.digest(&plain::Receipt::from(self))
         }
-        if self.usage.device == DeviceUsage::default() {
-            let typed = self.to_typed();
-            return digest::signing_hash(&typed, &PLAIN.type_hash, &PLAIN.separator);
-        }
-        let typed = self.to_typed_with_device();
-        digest::signing_hash(&typed, &DEVICE.type_hash, &DEVICE.separator)
     }
 
     /// Signs with the host's key.
@@ -210,77 +177,6 @@ impl Receipt {
             && self.before == earlier.after
             && self.previous == earlier.digest()
     }
-
-    fn to_typed(&self) -> rialto::Receipt {
-        typed!(self, rialto::Receipt, self.usage.to_typed())
-    }
-
-    fn to_typed_with_device(&self) -> device::Receipt {
-        typed!(self, device::Receipt, self.usage.to_typed_with_device())
-    }
-
-    fn to_typed_metered(&self) -> metered::Receipt {
-        typed!(self, metered::Receipt, self.usage.to_typed_metered())
-    }
-}
-
-impl Usage {
-    fn to_typed(self) -> rialto::Usage {
-        rialto::Usage {
-            guestTimeMicros: self.guest_time_us,
-            hostTimeMicros: self.host_time_us,
-            memoryPeakBytes: self.memory_peak_bytes,
-            hostCalls: self.host_calls,
-            inputBytes: self.input_bytes,
-            outputBytes: self.output_bytes,
-            tensorRuns: self.tensor_runs,
-        }
-    }
-
-    fn to_typed_with_device(self) -> device::Usage {
-        device::Usage {
-            guestTimeMicros: self.guest_time_us,
-            hostTimeMicros: self.host_time_us,
-            memoryPeakBytes: self.memory_peak_bytes,
-            hostCalls: self.host_calls,
-            inputBytes: self.input_bytes,
-            outputBytes: self.output_bytes,
-            tensorRuns: self.tensor_runs,
-            deviceTimeMicros: self.device.time_us,
-            multiplyAdds: self.device.multiply_adds,
-            movedBytes: self.device.moved_bytes,
-            tokensRead: self.device.tokens_read,
-            tokensWritten: self.device.tokens_written,
-        }
-    }
-
-    fn to_typed_metered(self) -> metered::Usage {
-        metered::Usage {
-            guestTimeMicros: self.guest_time_us,
-            hostTimeMicros: self.host_time_us,
-            memoryPeakBytes: self.memory_peak_bytes,
-            hostCalls: self.host_calls,
-            inputBytes: self.input_bytes,
-            outputBytes: self.output_bytes,
-            tensorRuns: self.tensor_runs,
-            deviceTimeMicros: self.device.time_us,
-            multiplyAdds: self.device.multiply_adds,
-            movedBytes: self.device.moved_bytes,
-            tokensRead: self.device.tokens_read,
-            tokensWritten: self.device.tokens_written,
-            wallTimeMicros: self.limits.wall_time_us,
-            waitedMicros: self.limits.waited_us,
-            tablePeakElements: self.limits.table_peak_elements,
-            handlesPeak: self.limits.handles_peak,
-            hostBytes: self.limits.host_bytes,
-            tensorPeakBytes: self.limits.tensor_peak_bytes,
-            sessionPeakBytes: self.limits.session_peak_bytes,
-            outboundRequests: self.limits.outbound_requests,
-            outboundBytes: self.limits.outbound_bytes,
-            stateBytes: self.limits.state_bytes,
-            logLines: self.limits.log_lines,
-        }
-    }
 }
 
 /// What the digests of one form of a receipt have in common.
@@ -302,6 +198,10 @@ impl Form {
             type_hash: digest::type_hash::<T>(),
             separator: domain.separator(),
         }
+    }
+
+    fn digest(&self, typed: &impl SolStruct) -> B256 {
+        digest::signing_hash(typed, &self.type_hash, &self.separator)
     }
 }
 

@@ -85,22 +85,33 @@ async fn a_deadline_ends_the_wait() {
     drop(held);
 }
 
+/// A guest that needs nothing but a place.
+fn light(tenant: &Tenant) -> Guest<'_> {
+    Guest {
+        tenant,
+        payer: tenant,
+        bytes: 0,
+        price: 0,
+    }
+}
+
+/// As many as may run.
+async fn filled(door: &Door, guest: Guest<'_>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for _ in 0..door.load().places {
+        places.push(door.enter(guest, soon()).await.unwrap());
+    }
+    places
+}
+
 /// A call that waits for something else makes room for another, and one that computes does not.
 #[tokio::test]
 async fn only_calls_that_want_the_processor_count_against_the_limit() {
     let door = adaptive(1_000);
     let (tenant, ms) = (Tenant::new("t"), Duration::from_millis);
-    let guest = Guest {
-        tenant: &tenant,
-        payer: &tenant,
-        bytes: 0,
-        price: 0,
-    };
+    let guest = light(&tenant);
+    let places = filled(&door, guest).await;
     let first = door.load().places;
-    let mut places = Vec::new();
-    for _ in 0..first {
-        places.push(door.enter(guest, soon()).await.unwrap());
-    }
     let mut context = Context::from_waker(Waker::noop());
     let mut next = Box::pin(door.enter(guest, soon()));
     assert!(next.as_mut().poll(&mut context).is_pending());
@@ -159,17 +170,9 @@ async fn who_is_pushed_out_is_told_and_counted() {
 #[tokio::test]
 async fn calls_in_the_background_are_no_part_of_the_limit() {
     let (door, tenant, ms) = (adaptive(1_000), Tenant::new("t"), Duration::from_millis);
-    let guest = Guest {
-        tenant: &tenant,
-        payer: &tenant,
-        bytes: 0,
-        price: 0,
-    };
+    let guest = light(&tenant);
+    let mut places = filled(&door, guest).await;
     let first = door.load().places;
-    let mut places = Vec::new();
-    for _ in 0..first {
-        places.push(door.enter(guest, soon()).await.unwrap());
-    }
     let mut context = Context::from_waker(Waker::noop());
     let mut next = Box::pin(door.enter(guest, soon()));
     assert!(next.as_mut().poll(&mut context).is_pending());

@@ -63,7 +63,7 @@ async fn the_interface_tells_of_streams() {
     assert_eq!(words.error_schema, Some(json!({ "type": "string" })));
     let refuse = service.interface().method("refuse").unwrap();
     assert_eq!(refuse.error_schema, Some(json!({ "type": "string" })));
-    assert_eq!(service.interface().methods.len(), 9, "`next` is no method");
+    assert_eq!(service.interface().methods.len(), 10, "`next` is no method");
 }
 
 #[tokio::test]

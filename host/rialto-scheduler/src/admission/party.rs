@@ -13,8 +13,6 @@ use crate::tenant::Tenant;
 pub(super) struct Waiter<T> {
     pub(super) id: TicketId,
     pub(super) since: Duration,
-    /// How many of the tenant's calls waited when it came.
-    pub(super) behind: usize,
     pub(super) payer: Tenant,
     pub(super) bytes: u64,
     pub(super) deadline: Option<Duration>,
@@ -39,8 +37,10 @@ pub(super) struct Party<T> {
     waiting: usize,
     /// When it last had a turn, as a number that grows with each.
     last_turn: u64,
-    /// How long a call waits for each that waited before it.
+    /// How long it takes until the next of its calls that wait is let in.
     pace: Option<Duration>,
+    /// When one of them was let in.
+    moved: Option<Duration>,
     /// How long a call runs.
     usual: Option<Duration>,
     /// Since when calls waited longer than [`Party::target`].
@@ -65,7 +65,7 @@ const TARGET_MIN: Duration = Duration::from_millis(100);
 const STANDING: u32 = 4;
 
 impl<T> Party<T> {
-    pub(super) fn new(weight: u32, order: Order) -> Self {
+    pub(super) fn new(weight: u32, order: Order, usual: Option<Duration>) -> Self {
         Self {
             weight,
             places: 0,
@@ -76,7 +76,8 @@ impl<T> Party<T> {
             waiting: 0,
             last_turn: 0,
             pace: None,
-            usual: None,
+            moved: None,
+            usual,
             long_since: None,
         }
     }
@@ -153,18 +154,36 @@ impl<T> Party<T> {
             payer.queue.remove(index)
         })?;
         self.gone(&waiter);
+        let moved = self.moved.replace(now);
         if !payers.is_held(&name, places) {
-            self.waited(now, &waiter);
+            self.learn_pace(now, &waiter, moved, places);
+            self.learn_wait(now, &waiter);
         }
         Some(waiter)
     }
 
+    /// Learns how fast the queue moves. One turn that took much longer than so many places let expect says that
+    /// this machine stood still for a moment, and little of the turns to come: those who pay are not sent away for
+    /// that.
+    fn learn_pace(
+        &mut self,
+        now: Duration,
+        waiter: &Waiter<T>,
+        moved: Option<Duration>,
+        places: u32,
+    ) {
+        let since = moved.map_or(waiter.since, |moved| moved.max(waiter.since));
+        let likely = self.usual() / places.max(1);
+        let most = self
+            .pace
+            .map_or(likely, |pace| pace.max(likely).saturating_mul(2));
+        let took = now.saturating_sub(since).min(most);
+        self.pace = Some(smooth(self.pace, took));
+    }
+
     /// Learns from a wait that is over.
-    fn waited(&mut self, now: Duration, waiter: &Waiter<T>) {
+    fn learn_wait(&mut self, now: Duration, waiter: &Waiter<T>) {
         let waited = now.saturating_sub(waiter.since);
-        let turns =
-            u32::try_from(waiter.behind).map_or(u32::MAX, |behind| behind.saturating_add(1));
-        self.pace = Some(smooth(self.pace, waited / turns));
         if waited > self.target() {
             self.long_since.get_or_insert(now);
         } else if waited <= self.target() / 2 || self.waiting == 0 {
@@ -245,16 +264,22 @@ impl<T> Party<T> {
         turns.saturating_add(own).min(self.waiting)
     }
 
-    /// How long one more call of this payer would wait, by what others waited.
+    /// How long one more call of this payer would wait, by how fast the queue moved; not at all while that is not known.
     pub(super) fn expected_wait(&self, payer: &Tenant) -> Duration {
         let ahead = self.ahead(payer);
         let turns = u32::try_from(ahead).map_or(u32::MAX, |ahead| ahead.saturating_add(1));
-        self.pace.unwrap_or_default().saturating_mul(turns)
+        self.pace
+            .map_or(Duration::ZERO, |pace| pace.saturating_mul(turns))
     }
 
-    /// How long a call is expected to run.
+    /// How long a call is expected to run; no time before one has ended.
     pub(super) fn usual(&self) -> Duration {
-        self.usual.unwrap_or_default()
+        self.usual.unwrap_or(Duration::ZERO)
+    }
+
+    /// How long its calls ran, if one has ended.
+    pub(super) const fn learnt(&self) -> Option<Duration> {
+        self.usual
     }
 
     /// A wait that is long for what its calls take.

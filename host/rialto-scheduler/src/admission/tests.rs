@@ -272,6 +272,36 @@ fn a_queue_that_stays_long_takes_no_more_until_it_is_short() {
     assert!(longest(5_000).unwrap() < at(200), "{:?}", longest(5_000));
 }
 
+/// Who waited long behind nobody says nothing of how fast a queue moves that never stood still before.
+#[test]
+fn a_pause_of_the_machine_turns_nobody_away() {
+    let mut door = Admission::new(
+        Capacity {
+            places: 1,
+            ..CAPACITY
+        },
+        Order::Turns,
+    );
+    let (tenant, payer) = (Tenant::new("a"), Tenant::new("p"));
+    let seat = door.try_admit(at(0), &tenant, &payer, 1).unwrap();
+    door.release(at(1), seat);
+    let seat = door.try_admit(at(1), &tenant, &payer, 1).unwrap();
+    door.ask(at(1), hurried(10_000, "p", 0)).unwrap();
+    // Everything stands still for a while, and then many come at once, in some hurry.
+    door.release(at(301), seat);
+    let (seat, work) = seated(&mut door, at(301)).unwrap();
+    assert_eq!(work, 0);
+    for work in 1..20 {
+        door.ask(at(301), hurried(4_000, "p", work)).unwrap();
+    }
+    door.release(at(302), seat);
+    for done in 302..320 {
+        let (seat, _) = seated(&mut door, at(done)).unwrap();
+        door.ask(at(done), hurried(4_000, "p", 0)).unwrap();
+        door.release(at(done + 1), seat);
+    }
+}
+
 /// One payer's flood is no reason to refuse another's call as too late.
 #[test]
 fn what_a_payer_waits_is_reckoned_by_its_turns() {

@@ -34,7 +34,7 @@ impl Payers {
     #[must_use]
     pub fn of(&self, payer: Option<Address>) -> PayerTerms {
         let own = payer.and_then(|payer| self.accounts.get(&payer));
-        own.copied().unwrap_or_default().or(self.usual)
+        own.map_or(self.usual, |own| own.or(self.usual))
     }
 
     pub(super) fn overlay(&mut self, raw: RawPayers, problems: &mut Vec<String>) {

@@ -34,7 +34,7 @@ async fn world(change: impl FnOnce(&mut Config)) -> World {
              wasi = [\"cli\", \"io\", \"clocks\", \"random\", \"filesystem\"]\n\
              [limits]\ntime_ms_max = 25000\n"
             .to_owned();
-        for method in ["count", "endless", "crash", "refuse", "large"] {
+        for method in ["count", "endless", "late", "crash", "refuse", "large"] {
             manifest.push_str(&format!("[prices.{method}]\n{PRICE}"));
         }
         std::fs::write(folder.join("service.toml"), manifest).unwrap();
@@ -248,8 +248,9 @@ async fn a_reader_that_took_nothing_pays_nothing() {
     assert_eq!(world.charged(1), 0);
     world.counted("endless", &[("stream_ended", 1)], 0).await;
     // Nor one that goes while it waits for the method.
-    let opening = world.open("count", json!({ "to": 1 }), &payment);
-    assert!(timeout(Duration::ZERO, opening).await.is_err());
+    let body = json!({ "to": 1, "pause_ms": 3_600_000 });
+    let opening = world.open("late", body, &payment);
+    assert!(timeout(Duration::from_millis(100), opening).await.is_err());
     world.settled(1).await;
     assert_eq!(world.charged(1), 0);
     world.node.shutdown().await;

@@ -165,7 +165,7 @@ impl Service<RequestPacket> for Endpoints {
     }
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let method = packet.method_names().next().unwrap_or_default();
+        let method = packet.method_names().next().unwrap_or("no method");
         let span = tracing::info_span!("chain.call", rpc.method = method);
         Box::pin(self.clone().carry(packet).instrument(span))
     }

@@ -32,6 +32,10 @@ impl Guest for Handler {
             "/large" => respond(out, 200, &[], &vec![b'x'; number(query)]),
             "/trap" => std::process::abort(),
             "/drip" => drip(out, query, b"text/plain"),
+            "/late" => {
+                wait(number(query));
+                respond(out, 200, &[], b"late");
+            }
             "/events" => drip(out, query, b"text/event-stream"),
             "/after" => after(out),
             "/fetch" => match fetch(query) {
@@ -97,6 +101,11 @@ fn respond(out: ResponseOutparam, status: u16, headers: &[(String, Vec<u8>)], bo
     let _ = OutgoingBody::finish(outgoing, None);
 }
 
+fn wait(milliseconds: usize) {
+    let nanoseconds = milliseconds as u64 * 1_000_000;
+    monotonic_clock::subscribe_duration(nanoseconds).block();
+}
+
 /// Writes so many events, with so many milliseconds between two, and then does what the query says: `3,20,trap`.
 /// Whoever goes away ends it.
 fn drip(out: ResponseOutparam, query: &str, media_type: &[u8]) {
@@ -114,8 +123,7 @@ fn drip(out: ResponseOutparam, query: &str, media_type: &[u8]) {
     if let Ok(mut stream) = outgoing.write() {
         for number in 1..=count {
             if number > 1 && pause > 0 {
-                let nanoseconds = pause as u64 * 1_000_000;
-                monotonic_clock::subscribe_duration(nanoseconds).block();
+                wait(pause);
             }
             let event = format!("data: {number}\n\n");
             if stream.write_all(event.as_bytes()).is_err() || stream.flush().is_err() {

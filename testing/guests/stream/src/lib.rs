@@ -56,6 +56,17 @@ pub mod stream {
         Stream::new((1..).inspect(move |_| std::thread::sleep(Duration::from_millis(pause_ms))))
     }
 
+    /// Counts from 1, once it has waited.
+    pub fn late(
+        /// How far.
+        to: u32,
+        /// Milliseconds.
+        pause_ms: u64,
+    ) -> Stream<u32> {
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        Stream::new(1..=to)
+    }
+
     /// Counts and then crashes.
     pub fn crash(
         /// How far.
