@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use rialto_testkit::guests;
 use rialto_testkit::mesh::{Mesh, MeshConfig};
@@ -46,7 +46,7 @@ pub(crate) struct Hostile {
     /// Attacks that were made: each ended with its own error, or late, since nobody gets less of the
     /// processor.
     attacks: Vec<Attacks>,
-    /// The host's memory after the first round and at the end, when all is quiet, in MiB.
+    /// The host's memory once it is warm and at the end, at rest, in MiB.
     memory_start_mib: f64,
     memory_end_mib: f64,
     /// Whether the books agree with vouchers, receipts and the chain.
@@ -88,7 +88,7 @@ const fn attack(service: &'static str, method: &'static str, error: &'static str
 
 const ATTACKS: [Attack; 11] = [
     attack("hostile", "trap", "service_crashed"),
-    attack("hostile", "spin", "service_timeout"),
+    attack("hostile", "spin", LATE),
     attack("hostile", "grow", "service_memory_exceeded"),
     attack("hostile", "grow_many", "service_memory_exceeded"),
     attack("hostile", "grow_table", "service_table_exceeded"),
@@ -100,12 +100,21 @@ const ATTACKS: [Attack; 11] = [
     attack("leak", "stain", "service_crashed"),
 ];
 
+/// The error of whoever is late, for want of processor time or by intent.
+const LATE: &str = "service_timeout";
 /// How much longer honest calls may take beside the attack, at most.
 const P99_MAX: f64 = 1.2;
 /// The memory that may be left behind.
 const GROWTH_MAX: f64 = 1.05;
 /// Honest callers.
 const CALLERS: usize = 64;
+/// Rounds after which the host must be warm.
+const WARM_UP_ROUNDS_MAX: u32 = 30;
+/// It is when its memory grew by less in a round.
+const WARM_BELOW: f64 = 1.01;
+/// How long its memory is watched, and how often.
+const REST: Duration = Duration::from_secs(2);
+const REST_LOOKS: u32 = 20;
 
 /// Measures, in turns.
 ///
@@ -124,15 +133,10 @@ pub(crate) fn measure(
     let mut channels = runtime.block_on(open_channels(&mesh, &paid, CALLERS))?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let mut made = vec![Made::default(); ATTACKS.len()];
-    let mut memory_start_mib = 0.0;
-    for round in 0..=rounds {
+    let memory_start_mib = runtime.block_on(warm_up(&mesh, &paid, time, &mut channels))?;
+    for _ in 0..rounds {
         let quiet = runtime.block_on(honest(&mesh, &paid, time, &mut channels))?;
         let (attacked, calls) = runtime.block_on(attacked(&mesh, &paid, time, &mut channels))?;
-        if round == 0 {
-            // It warmed up, and touched what it will.
-            memory_start_mib = cpu::resident_mib(mesh.process_id())?;
-            continue;
-        }
         alone.push(quiet);
         beside.push(attacked);
         made.iter_mut().zip(calls).for_each(|(sum, more)| {
@@ -140,7 +144,15 @@ pub(crate) fn measure(
             sum.late += more.late;
         });
     }
-    let memory_end_mib = cpu::resident_mib(mesh.process_id())?;
+    for (attack, made) in ATTACKS.iter().zip(&made) {
+        ensure!(
+            attack.error == LATE || made.late < made.calls,
+            "{}/{} never came to its own error",
+            attack.service,
+            attack.method
+        );
+    }
+    let memory_end_mib = at_rest_mib(&mesh)?;
     // The audit asks the node that runs.
     let books_balance = audit(places, scratch)?;
     mesh.stop()?;
@@ -227,17 +239,22 @@ fn start(places: &Places, scratch: &Path) -> Result<Mesh> {
     let services = scratch.join("services");
     places.lay_out_hello(&services)?;
     let hostile = [
-        ("hostile", guests::HOSTILE, ""),
-        ("flood", guests::FLOOD, "context = true\n"),
-        ("leak", guests::LEAK, ""),
+        ("hostile", guests::HOSTILE, "", ""),
+        (
+            "flood",
+            guests::FLOOD,
+            "context = true\n",
+            "host_calls_max = 50000\n",
+        ),
+        ("leak", guests::LEAK, "", ""),
     ];
-    for (name, text, grants) in hostile {
+    for (name, text, grants, limits) in hostile {
         let folder = services.join(name);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("component.wasm"), guests::component(text)?)?;
         let manifest = format!(
             "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"Misbehaves.\"\n\
-             license = \"Apache-2.0\"\n\n[grants]\n{grants}\n[limits]\ntime_ms_max = 1000\n"
+             license = \"Apache-2.0\"\n\n[grants]\n{grants}\n[limits]\ntime_ms_max = 1000\n{limits}"
         );
         fs::write(folder.join("service.toml"), manifest)?;
     }
@@ -252,6 +269,37 @@ fn start(places: &Places, scratch: &Path) -> Result<Mesh> {
         listen: "127.0.0.1:0".to_owned(),
         args: vec!["--config".to_owned(), config.display().to_string()],
     })
+}
+
+/// Pays and attacks until the host has touched what it will: the pages of its ledger above all, which it keeps
+/// up to a bound, a few hundred bytes a paid call. Gives its memory then.
+async fn warm_up(
+    mesh: &Mesh,
+    call: &Call,
+    time: Duration,
+    channels: &mut Vec<Channel>,
+) -> Result<f64> {
+    let mut before = 0.0;
+    for _ in 0..WARM_UP_ROUNDS_MAX {
+        honest(mesh, call, time, channels).await?;
+        attacked(mesh, call, time, channels).await?;
+        let now = at_rest_mib(mesh)?;
+        if now < before * WARM_BELOW {
+            return Ok(now);
+        }
+        before = now;
+    }
+    bail!("after {WARM_UP_ROUNDS_MAX} rounds the host's memory still grows: {before:.0} MiB")
+}
+
+/// The host's memory with nothing to do: the least within the time in which the ledger goes over its entries.
+fn at_rest_mib(mesh: &Mesh) -> Result<f64> {
+    let mut least = f64::MAX;
+    for _ in 0..REST_LOOKS {
+        std::thread::sleep(REST / REST_LOOKS);
+        least = least.min(cpu::resident_mib(mesh.process_id())?);
+    }
+    Ok(least)
 }
 
 async fn honest(
@@ -313,7 +361,7 @@ async fn misbehave(mut connection: Connection, attack: Attack, on: &AtomicBool) 
         let answer = connection.send(call.request(None)?).await?;
         let problem: Value = serde_json::from_slice(&answer.body)?;
         let code = problem.pointer("/error/code").and_then(Value::as_str);
-        let late = code == Some("service_timeout");
+        let late = code == Some(LATE);
         ensure!(
             late || code == Some(attack.error),
             "{path} ended with {problem} and not with {}",

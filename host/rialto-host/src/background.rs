@@ -4,7 +4,8 @@
 //! Most calls take microseconds. A guest that computes on and on, by intent or not, would take its whole
 //! share of every core from them, one clock tick after another. So a call stays where it began for its
 //! first milliseconds of processor time and is then carried over, in mid-run. Calls of a party whose calls
-//! [keep failing](crate::conduct) never begin where others do: they have threads of the lowest priority.
+//! [keep failing](crate::conduct) never begin where others do: they have threads of the lowest priority, and an
+//! eighth of the processors' time.
 //! Where threads have no priorities of their own (all systems but Linux) the threads are separate and equal.
 //!
 //! As many may compute here as the door says; one more is refused when its first milliseconds are over. A call
@@ -12,12 +13,15 @@
 //!
 //! Not here: how long a call may take at all ([`crate::limits`]), or who comes in (the door).
 
+mod leash;
+
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::thread::available_parallelism;
@@ -31,6 +35,8 @@ use tracing::Instrument as _;
 
 use crate::clock::CpuClock;
 use crate::error::CallError;
+
+use leash::Leash;
 
 /// How much the system prefers others to long calls: about a tenth of a core's time is left for these
 /// when others want all.
@@ -48,6 +54,7 @@ pub(crate) struct Background {
     /// Room for calls of suspect parties: they are slow while others want the processor, and must not hold
     /// every place meanwhile.
     held_back: Semaphore,
+    leash: Arc<Leash>,
     /// Room for those that wait for it.
     waiting: Semaphore,
     counted: AtomicU64,
@@ -61,6 +68,7 @@ impl Background {
     /// # Errors
     /// The threads cannot be started.
     pub(crate) fn new(after: Duration, places: u32, waiting_max: u32) -> io::Result<Self> {
+        let processors = u32::try_from(available_parallelism()?.get()).unwrap_or(u32::MAX);
         let room = |places: u32| {
             let places = usize::try_from(places).unwrap_or(usize::MAX);
             Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))
@@ -70,6 +78,7 @@ impl Background {
             suspect: Some(threads(SUSPECT, SUSPECT_NICE)?),
             after,
             held_back: room(places / 8),
+            leash: Arc::new(Leash::new(processors)),
             waiting: room(waiting_max),
             counted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -137,8 +146,8 @@ impl Background {
         }
     }
 
-    /// Runs a call of a suspect party, from its beginning, once there is room. Dropping the future drops the
-    /// call.
+    /// Runs a call of a suspect party, from its beginning, once there is room, with rests. Dropping the future
+    /// drops the call.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] when enough such calls wait, or there is no room before `deadline`; else
@@ -146,6 +155,7 @@ impl Background {
     pub(crate) async fn hold_back<T, F>(
         &self,
         deadline: Instant,
+        clock: CpuClock,
         call: Pin<Box<F>>,
     ) -> Result<T, CallError>
     where
@@ -160,6 +170,8 @@ impl Background {
         let _room = room.map_err(|_| full())?.map_err(|_| full())?;
         drop(waiting);
         self.counted.fetch_add(1, Ordering::Relaxed);
+        let leash = Arc::clone(&self.leash);
+        let call = Box::pin(async move { leash.hold(deadline, &clock, call).await });
         go_on(self.suspect.as_ref(), call).await
     }
 }
@@ -336,27 +348,35 @@ mod tests {
             yield_now().await;
             Ok(here())
         };
-        let ran = background.hold_back(later, Box::pin(call())).await.unwrap();
+        let ran = background
+            .hold_back(later, CpuClock::default(), Box::pin(call()))
+            .await
+            .unwrap();
         assert_eq!(ran, SUSPECT);
         let stuck = || async { std::future::pending::<Result<String, CallError>>().await };
         let mut held: Vec<_> = (0..2 + 16)
-            .map(|_| Box::pin(background.hold_back(later, Box::pin(stuck()))))
+            .map(|_| Box::pin(background.hold_back(later, CpuClock::default(), Box::pin(stuck()))))
             .collect();
         for call in &mut held {
             assert!(polled_once(call.as_mut()).await.is_pending());
         }
         assert_eq!(background.held_back(), 1 + 2, "the others wait");
         let error = background
-            .hold_back(later, Box::pin(call()))
+            .hold_back(later, CpuClock::default(), Box::pin(call()))
             .await
             .unwrap_err();
         assert_eq!(error.wire_code(), "overloaded");
         // One that waited is gone: there is room to wait, but not before the deadline.
         held.pop();
-        let error = background.hold_back(Instant::now(), Box::pin(call())).await;
+        let error = background
+            .hold_back(Instant::now(), CpuClock::default(), Box::pin(call()))
+            .await;
         assert_eq!(error.unwrap_err().wire_code(), "overloaded");
         drop(held);
-        background.hold_back(later, Box::pin(call())).await.unwrap();
+        background
+            .hold_back(later, CpuClock::default(), Box::pin(call()))
+            .await
+            .unwrap();
     }
 
     /// Polls once.

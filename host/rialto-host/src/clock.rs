@@ -36,6 +36,8 @@ struct Counters {
     long: AtomicBool,
     /// A part of the answer was delivered.
     delivered: AtomicBool,
+    /// Nanoseconds for which it rested although it would have gone on.
+    rested: AtomicU64,
     /// It runs at the lowest priority.
     held_back: AtomicBool,
     /// The call's place at the door, once it has one.
@@ -53,6 +55,18 @@ impl CpuClock {
             thread_nanos().saturating_sub(start)
         };
         Duration::from_nanos(finished.saturating_add(running))
+    }
+
+    /// It was made to rest for so long.
+    pub(crate) fn rested(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.rested.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// How long it computed, or would have if it had not been made to rest.
+    pub(crate) fn wanted(&self) -> Duration {
+        let rested = self.shared.rested.load(Ordering::Relaxed);
+        self.used().saturating_add(Duration::from_nanos(rested))
     }
 
     /// Processor time of finished polls.

@@ -18,7 +18,9 @@ use crate::error::CallError;
 
 /// What a fault adds.
 const FAULT: u32 = 2;
-/// From here on a party is suspect: three faults, with no good call between them.
+/// What one adds that took the processor for as long as it could.
+const LONG_FAULT: u32 = 4;
+/// From here on a party is suspect: three faults, or two long ones, with no good call between them.
 const SUSPECT: u32 = 6;
 /// The most that is held against a party, so that it can be worked off.
 const WORST: u32 = 12;
@@ -87,7 +89,9 @@ impl Conduct {
         now: Instant,
     ) {
         match error {
-            Some(error) if error.is_fault() => self.fault(Party::new(service, payer), now),
+            Some(error) if error.is_fault() => {
+                self.fault(Party::new(service, payer), weight(error), now);
+            }
             // It says nothing of the guest, or it is the guest's answer.
             Some(_) => {}
             None if self.known.load(Ordering::Relaxed) == 0 => {}
@@ -95,7 +99,7 @@ impl Conduct {
         }
     }
 
-    fn fault(&self, party: Party, now: Instant) {
+    fn fault(&self, party: Party, weight: u32, now: Instant) {
         let mut parties = self.lock();
         if parties.len() >= PARTIES_MAX && !parties.contains_key(&party) {
             forget_the_better_half(&mut parties, now);
@@ -105,7 +109,7 @@ impl Conduct {
             since: now,
         });
         *record = Record {
-            held: record.now(now).saturating_add(FAULT).min(WORST),
+            held: record.now(now).saturating_add(weight).min(WORST),
             since: now,
         };
         self.known.store(parties.len(), Ordering::Relaxed);
@@ -129,6 +133,17 @@ impl Conduct {
     /// No step under the lock leaves something half-changed.
     fn lock(&self) -> MutexGuard<'_, HashMap<Party, Record>> {
         self.parties.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn weight(fault: &CallError) -> u32 {
+    if matches!(
+        fault,
+        CallError::TimedOut { .. } | CallError::CpuExceeded { .. }
+    ) {
+        LONG_FAULT
+    } else {
+        FAULT
     }
 }
 
@@ -164,6 +179,21 @@ mod tests {
         conduct.ended("a", "x", Some(&fault()), now);
         assert!(conduct.is_suspect("a", "x", now));
         assert!(!conduct.is_suspect("a", "x", now + FORGIVEN_AFTER * 2));
+    }
+
+    #[test]
+    fn two_calls_that_computed_until_the_end_of_their_time_are_enough() {
+        let conduct = Conduct::default();
+        let now = Instant::now();
+        let late = CallError::TimedOut {
+            limit_ms: 1,
+            busy: true,
+        };
+        conduct.ended("a", "x", Some(&late), now);
+        assert!(!conduct.is_suspect("a", "x", now));
+        conduct.ended("a", "x", Some(&late), now);
+        assert!(conduct.is_suspect("a", "x", now + FORGIVEN_AFTER * 2));
+        assert!(!conduct.is_suspect("a", "x", now + FORGIVEN_AFTER * 3));
     }
 
     #[test]

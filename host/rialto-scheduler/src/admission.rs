@@ -101,6 +101,12 @@ impl Seat {
     }
 }
 
+/// Whether a call that begins then is hopeless. Calls of one tenant differ: who has half of the usual time left
+/// may try.
+fn is_too_late(deadline: Option<Duration>, begin: Duration, usual: Duration) -> bool {
+    deadline.is_some_and(|deadline| begin.saturating_add(usual / 2) > deadline)
+}
+
 /// Of so many idle tenants it is remembered how long their calls ran; one more, and it is learnt anew.
 const REMEMBERED_MAX: usize = 1_024;
 
@@ -228,8 +234,7 @@ impl<T> Admission<T> {
         if own == 0 {
             return Ok(());
         }
-        let done = now.saturating_add(after).saturating_add(party.usual());
-        if deadline.is_some_and(|deadline| done > deadline) {
+        if is_too_late(deadline, now.saturating_add(after), party.usual()) {
             return Err(Turned::TooLate { after });
         }
         if after > party.target() && party.is_standing(now) {
@@ -320,8 +325,7 @@ impl<T> Admission<T> {
         let waiter = party.admit(now, self.turns, &self.payers, self.capacity.places)?;
         self.waiting = self.waiting.saturating_sub(1);
         self.payers.leaves(&waiter.payer);
-        let done = now.saturating_add(party.usual());
-        if waiter.deadline.is_some_and(|deadline| done > deadline) {
+        if is_too_late(waiter.deadline, now, party.usual()) {
             let after = party.expected_wait(&waiter.payer);
             self.forget_if_idle(&tenant);
             return Some((Err(Turned::TooLate { after }), waiter.work));

@@ -86,7 +86,7 @@ impl Service {
         let host = &self.loaded.host;
         if host.conduct.is_suspect(self.name(), payer, Instant::now()) {
             clock.hold_back();
-            return host.background.hold_back(deadline, call).await;
+            return host.background.hold_back(deadline, clock, call).await;
         }
         host.background.carry(clock, call).await
     }

@@ -200,13 +200,13 @@ fn a_call_that_could_not_finish_in_time_is_refused_or_not_begun() {
     door.release(at(80), seat);
     let (seat, work) = seated(&mut door, at(80)).unwrap();
     assert_eq!(work, 0);
-    // Two wait, each turn takes 80 ms, and so does a call.
-    let late = turned(&mut door, at(80), hurried(399, "p", 3));
+    // Two wait, each turn takes 80 ms, and so does a call, which must have half of that.
+    let late = turned(&mut door, at(80), hurried(359, "p", 3));
     assert_eq!(
         late,
         "its turn would come in about 240 ms, too late for its deadline"
     );
-    door.ask(at(80), hurried(400, "p", 3)).unwrap();
+    door.ask(at(80), hurried(360, "p", 3)).unwrap();
     door.ask(at(80), hurried(320, "q", 4)).unwrap();
     door.release(at(160), seat);
     let mut begun = Vec::new();
