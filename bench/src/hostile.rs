@@ -244,7 +244,7 @@ fn start(places: &Places, scratch: &Path) -> Result<Mesh> {
             "flood",
             guests::FLOOD,
             "context = true\n",
-            "host_calls_max = 50000\n",
+            "host_calls_max = 20000\n",
         ),
         ("leak", guests::LEAK, "", ""),
     ];

@@ -1,6 +1,7 @@
 //! A steady load in an open loop: calls come when they come, whatever became of those before.
 //!
-//! Arrivals are a Poisson process at a part of what saturates the service. A call's time counts from the
+//! Arrivals are a Poisson process at a part of what saturates service and generator, which share this machine:
+//! the most arrivals a second of that kind which are answered as they come. A call's time counts from the
 //! moment at which it was due, so that one that had to wait for a free connection, or for a late generator,
 //! is not flattered (coordinated omission).
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokio::sync::{Mutex, mpsc};
 
@@ -48,15 +49,17 @@ impl Steady {
     }
 }
 
-/// Loads one service at [`LOAD`] of `saturated`, several times.
+/// Loads one service at [`LOAD`] of what saturates it, several times. Callers who wait for their answers got `best`
+/// calls a second of it.
 pub(super) async fn measure(
     case: &Case,
     served: &Served,
-    saturated: f64,
+    best: f64,
     seconds: f64,
 ) -> Result<Steady> {
-    let rate = saturated * LOAD;
     let time = Duration::from_secs_f64(seconds);
+    let saturated = saturation(case, served, best, time).await?;
+    let rate = saturated * LOAD;
     let (mut halves, mut tails, mut late) = (Vec::new(), Vec::new(), Vec::new());
     let mut refused = 0;
     for round in 0..=ROUNDS {
@@ -81,8 +84,23 @@ pub(super) async fn measure(
     })
 }
 
+/// The most arrivals a second that are answered as they come: from `best` downwards.
+async fn saturation(case: &Case, served: &Served, best: f64, time: Duration) -> Result<f64> {
+    let mut rate = best;
+    for step in 0..STEPS_MAX {
+        let found = run(case, served, rate, time, step).await?;
+        if found.refused == 0 && found.behind < BEHIND_MAX {
+            return Ok(rate);
+        }
+        rate *= STEP;
+    }
+    bail!("{} keeps up with no rate of arrivals", case.name)
+}
+
 #[derive(Debug, Default)]
 struct Found {
+    /// How long after the last arrival the last answer came.
+    behind: Duration,
     took_ms: Vec<f64>,
     late_ms: Vec<f64>,
     refused: usize,
@@ -103,6 +121,7 @@ async fn run(case: &Case, served: &Served, rate: f64, time: Duration, seed: u64)
             Arc::clone(&due),
         )));
     }
+    let start = Instant::now();
     let clock = thread::spawn(move || arrivals(&sender, rate, time, seed));
     let mut all = Found::default();
     for task in tasks {
@@ -111,6 +130,7 @@ async fn run(case: &Case, served: &Served, rate: f64, time: Duration, seed: u64)
         all.late_ms.extend(found.late_ms);
         all.refused += found.refused;
     }
+    all.behind = start.elapsed().saturating_sub(time);
     let whole = clock.join().ok().context("the clock crashed")?;
     ensure!(whole, "more calls were due than a generator can hold");
     all.took_ms.sort_by(f64::total_cmp);
@@ -162,6 +182,11 @@ async fn serve(mut connection: Connection, call: Call, due: Due) -> Result<Found
 /// Of what saturates the service.
 const LOAD: f64 = 0.7;
 const ROUNDS: u64 = 5;
+/// From one rate that is tried to the next.
+const STEP: f64 = 0.85;
+const STEPS_MAX: u64 = 12;
+/// Who is further behind at the end did not keep up.
+const BEHIND_MAX: Duration = Duration::from_millis(40);
 /// More than ever are in use.
 const CONNECTIONS: usize = 128;
 const BACKLOG_MAX: usize = 1 << 20;

@@ -79,6 +79,14 @@ fn limits(services: &[Value]) -> Table {
         .collect();
     let walls = services.iter().map(|it| text(it, "isolation"));
     table.add_row(std::iter::once("isolation".to_owned()).chain(walls));
+    for (name, what) in [
+        ("calls_max", "calls at once"),
+        ("queue_max", "calls waiting"),
+    ] {
+        let counts = services.iter().map(|it| it.get(name));
+        let counts = counts.map(|it| it.map_or_else(|| "not said".to_owned(), Value::to_string));
+        table.add_row(std::iter::once(what.to_owned()).chain(counts));
+    }
     for name in all.iter().take(1).flat_map(|first| first.keys()) {
         let value = |limits: &Map<String, Value>| {
             let value = limits.get(name).and_then(Value::as_u64);

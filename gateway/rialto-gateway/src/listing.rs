@@ -39,6 +39,10 @@ pub struct ServiceRecord {
     pub limits: BTreeMap<&'static str, u64>,
     /// `in-process`, or `process` for a process of its own.
     pub isolation: &'static str,
+    /// Its calls that run at the same time here, at most.
+    pub calls_max: u32,
+    /// Its calls that may wait here.
+    pub queue_max: u32,
     /// Its methods.
     pub methods: Vec<MethodRecord>,
 }
@@ -232,6 +236,8 @@ impl ServiceRecord {
             loaded: view.loaded,
             limits: view.limits.all().collect(),
             isolation: view.isolation.name(),
+            calls_max: view.calls_max,
+            queue_max: view.queue_max,
             methods,
             name,
         }

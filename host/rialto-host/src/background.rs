@@ -4,8 +4,8 @@
 //! Most calls take microseconds. A guest that computes on and on, by intent or not, would take its whole
 //! share of every core from them, one clock tick after another. So a call stays where it began for its
 //! first milliseconds of processor time and is then carried over, in mid-run. Calls of a party whose calls
-//! [keep failing](crate::conduct) never begin where others do: they have threads of the lowest priority, and an
-//! eighth of the processors' time.
+//! [keep failing](crate::conduct) never begin where others do: they have threads of the lowest priority, and a
+//! sixteenth of the processors' time.
 //! Where threads have no priorities of their own (all systems but Linux) the threads are separate and equal.
 //!
 //! As many may compute here as the door says; one more is refused when its first milliseconds are over. A call

@@ -26,7 +26,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rialto_scheduler::{
-    Admission, Ask, Bounds, Capacity, Limit, Order, Payers, Seat, Tenant, TicketId, Turned,
+    Admission, Ask, Bounds, Capacity, Limit, Order, Payers, Seat, Tenant, TenantLimits, TicketId,
+    Turned,
 };
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -52,6 +53,7 @@ pub(crate) struct Rules {
     pub(crate) concurrency: Concurrency,
     pub(crate) order: Order,
     pub(crate) payers: Payers,
+    pub(crate) services: HashMap<String, TenantLimits>,
     /// Calls that may compute in the background at the same time.
     pub(crate) background_max: u32,
 }
@@ -111,6 +113,9 @@ impl Door {
         };
         let mut admission = Admission::new(Capacity { places, ..capacity }, rules.order);
         admission.set_payers(rules.payers);
+        for (service, limits) in rules.services {
+            admission.set_limits(&Tenant::new(&service), limits);
+        }
         Self {
             inner: Arc::new(Inner {
                 opened: Instant::now(),
@@ -173,7 +178,7 @@ impl Door {
     ) -> Result<(), Turned> {
         let deadline = deadline.saturating_duration_since(self.inner.opened);
         let now = self.now();
-        let gate = self.gate();
+        let mut gate = self.gate();
         if gate.admission.is_free() {
             return Ok(());
         }

@@ -4,13 +4,14 @@
 //! pages found by the kernel where it can, epochs for time limits and no fuel, component-model
 //! concurrency off.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rialto_compute::ops;
-use rialto_scheduler::{Capacity, Order, Payers};
+use rialto_scheduler::{Capacity, Order, Payers, TenantLimits};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::background::Background;
@@ -71,6 +72,8 @@ pub struct Config {
     pub queue_max: u32,
     /// Calls of one service that wait.
     pub service_queue_max: u32,
+    /// What single services may have of the places and of the queue, by their names.
+    pub services: HashMap<String, TenantLimits>,
     /// How services share the device.
     pub device: DeviceConfig,
     /// How services run in processes of their own; none if they cannot.
@@ -116,6 +119,7 @@ impl Config {
             payers: Payers::default(),
             queue_max: 1_024,
             service_queue_max: 512,
+            services: HashMap::new(),
             device: DeviceConfig::default(),
             cells: None,
             computers: Vec::new(),
@@ -312,6 +316,7 @@ fn rules(config: &Config) -> Rules {
         concurrency: config.concurrency,
         order: config.order,
         payers: config.payers.clone(),
+        services: config.services.clone(),
         background_max: config.background_max,
     }
 }

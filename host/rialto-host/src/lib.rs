@@ -85,7 +85,9 @@ pub use model::{Models, NoModels, OpenError};
 pub use outbound::{
     NoOutbound, Origin, Outbound, OutboundAnswer, OutboundBody, OutboundError, is_public,
 };
-pub use rialto_scheduler::{Order, PayerLimits, Payers, Quota, Share, Tenant, Use as DeviceUse};
+pub use rialto_scheduler::{
+    Order, PayerLimits, Payers, Quota, Share, Tenant, TenantLimits, Use as DeviceUse,
+};
 pub use service::{
     AnswerText, Arguments, CallContext, Description, GuestResponse, GuestStream, ItemList, Outcome,
     Part, Prepared, ResponseText, Service, Usage,

@@ -19,6 +19,7 @@
 //!
 //! Non-goals: time on a device ([`Scheduler`](crate::Scheduler)), and stopping what runs.
 
+mod crowd;
 mod party;
 mod payers;
 mod prices;
@@ -107,6 +108,23 @@ fn is_too_late(deadline: Option<Duration>, begin: Duration, usual: Duration) -> 
     deadline.is_some_and(|deadline| begin.saturating_add(usual / 2) > deadline)
 }
 
+/// What one tenant may have, of all that it could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Calls that run at the same time; 0 counts as 1.
+    pub running_max: u32,
+    /// Calls that wait, instead of [`Capacity::tenant_waiting_max`]; 0 counts as 1.
+    pub waiting_max: Option<usize>,
+}
+
+impl TenantLimits {
+    /// No limit but those of all.
+    pub const NONE: Self = Self {
+        running_max: u32::MAX,
+        waiting_max: None,
+    };
+}
+
 /// Of so many idle tenants it is remembered how long their calls ran; one more, and it is learnt anew.
 const REMEMBERED_MAX: usize = 1_024;
 
@@ -120,6 +138,7 @@ pub struct Admission<T> {
     capacity: Capacity,
     order: Order,
     weights: HashMap<Tenant, u32>,
+    limits: HashMap<Tenant, TenantLimits>,
     /// Tenants that hold or want something.
     parties: HashMap<Tenant, Party<T>>,
     /// How long calls of the others ran, as far as it is remembered.
@@ -143,6 +162,7 @@ impl<T> Admission<T> {
             capacity,
             order,
             weights: HashMap::new(),
+            limits: HashMap::new(),
             parties: HashMap::new(),
             usual: HashMap::new(),
             payers: Roll::default(),
@@ -158,6 +178,11 @@ impl<T> Admission<T> {
     /// What a tenant has relative to the others: twice the weight, twice the part. 0 counts as 1.
     pub fn set_weight(&mut self, tenant: &Tenant, weight: u32) {
         self.weights.insert(tenant.clone(), weight.max(1));
+    }
+
+    /// What a tenant may have at most. To be said before its first call.
+    pub fn set_limits(&mut self, tenant: &Tenant, limits: TenantLimits) {
+        self.limits.insert(tenant.clone(), limits);
     }
 
     /// What payers may have.
@@ -185,7 +210,10 @@ impl<T> Admission<T> {
         bytes: u64,
     ) -> Option<Seat> {
         let bytes = bytes.min(self.capacity.bytes);
-        let may = self.waiting == 0 && self.fits(bytes) && self.payers.may_run(payer);
+        let may = self.waiting == 0
+            && self.fits(bytes)
+            && self.payers.may_run(payer)
+            && self.parties.get(tenant).is_none_or(Party::may_run);
         may.then(|| self.seat(now, tenant, payer, bytes))
     }
 
@@ -194,6 +222,20 @@ impl<T> Admission<T> {
     /// # Errors
     /// [`Turned`] if the queue is full, its payer may have no more in it, or its turn would come too late.
     pub fn check(
+        &mut self,
+        now: Duration,
+        tenant: &Tenant,
+        payer: &Tenant,
+        deadline: Option<Duration>,
+    ) -> Result<(), Turned> {
+        let decided = self.decide(now, tenant, payer, deadline);
+        decided.map_err(|turned| match self.parties.get_mut(tenant) {
+            Some(party) => turned.no_sooner_than(party.turn_away(now)),
+            None => turned,
+        })
+    }
+
+    fn decide(
         &self,
         now: Duration,
         tenant: &Tenant,
@@ -212,7 +254,7 @@ impl<T> Admission<T> {
             return self.check_all(0, Duration::ZERO);
         };
         let (own, after) = (party.waiting(), party.expected_wait(payer));
-        if own >= self.capacity.tenant_waiting_max {
+        if own >= self.waiting_max(tenant) {
             let of_payer = party.waiting_of(payer);
             let most = party.waiting_most();
             if of_payer >= most {
@@ -289,7 +331,7 @@ impl<T> Admission<T> {
     /// Takes a place in the queue from whoever has most, if all are taken.
     fn make_room(&mut self, tenant: &Tenant) {
         let own = self.parties.get(tenant).map_or(0, Party::waiting);
-        let from = if own >= self.capacity.tenant_waiting_max {
+        let from = if own >= self.waiting_max(tenant) {
             Some(tenant.clone())
         } else if self.waiting >= self.capacity.waiting_max {
             let largest = self.parties.iter().max_by_key(|(_, party)| party.waiting());
@@ -425,7 +467,7 @@ impl<T> Admission<T> {
     }
 
     fn seat(&mut self, now: Duration, tenant: &Tenant, payer: &Tenant, bytes: u64) -> Seat {
-        self.party(tenant).hold(payer, bytes);
+        self.party(tenant).hold(now, payer, bytes);
         self.payers.begins(payer);
         self.places = self.places.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -451,12 +493,23 @@ impl<T> Admission<T> {
         self.weights.get(tenant).copied().unwrap_or(1)
     }
 
+    /// How many of a tenant's calls may wait.
+    fn waiting_max(&self, tenant: &Tenant) -> usize {
+        let own = self
+            .limits
+            .get(tenant)
+            .and_then(|limits| limits.waiting_max);
+        own.map_or(self.capacity.tenant_waiting_max, |own| own.max(1))
+    }
+
     fn party(&mut self, tenant: &Tenant) -> &mut Party<T> {
         let weight = self.weight(tenant);
+        let limits = self.limits.get(tenant);
+        let running_max = limits.map_or(u32::MAX, |limits| limits.running_max.max(1));
         let party = self.parties.entry(tenant.clone());
         party.or_insert_with(|| {
             let usual = self.usual.get(tenant).copied();
-            Party::new(weight, self.order, usual)
+            Party::new(weight, running_max, self.order, usual)
         })
     }
 

@@ -24,7 +24,8 @@ mod scheduler;
 mod tenant;
 
 pub use admission::{
-    AGED, Admission, Ask, Capacity, Order, PASSED_MAX, PayerLimits, Payers, Seat, TicketId, Turned,
+    AGED, Admission, Ask, Capacity, Order, PASSED_MAX, PayerLimits, Payers, Seat, TenantLimits,
+    TicketId, Turned,
 };
 pub use limit::{Bounds, Limit};
 pub use memory::{Held, Memory, MemoryError};

@@ -32,6 +32,10 @@ pub struct ServiceView {
     pub limits: Limits,
     /// What lies between the service and this host.
     pub isolation: Isolation,
+    /// Its calls that this host runs at the same time, at most.
+    pub calls_max: u32,
+    /// Its calls that may wait here.
+    pub queue_max: u32,
     /// Whether its code is in memory: if not, the next call waits until it is.
     pub loaded: bool,
     /// Why it takes no calls now, if it takes none.

@@ -188,6 +188,8 @@ mod tests {
             config: config.iter().map(|(a, b)| (text(a), text(b))).collect(),
             secrets: secrets.iter().map(|(a, b)| (text(a), b.clone())).collect(),
             isolation: None,
+            calls_max: None,
+            queue_max: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Starts a node: each part in the order in which the next needs it.
 
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use rialto_chain::contracts;
 use rialto_channels::SettlementDomain;
 use rialto_channels::payee::{RestoreError, Terms};
 use rialto_compute::ops::Device;
-use rialto_host::{Host, KeyValue, NoOutbound, Outbound, PayerLimits, Tenant};
+use rialto_host::{Host, KeyValue, NoOutbound, Outbound, PayerLimits, Tenant, TenantLimits};
 use rialto_ledger::{Ledger, Provider, SharedLedger};
 use rialto_tensor::ModelCache;
 use rialto_tensor::engines::Engines;
@@ -248,6 +249,7 @@ fn host_config(
         payers: payers(config),
         queue_max: config.sandbox.queue_max,
         service_queue_max: config.sandbox.service_queue_max,
+        services: services_at_the_door(config),
         background_max: config.sandbox.background_max,
         device: config.device.clone(),
         cells: cells::wanted(config, &computers),
@@ -258,6 +260,22 @@ fn host_config(
         warm: config.sandbox.warm.clone(),
         ..rialto_host::Config::new(config.data_dir.join("compiled"))
     })
+}
+
+/// What single services may have at the host's door.
+fn services_at_the_door(config: &Config) -> HashMap<String, TenantLimits> {
+    let settings = config.sandbox.settings.iter();
+    let said = settings.filter(|(_, it)| it.calls_max.is_some() || it.queue_max.is_some());
+    let limits = said.map(|(service, it)| {
+        let limits = TenantLimits {
+            running_max: it.calls_max.unwrap_or(TenantLimits::NONE.running_max),
+            waiting_max: it
+                .queue_max
+                .map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+        };
+        (service.clone(), limits)
+    });
+    limits.collect()
 }
 
 /// What each payer may have at the host's door. Those who pay nothing are one to it, and many to us.

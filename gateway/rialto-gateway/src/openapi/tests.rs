@@ -41,6 +41,8 @@ fn listing() -> Vec<ServiceRecord> {
         docs: None,
         state: "open",
         isolation: "in-process",
+        calls_max: 128,
+        queue_max: 512,
         loaded: true,
         limits: std::collections::BTreeMap::new(),
         methods: vec![

@@ -1,4 +1,4 @@
-//! How much of the processors calls of suspect parties get together: an eighth of them.
+//! How much of the processors calls of suspect parties get together: a sixteenth of their time.
 //!
 //! Threads of the lowest priority yield to others, and still cost them: they fill every moment in which the
 //! others wait for a disk or a socket, and whoever wants to go on then has to be fetched from another processor
@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::clock::CpuClock;
 
 /// Of so many parts of the processors' time they get one.
-const PARTS: u32 = 8;
+const PARTS: u32 = 16;
 
 /// When calls of suspect parties may go on.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn all_together_get_an_eighth() {
+    async fn all_together_get_their_part() {
         let leash = Arc::new(Leash::new(2));
         let (begun, end) = (Instant::now(), Instant::now() + Duration::from_millis(800));
         let mut calls = JoinSet::new();

@@ -18,6 +18,7 @@ fn rules(capacity: Capacity) -> Rules {
         concurrency: Concurrency::Fixed(capacity.places),
         order: Order::Turns,
         payers: Payers::default(),
+        services: HashMap::new(),
         background_max: 2,
     }
 }

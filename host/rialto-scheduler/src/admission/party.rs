@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::crowd::Crowd;
 use super::payers::Roll;
 use super::prices::{Prices, Rank};
 use super::{Order, TicketId};
@@ -27,6 +28,8 @@ pub(super) struct Waiter<T> {
 #[derive(Debug)]
 pub(super) struct Party<T> {
     weight: u32,
+    /// Places that it may hold.
+    running_max: u32,
     places: u32,
     bytes: u64,
     payers: HashMap<Tenant, Payer<T>>,
@@ -45,6 +48,7 @@ pub(super) struct Party<T> {
     usual: Option<Duration>,
     /// Since when calls waited longer than [`Party::target`].
     long_since: Option<Duration>,
+    crowd: Crowd,
 }
 
 #[derive(Debug)]
@@ -65,9 +69,15 @@ const TARGET_MIN: Duration = Duration::from_millis(100);
 const STANDING: u32 = 4;
 
 impl<T> Party<T> {
-    pub(super) fn new(weight: u32, order: Order, usual: Option<Duration>) -> Self {
+    pub(super) fn new(
+        weight: u32,
+        running_max: u32,
+        order: Order,
+        usual: Option<Duration>,
+    ) -> Self {
         Self {
             weight,
+            running_max,
             places: 0,
             bytes: 0,
             payers: HashMap::new(),
@@ -79,6 +89,7 @@ impl<T> Party<T> {
             moved: None,
             usual,
             long_since: None,
+            crowd: Crowd::default(),
         }
     }
 
@@ -94,8 +105,16 @@ impl<T> Party<T> {
         places.max(part(self.bytes, bytes_max)) / u128::from(self.weight.max(1))
     }
 
-    /// The call whose turn it is, of payers that may have one more.
+    /// Whether one more of its calls may run.
+    pub(super) const fn may_run(&self) -> bool {
+        self.places < self.running_max
+    }
+
+    /// The call whose turn it is, of payers that may have one more; none while it has as many as it may.
     pub(super) fn first(&self, now: Duration, payers: &Roll) -> Option<&Waiter<T>> {
+        if !self.may_run() {
+            return None;
+        }
         let (payer, index) = self.turn(now, payers)?;
         self.payers.get(payer)?.queue.get(index)
     }
@@ -173,7 +192,7 @@ impl<T> Party<T> {
         places: u32,
     ) {
         let since = moved.map_or(waiter.since, |moved| moved.max(waiter.since));
-        let likely = self.usual() / places.max(1);
+        let likely = self.usual() / places.clamp(1, self.running_max);
         let most = self
             .pace
             .map_or(likely, |pace| pace.max(likely).saturating_mul(2));
@@ -219,7 +238,13 @@ impl<T> Party<T> {
         Some(waiter)
     }
 
-    pub(super) fn hold(&mut self, payer: &Tenant, bytes: u64) {
+    /// A call is turned away: when it is to come again, if many are.
+    pub(super) fn turn_away(&mut self, now: Duration) -> Option<Duration> {
+        self.crowd.turn_away(now)
+    }
+
+    pub(super) fn hold(&mut self, now: Duration, payer: &Tenant, bytes: u64) {
+        self.crowd.admit(now);
         self.places = self.places.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
         self.change(payer, |payer| payer.places = payer.places.saturating_add(1));

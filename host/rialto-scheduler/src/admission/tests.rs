@@ -272,6 +272,48 @@ fn a_queue_that_stays_long_takes_no_more_until_it_is_short() {
     assert!(longest(5_000).unwrap() < at(200), "{:?}", longest(5_000));
 }
 
+/// A service with as many calls as it may have waits for itself alone, whichever way its calls come in.
+#[test]
+fn a_tenant_has_no_more_than_its_own_limit_and_others_go_on() {
+    for order in [Order::Turns, Order::Price] {
+        let mut door = Admission::new(CAPACITY, order);
+        let (tenant, payer) = (Tenant::new("a"), Tenant::new("p"));
+        let limits = TenantLimits {
+            running_max: 2,
+            waiting_max: Some(3),
+        };
+        door.set_limits(&tenant, limits);
+        let mut seats: Vec<Seat> = (0..2)
+            .map(|_| door.try_admit(at(0), &tenant, &payer, 1).unwrap())
+            .collect();
+        assert!(door.try_admit(at(0), &tenant, &payer, 1).is_none());
+        let ask = |tenant: &str, work| Ask {
+            tenant: Tenant::new(tenant),
+            ..hurried(10_000, "p", work)
+        };
+        for work in 0..3 {
+            door.ask(at(0), ask("a", work)).unwrap();
+        }
+        let (refused, _) = door.ask(at(0), ask("a", 3)).unwrap_err();
+        assert!(matches!(refused, Turned::PayerFull { waiting: 3, .. }));
+        assert!(door.next(at(0)).is_none(), "{order:?}");
+        assert!(door.running() < CAPACITY.places);
+        // Another's call goes by, through the queue.
+        door.ask(at(1), ask("b", 10)).unwrap();
+        let (other, work) = seated(&mut door, at(1)).unwrap();
+        assert_eq!(work, 10, "{order:?}");
+        door.release(at(2), other);
+        // One ends, one begins.
+        door.release(at(2), seats.pop().unwrap());
+        assert_eq!(seated(&mut door, at(2)).unwrap().1, 0);
+        assert!(door.next(at(2)).is_none());
+        // Each payer has a part of what may wait.
+        let mut few = ask("a", 4);
+        few.payer = Tenant::new("q");
+        door.ask(at(2), few).unwrap();
+    }
+}
+
 /// Who waited long behind nobody says nothing of how fast a queue moves that never stood still before.
 #[test]
 fn a_pause_of_the_machine_turns_nobody_away() {

@@ -56,6 +56,20 @@ pub enum Turned {
 }
 
 impl Turned {
+    /// The same, with more time for others to be served; a payer who has as many as it may waits for itself.
+    pub(super) fn no_sooner_than(mut self, than: Option<Duration>) -> Self {
+        let Some(than) = than else { return self };
+        match &mut self {
+            Self::PayerLimit { .. } => {}
+            Self::Full { after, .. }
+            | Self::TenantFull { after, .. }
+            | Self::PayerFull { after, .. }
+            | Self::TooLate { after }
+            | Self::Standing { after } => *after = than.max(*after),
+        }
+        self
+    }
+
     /// After which time to come again.
     #[must_use]
     pub const fn after(&self) -> Duration {

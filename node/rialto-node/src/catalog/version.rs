@@ -100,6 +100,8 @@ impl Version {
                 component: B256::from(host.component_sha256()),
                 limits: site.sandbox.limits_of(&manifest),
                 isolation: site.sandbox.isolation_of(manifest.name().as_str()),
+                calls_max: site.sandbox.calls_max_of(manifest.name().as_str()),
+                queue_max: site.sandbox.queue_max_of(manifest.name().as_str()),
                 manifest: Arc::new(manifest),
                 loaded: false,
                 closed: None,

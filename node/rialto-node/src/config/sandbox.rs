@@ -106,6 +106,20 @@ impl Sandbox {
         limits.lowered_to(caps)
     }
 
+    /// How many calls of the service of this name run at the same time, at most.
+    #[must_use]
+    pub fn calls_max_of(&self, service: &str) -> u32 {
+        let own = self.settings.get(service).and_then(|it| it.calls_max);
+        own.map_or(self.calls_max, |own| own.min(self.calls_max))
+    }
+
+    /// How many calls of the service of this name may wait.
+    #[must_use]
+    pub fn queue_max_of(&self, service: &str) -> u32 {
+        let own = self.settings.get(service).and_then(|it| it.queue_max);
+        own.unwrap_or(self.service_queue_max).min(self.queue_max)
+    }
+
     /// Whether the service of this name has a process of its own.
     #[must_use]
     pub fn isolation_of(&self, service: &str) -> Isolation {
@@ -372,7 +386,7 @@ mod tests {
                     [limits]\nhandles_max = 6\n[services.chat]\ntime_ms_max = 7\nisolation = \"in-process\"\n\
                     [services.chat.config]\ngreeting = \"hi\"\n[services.chat.secrets]\n\
                     a = { file = \"/a\" }\nb = { env = \"B\" }\n[services.other.config]\nx = \"y\"\n\
-                    [services.draw]\nisolation = \"process\"\n\
+                    [services.draw]\nisolation = \"process\"\ncalls_max = 3\nqueue_max = 4\n\
                     [warm]\ninstances_max = 9\nservice_instances_max = 10\nbytes_max = 11\ncost_us_min = 12";
         let (before, problems) = sandbox(text);
         assert_eq!(problems, Vec::<String>::new());
@@ -387,9 +401,9 @@ mod tests {
         let (_, problems) = sandbox(
             "calls_max = 0\nstall_ms_max = 0\noutbound_private = [\"here\", \"::1\"]\n[limits]\nmemory = 1\n\
              handles_max = 0\n[services.chat]\ntime = 1\ntime_ms_max = 0\n\
-             isolation = \"jail\"\nsecrets.a = {}\nsecrets.b = { file = \"/b\", env = \"B\" }",
+             isolation = \"jail\"\ncalls_max = 0\nqueue_max = 0\nsecrets.a = {}\nsecrets.b = { file = \"/b\", env = \"B\" }",
         );
-        assert_eq!(problems.len(), 11, "{problems:?}");
+        assert_eq!(problems.len(), 13, "{problems:?}");
         for text in [
             "concurrency = \"many\"",
             "concurrency = 0",

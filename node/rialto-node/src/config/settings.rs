@@ -17,6 +17,10 @@ pub struct ServiceSettings {
     pub secrets: BTreeMap<String, SecretSource>,
     /// Whether it has a process of its own; without, `[sandbox]` says.
     pub isolation: Option<Isolation>,
+    /// Calls that run at the same time; without, as many as the host takes.
+    pub calls_max: Option<u32>,
+    /// Calls that wait; without, `[sandbox] service_queue_max` says.
+    pub queue_max: Option<u32>,
 }
 
 /// Where a secret is kept.
@@ -33,6 +37,10 @@ pub enum SecretSource {
 pub(super) struct RawService {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     isolation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    calls_max: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue_max: Option<u32>,
     #[serde(flatten)]
     pub(super) limits: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -61,7 +69,19 @@ impl RawService {
             config: std::mem::take(&mut self.config),
             secrets: BTreeMap::new(),
             isolation: None,
+            calls_max: self.calls_max.take(),
+            queue_max: self.queue_max.take(),
         };
+        for (name, value, then) in [
+            ("calls_max", settings.calls_max, "run"),
+            ("queue_max", settings.queue_max, "wait"),
+        ] {
+            if value == Some(0) {
+                problems.push(format!(
+                    "sandbox.services.{service}.{name} is 0: no call could {then}; use 1 or more"
+                ));
+            }
+        }
         if let Some(word) = self.isolation.take() {
             settings.isolation = Isolation::from_name(&word);
             if settings.isolation.is_none() {
@@ -105,6 +125,8 @@ impl RawService {
             isolation: settings
                 .and_then(|it| it.isolation)
                 .map(|it| it.name().to_owned()),
+            calls_max: settings.and_then(|it| it.calls_max),
+            queue_max: settings.and_then(|it| it.queue_max),
             limits: limits.cloned().unwrap_or_default(),
             config: settings.map(|it| it.config.clone()).unwrap_or_default(),
             secrets: secrets.map(|(name, it)| (name.clone(), raw(it))).collect(),

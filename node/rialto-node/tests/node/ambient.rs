@@ -111,6 +111,8 @@ async fn a_service_is_told_what_its_manifest_names_and_the_operator_sets() {
             config: [("greeting".to_owned(), "hi".to_owned())].into(),
             secrets: [("api-key".to_owned(), SecretSource::File(file.clone()))].into(),
             isolation: None,
+            calls_max: None,
+            queue_max: None,
         };
         config.sandbox.settings.insert("told".to_owned(), settings);
         let shown = config.effective();

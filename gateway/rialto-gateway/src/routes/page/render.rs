@@ -201,6 +201,8 @@ mod tests {
             docs: None,
             state: "open",
             isolation: "in-process",
+            calls_max: 128,
+            queue_max: 512,
             loaded: true,
             limits: std::collections::BTreeMap::new(),
             methods: vec![MethodRecord {
