@@ -36,6 +36,8 @@ struct Counters {
     long: AtomicBool,
     /// A part of the answer was delivered.
     delivered: AtomicBool,
+    /// It let others go on, and would have gone on at once.
+    goes_on: AtomicBool,
     /// Nanoseconds for which it rested although it would have gone on.
     rested: AtomicU64,
     /// It runs at the lowest priority.
@@ -57,8 +59,18 @@ impl CpuClock {
         Duration::from_nanos(finished.saturating_add(running))
     }
 
+    /// It is made to rest: it is no burden meanwhile.
+    pub(crate) fn rests(&self) {
+        if let Some(standing) = self.shared.standing.get() {
+            standing.waits_elsewhere();
+        }
+    }
+
     /// It was made to rest for so long.
     pub(crate) fn rested(&self, time: Duration) {
+        if !self.shared.goes_on.load(Ordering::Relaxed) {
+            return;
+        }
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.shared.rested.fetch_add(nanoseconds, Ordering::Relaxed);
     }
@@ -174,6 +186,7 @@ impl<F: Future> Future for Measured<'_, F> {
         let polled = self.future.as_mut().poll(cx);
         let computed = self.clock.end();
         let goes_on = shared.yields.swap(false, Ordering::Relaxed) && polled.is_pending();
+        shared.goes_on.store(goes_on, Ordering::Relaxed);
         if let Some(standing) = standing {
             if let Some(waited) = waited {
                 standing.computed(computed, waited);

@@ -99,6 +99,12 @@ impl Conduct {
         }
     }
 
+    /// A call of this party ran out of its time, and would have computed for all of it had it not been held back.
+    /// That is held against the payer here, and says too little of the service to count as its fault.
+    pub(crate) fn computed_on(&self, service: &str, payer: &str, now: Instant) {
+        self.fault(Party::new(service, payer), LONG_FAULT, now);
+    }
+
     fn fault(&self, party: Party, weight: u32, now: Instant) {
         let mut parties = self.lock();
         if parties.len() >= PARTIES_MAX && !parties.contains_key(&party) {

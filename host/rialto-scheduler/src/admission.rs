@@ -210,10 +210,10 @@ impl<T> Admission<T> {
         bytes: u64,
     ) -> Option<Seat> {
         let bytes = bytes.min(self.capacity.bytes);
-        let may = self.waiting == 0
-            && self.fits(bytes)
+        let may = self.fits(bytes)
             && self.payers.may_run(payer)
-            && self.parties.get(tenant).is_none_or(Party::may_run);
+            && self.parties.get(tenant).is_none_or(Party::may_run)
+            && !self.somebody_is_next(now);
         may.then(|| self.seat(now, tenant, payer, bytes))
     }
 
@@ -230,6 +230,8 @@ impl<T> Admission<T> {
     ) -> Result<(), Turned> {
         let decided = self.decide(now, tenant, payer, deadline);
         decided.map_err(|turned| match self.parties.get_mut(tenant) {
+            // Who has as many as it may waits for itself, and is no part of the crowd.
+            _ if matches!(turned, Turned::PayerLimit { .. }) => turned,
             Some(party) => turned.no_sooner_than(party.turn_away(now)),
             None => turned,
         })
@@ -364,14 +366,17 @@ impl<T> Admission<T> {
         let tenant = self.choose(now)?;
         self.turns = self.turns.wrapping_add(1);
         let party = self.parties.get_mut(&tenant)?;
-        let waiter = party.admit(now, self.turns, &self.payers, self.capacity.places)?;
+        let waiter = party.take(now, self.turns, &self.payers)?;
         self.waiting = self.waiting.saturating_sub(1);
         self.payers.leaves(&waiter.payer);
-        if is_too_late(waiter.deadline, now, party.usual()) {
+        // Who comes in at once may try: nothing else tells that calls take less time now than they did.
+        let waited = now.saturating_sub(waiter.since);
+        if waited > party.usual() / 8 && is_too_late(waiter.deadline, now, party.usual()) {
             let after = party.expected_wait(&waiter.payer);
             self.forget_if_idle(&tenant);
             return Some((Err(Turned::TooLate { after }), waiter.work));
         }
+        party.learn(now, &waiter, &self.payers, self.capacity.places);
         let seat = self.seat(now, &tenant, &waiter.payer, waiter.bytes);
         Some((Ok(seat), waiter.work))
     }
@@ -493,13 +498,21 @@ impl<T> Admission<T> {
         self.weights.get(tenant).copied().unwrap_or(1)
     }
 
+    /// Whether a call waits that its tenant and its payer may have, and so goes first.
+    fn somebody_is_next(&self, now: Duration) -> bool {
+        let mut parties = self.parties.values();
+        self.waiting > 0 && parties.any(|party| party.first(now, &self.payers).is_some())
+    }
+
     /// How many of a tenant's calls may wait.
     fn waiting_max(&self, tenant: &Tenant) -> usize {
         let own = self
             .limits
             .get(tenant)
             .and_then(|limits| limits.waiting_max);
-        own.map_or(self.capacity.tenant_waiting_max, |own| own.max(1))
+        own.map_or(self.capacity.tenant_waiting_max, |own| {
+            own.clamp(1, self.capacity.waiting_max.max(1))
+        })
     }
 
     fn party(&mut self, tenant: &Tenant) -> &mut Party<T> {

@@ -9,15 +9,19 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::ready;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep_until};
 
 use crate::clock::CpuClock;
+use crate::error::CallError;
 
 /// Of so many parts of the processors' time they get one.
 const PARTS: u32 = 16;
+
+/// The longest rest: one that held a processor for long without a pause keeps the others out for so long.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// When calls of suspect parties may go on.
 #[derive(Debug)]
@@ -46,23 +50,29 @@ impl Leash {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let now = nanoseconds(self.begun.elapsed());
         let worth = nanoseconds(used.saturating_mul(PARTS) / self.processors);
-        let next = |free_at: u64| Some(free_at.max(now).saturating_add(worth));
+        let latest = now.saturating_add(nanoseconds(REST_MAX));
+        let next = |free_at: u64| Some(free_at.max(now).saturating_add(worth).min(latest));
         // Never refused: `next` always gives a value.
         let _ = self
             .free_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
-    /// Runs a call with rests, which `told` counts; at its `deadline` it is asked without one, so that it can end.
-    pub(super) async fn hold<F: Future>(
+    /// Runs a call with rests, which `told` counts as far as the guest would have gone on. At its `deadline` a call
+    /// that has begun goes on without one, so that it can end.
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`] if the call could not begin before `deadline`; else its own.
+    pub(super) async fn hold<T>(
         &self,
         deadline: Instant,
         told: &CpuClock,
-        mut call: Pin<Box<F>>,
-    ) -> F::Output {
+        mut call: Pin<Box<impl Future<Output = Result<T, CallError>>>>,
+    ) -> Result<T, CallError> {
         let clock = CpuClock::default();
         let mut measured = pin!(clock.measure(call.as_mut()));
         let mut rest: Option<(Instant, Pin<Box<Sleep>>)> = None;
+        let mut has_begun = false;
         poll_fn(|context| {
             loop {
                 if let Some((since, sleep)) = rest.as_mut() {
@@ -70,12 +80,23 @@ impl Leash {
                     told.rested(since.elapsed());
                     rest = None;
                 }
-                let until = self.free_at().min(deadline);
-                if until <= Instant::now() {
+                let (free_at, now) = (self.free_at(), Instant::now());
+                if free_at <= now {
                     break;
                 }
-                rest = Some((Instant::now(), Box::pin(sleep_until(until.into()))));
+                if deadline <= now && has_begun {
+                    break;
+                }
+                if deadline <= now {
+                    return Poll::Ready(Err(CallError::Overloaded {
+                        retry_after_ms: super::FULL_FOR_MS,
+                    }));
+                }
+                told.rests();
+                let until = free_at.min(deadline);
+                rest = Some((now, Box::pin(sleep_until(until.into()))));
             }
+            has_begun = true;
             let before = clock.finished();
             let polled = measured.as_mut().poll(context);
             self.computed(clock.finished().saturating_sub(before));
@@ -117,9 +138,8 @@ mod tests {
         for _ in 0..4 {
             let leash = Arc::clone(&leash);
             calls.spawn(async move {
-                leash
-                    .hold(end, &CpuClock::default(), Box::pin(compute(end)))
-                    .await
+                let call = Box::pin(async move { Ok(compute(end).await) });
+                leash.hold(end, &CpuClock::default(), call).await.unwrap()
             });
         }
         let used: Duration = calls.join_all().await.into_iter().sum();
@@ -136,17 +156,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_its_deadline_a_call_is_asked_at_once() {
+    async fn who_could_not_begin_in_time_is_refused_and_no_fault_of_its_own() {
         let leash = Leash::new(1);
         leash.computed(Duration::from_secs(3_600));
         let deadline = Instant::now() + Duration::from_millis(20);
         let clock = CpuClock::default();
-        leash.hold(deadline, &clock, Box::pin(async {})).await;
+        let refused = leash.hold(deadline, &clock, Box::pin(async { Ok(()) }));
+        assert_eq!(refused.await.unwrap_err().wire_code(), "overloaded");
+        assert!(Instant::now() >= deadline);
+        assert_eq!(clock.wanted(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn who_would_have_gone_on_goes_on_at_its_deadline() {
+        let leash = Arc::new(Leash::new(1));
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let clock = CpuClock::default();
+        let (told, other) = (clock.clone(), Arc::clone(&leash));
+        let call = Box::pin(async move {
+            let guest = async {
+                other.computed(Duration::from_secs(3_600));
+                told.yields();
+                yield_now().await;
+                Ok(())
+            };
+            told.measure(pin!(guest)).await
+        });
+        leash.hold(deadline, &clock, call).await.unwrap();
         assert!(Instant::now() >= deadline);
         let wanted = clock.wanted();
-        assert!(
-            wanted >= Duration::from_millis(10),
-            "it would have gone on: {wanted:?}"
-        );
+        assert!(wanted >= Duration::from_millis(100), "{wanted:?}");
     }
 }

@@ -86,7 +86,16 @@ impl Service {
         let host = &self.loaded.host;
         if host.conduct.is_suspect(self.name(), payer, Instant::now()) {
             clock.hold_back();
-            return host.background.hold_back(deadline, clock, call).await;
+            let (wall_max, wanted) = (self.limits().wall_max, clock.clone());
+            let deadline = deadline.min(Instant::now() + wall_max);
+            let ended = host.background.hold_back(deadline, clock, call).await;
+            if matches!(ended, Err(CallError::TimedOut { busy: false, .. }))
+                && wanted.wanted() >= wall_max / 2
+            {
+                // It was made to rest, or it would have computed on.
+                host.conduct.computed_on(self.name(), payer, Instant::now());
+            }
+            return ended;
         }
         host.background.carry(clock, call).await
     }

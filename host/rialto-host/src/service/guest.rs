@@ -273,7 +273,7 @@ impl Hour {
     pub(super) fn late(self, clock: &CpuClock) -> CallError {
         CallError::TimedOut {
             limit_ms: u64::try_from(self.allowed.as_millis()).unwrap_or(u64::MAX),
-            busy: clock.wanted() >= self.usual / 2,
+            busy: clock.used() >= self.usual / 2,
         }
     }
 }

@@ -157,14 +157,8 @@ impl<T> Party<T> {
         self.waiting = self.waiting.saturating_add(1);
     }
 
-    /// Takes the first call out of the queue, in the turn of this number, into one of so many places.
-    pub(super) fn admit(
-        &mut self,
-        now: Duration,
-        turn: u64,
-        payers: &Roll,
-        places: u32,
-    ) -> Option<Waiter<T>> {
+    /// Takes the first call out of the queue, in the turn of this number.
+    pub(super) fn take(&mut self, now: Duration, turn: u64, payers: &Roll) -> Option<Waiter<T>> {
         let (name, index) = self.turn(now, payers)?;
         let name = name.clone();
         self.last_turn = turn;
@@ -173,17 +167,21 @@ impl<T> Party<T> {
             payer.queue.remove(index)
         })?;
         self.gone(&waiter);
-        let moved = self.moved.replace(now);
-        if !payers.is_held(&name, places) {
-            self.learn_pace(now, &waiter, moved, places);
-            self.learn_wait(now, &waiter);
-        }
         Some(waiter)
     }
 
-    /// Learns how fast the queue moves. One turn that took much longer than so many places let expect says that
-    /// this machine stood still for a moment, and little of the turns to come: those who pay are not sent away for
-    /// that.
+    /// Learns from a call that is about to be let in, into one of so many places.
+    pub(super) fn learn(&mut self, now: Duration, waiter: &Waiter<T>, payers: &Roll, places: u32) {
+        let moved = self.moved.replace(now);
+        if !payers.is_held(&waiter.payer, places) {
+            self.learn_pace(now, waiter, moved, places);
+            self.learn_wait(now, waiter);
+        }
+    }
+
+    /// Learns how fast the queue moves. One turn that took much longer than its calls run says that this machine
+    /// stood still for a moment, and little of the turns to come: those who pay are not sent away for that. Of the
+    /// first turn no more counts than so many places let expect.
     fn learn_pace(
         &mut self,
         now: Duration,
@@ -192,10 +190,11 @@ impl<T> Party<T> {
         places: u32,
     ) {
         let since = moved.map_or(waiter.since, |moved| moved.max(waiter.since));
-        let likely = self.usual() / places.clamp(1, self.running_max);
-        let most = self
-            .pace
-            .map_or(likely, |pace| pace.max(likely).saturating_mul(2));
+        let usual = self.usual();
+        let most = self.pace.map_or_else(
+            || usual / places.clamp(1, self.running_max),
+            |pace| pace.max(usual).saturating_mul(2),
+        );
         let took = now.saturating_sub(since).min(most);
         self.pace = Some(smooth(self.pace, took));
     }

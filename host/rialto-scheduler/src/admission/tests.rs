@@ -298,7 +298,9 @@ fn a_tenant_has_no_more_than_its_own_limit_and_others_go_on() {
         assert!(matches!(refused, Turned::PayerFull { waiting: 3, .. }));
         assert!(door.next(at(0)).is_none(), "{order:?}");
         assert!(door.running() < CAPACITY.places);
-        // Another's call goes by, through the queue.
+        // Another's call goes by, around the queue and through it.
+        let by = door.try_admit(at(1), &Tenant::new("b"), &payer, 1).unwrap();
+        door.release(at(1), by);
         door.ask(at(1), ask("b", 10)).unwrap();
         let (other, work) = seated(&mut door, at(1)).unwrap();
         assert_eq!(work, 10, "{order:?}");
