@@ -1,10 +1,12 @@
 //! Pure registry types: what a service is called, what it may touch, which models it runs, what its
-//! calls may use and what they cost.
+//! calls may use and what they cost; who published it, who offers it, and whose its name is.
 //!
 //! The centre is [`Manifest`]: parsed once from a [`RawManifest`] (the shape of `service.toml`) with
-//! every problem reported at once, and correct by construction from then on.
+//! every problem reported at once, and correct by construction from then on. What travels between
+//! strangers is signed: a [`SignedManifest`] by its publisher's account, a [`SignedOffer`] by the peer
+//! and the host that run the service. [`NameBook`] says by the chain's log who owns a name.
 //!
-//! Non-goals: reading files, fetching artifacts, signing, networks, clocks. Decoding the TOML text is
+//! Non-goals: reading files, fetching artifacts, networks, clocks. Decoding the TOML text is
 //! the node's; this crate only says what the decoded value must look like.
 #![cfg_attr(
     not(test),
@@ -16,7 +18,9 @@
     )
 )]
 
+pub mod agent;
 pub mod digest;
+pub mod envelope;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -24,22 +28,31 @@ pub mod grants;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod names;
+pub mod offer;
 pub mod origin;
+pub mod peer;
 mod prices;
 pub mod problem;
 pub mod raw;
 mod royalty;
 mod settings;
+pub mod signed_manifest;
 pub mod source;
 
+pub use agent::{AgentId, RegistryId};
 pub use digest::Digest;
 pub use grants::{Grants, WasiGroup};
 pub use limits::Limits;
 pub use manifest::{Manifest, ModelGrant};
 pub use name::{MethodName, Name};
+pub use names::{NameBook, Standing};
+pub use offer::{Offer, SignedOffer};
 pub use origin::Origin;
+pub use peer::{PeerId, PeerKey};
 pub use problem::{ManifestErrors, Problem};
 pub use raw::RawManifest;
+pub use signed_manifest::SignedManifest;
 pub use source::Source;
 
 #[cfg(test)]
