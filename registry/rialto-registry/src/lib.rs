@@ -46,7 +46,7 @@ pub use grants::{Grants, WasiGroup};
 pub use limits::Limits;
 pub use manifest::{Manifest, ModelGrant};
 pub use name::{MethodName, Name};
-pub use names::{NameBook, Standing};
+pub use names::{NameBook, Status};
 pub use offer::{Offer, SignedOffer};
 pub use origin::Origin;
 pub use peer::{PeerId, PeerKey};

@@ -21,8 +21,8 @@ pub const NAME_KEY: &str = "rialto.name";
 pub const MANIFEST_KEY: &str = "rialto.manifest";
 /// The metadata key with the SHA-256 of the current component, 32 bytes.
 pub const COMPONENT_KEY: &str = "rialto.component";
-/// The metadata key that says whether the service should still be used: [`Standing`]'s text.
-pub const STANDING_KEY: &str = "rialto.standing";
+/// The metadata key that says whether the service should still be used: [`Status`]'s text.
+pub const STATUS_KEY: &str = "rialto.status";
 
 /// The most agents with a name. The bound is part of the rule: all who read the log refuse the same claims.
 pub const NAMES_MAX: usize = 1_000_000;
@@ -38,7 +38,7 @@ pub struct Position {
 
 /// Whether a service should still be used, as its owner says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum Status {
     /// Yes.
     #[default]
     Active,
@@ -131,8 +131,8 @@ impl NameBook {
     }
 }
 
-impl Standing {
-    /// As [`STANDING_KEY`] has it: nothing, `deprecated: WHY` or `revoked: WHY`. What cannot be read counts
+impl Status {
+    /// As [`STATUS_KEY`] has it: nothing, `deprecated: WHY` or `revoked: WHY`. What cannot be read counts
     /// as active, as for readers who do not know the key; a text beyond 500 bytes is cut.
     #[must_use]
     pub fn from_value(value: &[u8]) -> Self {
@@ -225,17 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn standing_reads_what_it_writes() {
-        for standing in [
-            Standing::Active,
-            Standing::Deprecated("use embed-2".to_owned()),
-            Standing::Revoked(String::new()),
+    fn a_status_reads_what_it_writes() {
+        for status in [
+            Status::Active,
+            Status::Deprecated("use embed-2".to_owned()),
+            Status::Revoked(String::new()),
         ] {
-            assert_eq!(Standing::from_value(&standing.to_value()), standing);
+            assert_eq!(Status::from_value(&status.to_value()), status);
         }
-        assert_eq!(Standing::from_value(b"\xff\xff"), Standing::Active);
-        let bell = Standing::from_value(b"revoked: \x1b[2Jstolen");
-        assert_eq!(bell, Standing::Revoked("[2Jstolen".to_owned()));
+        assert_eq!(Status::from_value(b"\xff\xff"), Status::Active);
+        let bell = Status::from_value(b"revoked: \x1b[2Jstolen");
+        assert_eq!(bell, Status::Revoked("[2Jstolen".to_owned()));
     }
 
     proptest! {
