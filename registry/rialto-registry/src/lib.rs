@@ -28,6 +28,7 @@ pub mod origin;
 mod prices;
 pub mod problem;
 pub mod raw;
+pub mod router;
 mod royalty;
 mod settings;
 pub mod source;
