@@ -395,6 +395,11 @@ fn a_hedge_that_fails_leaves_the_first_to_be_settled() {
         panic!("no hedge");
     };
     scene.result(&mut call, &first, Outcome::Unknown);
+    // Nothing more is sent while the hedge may still bring the answer.
+    let wait = Action::Wait {
+        until: second.timeout_at,
+    };
+    assert_eq!(scene.poll(&mut call), wait);
     scene.result(&mut call, &second, UNREACHABLE);
     // The third provider must not get it: nothing may be left behind at the first.
     assert_eq!(scene.repeated(&mut call).provider, first.provider);

@@ -19,7 +19,6 @@ use super::{
     attempt::Why,
     candidate::{Candidate, ServiceId},
     cost::{Cost, Seen},
-    health::Health,
     payments::Payments,
     units::{Chance, Millis, scaled},
 };
@@ -55,8 +54,10 @@ struct Present {
     asked: bool,
     /// When its next probe is due, if its breaker is open.
     probe_at: Option<Millis>,
-    /// A call that may be repeated elsewhere may probe it; so may any call.
-    probe: (bool, bool),
+    /// A probe is due.
+    due: bool,
+    /// It has been due for so long that even a call that must not fail lightly may be the probe.
+    overdue: bool,
     newcomer: bool,
     crowded: bool,
 }
@@ -69,7 +70,7 @@ pub(super) fn choose(router: &Router, ask: &Ask<'_>, now: Millis, chance: &mut C
         return pick(&healthy, healthy.len(), chance).unwrap_or(Choice::Nobody);
     }
     let first = ask.payments.is_empty();
-    let due = panic.iter().chain(&ejected).filter(|p| p.probe.0);
+    let due = panic.iter().chain(&ejected).filter(|p| p.due);
     let due = due
         .min_by_key(|present| (present.probe_at, present.index))
         .copied();
@@ -79,7 +80,7 @@ pub(super) fn choose(router: &Router, ask: &Ask<'_>, now: Millis, chance: &mut C
     };
     if let Some(present) = due
         && first
-        && (ask.idempotent || present.probe.1)
+        && (ask.idempotent || present.overdue)
     {
         return take(present);
     }
@@ -124,15 +125,15 @@ fn survey(router: &Router, ask: &Ask<'_>, now: Millis) -> (Vec<Present>, Option<
             in_flight,
         };
         let newcomer = health.is_none_or(|health| health.answers < config.newcomer_answers);
-        let wants = |health: &Health, lightly| health.breaker.wants_probe(now, lightly);
+        let wants_probe =
+            |lightly| health.is_some_and(|health| health.breaker.wants_probe(now, lightly));
         present.push(Present {
             index,
             cost: Cost::of(candidate, seen, &config.weights),
             asked,
             probe_at: health.and_then(|health| health.breaker.probe_at()),
-            probe: health.map_or((false, false), |health| {
-                (wants(health, true), wants(health, false))
-            }),
+            due: wants_probe(true),
+            overdue: wants_probe(false),
             newcomer,
             crowded: newcomer && in_flight >= config.newcomer_in_flight_max,
         });
@@ -176,7 +177,7 @@ fn pick(all: &[Present], sure: usize, chance: &mut Chance) -> Option<Choice> {
         (a, Some(b)) if b.cost < a.cost => b,
         (a, _) => a,
     };
-    let why = match (taken.probe_at, taken.probe.0) {
+    let why = match (taken.probe_at, taken.due) {
         (None, _) => Why::Chosen,
         (Some(_), true) => Why::Probe,
         (Some(_), false) => Why::Panic,

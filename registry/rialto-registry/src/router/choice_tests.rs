@@ -136,6 +136,20 @@ fn even_those_that_fail_are_asked_when_all_do() {
 }
 
 #[test]
+fn never_all_are_left_alone_whatever_the_configuration() {
+    let mut config = Config::default();
+    config.breaker.ejected_max_permille = 5_000;
+    let mut scene = Scene::with("abc", config);
+    for name in ["a", "b", "c"] {
+        scene.eject(name);
+        scene.pass(300);
+    }
+    let mut call = scene.begin(plain());
+    let attempt = scene.tried(&mut call);
+    assert_eq!((attempt.why, attempt.provider.as_str()), (Why::Panic, "a"));
+}
+
+#[test]
 fn one_healthy_among_many_dead_takes_all() {
     let mut scene = Scene::of("abcdefghij");
     for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {

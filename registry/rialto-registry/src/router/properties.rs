@@ -34,6 +34,8 @@ struct World {
     probes: BTreeMap<AttemptId, Attempt>,
 }
 
+const HISTORY: u64 = 40;
+
 /// One step: what to do, and numbers to do it with.
 type Step = (u8, u16, u64);
 
@@ -42,13 +44,24 @@ impl World {
         let prices = [0, 1, 10, 10, 10, 1_000, u128::MAX];
         let candidates = prices.iter().enumerate();
         let candidates = candidates.map(|(n, price)| candidate(&format!("p{n}"), *price));
+        let candidates: Vec<_> = candidates.collect();
+        let mut router = Router::new(config.clone());
+        // Answers enough to know what is late, so that hedges go out.
+        for random in 0..HISTORY {
+            let spec = CallSpec::new("only".parse().unwrap(), Millis(1_000));
+            let mut call = router.begin(spec, &candidates, Millis(0), random);
+            if let Action::Try(attempt) = call.poll(&mut router, Millis(0)) {
+                call.on_result(&mut router, attempt.id, Outcome::Answered, Millis(50));
+            }
+        }
+        let begun = (0..HISTORY).map(|_| Millis(0)).collect();
         Self {
-            router: Router::new(config.clone()),
+            router,
             config,
-            now: Millis(0),
-            candidates: candidates.collect(),
+            now: Millis(50),
+            candidates,
             calls: Vec::new(),
-            begun: Vec::new(),
+            begun,
             retried: Vec::new(),
             hedged: 0,
             probes: BTreeMap::new(),
