@@ -35,6 +35,7 @@ pub mod peer;
 mod prices;
 pub mod problem;
 pub mod raw;
+pub mod router;
 mod royalty;
 mod settings;
 pub mod signed_manifest;
