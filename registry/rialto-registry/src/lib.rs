@@ -17,6 +17,7 @@
 )]
 
 pub mod digest;
+mod fixed;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -28,7 +29,9 @@ pub mod name;
 pub mod origin;
 mod prices;
 pub mod problem;
+pub mod provider;
 pub mod raw;
+pub mod reputation;
 mod royalty;
 mod settings;
 pub mod source;
@@ -41,7 +44,9 @@ pub use manifest::{Manifest, ModelGrant};
 pub use name::{MethodName, Name};
 pub use origin::Origin;
 pub use problem::{ManifestErrors, Problem};
+pub use provider::ProviderKey;
 pub use raw::RawManifest;
+pub use reputation::{Reputation, ReputationConfig};
 pub use source::Source;
 
 #[cfg(test)]
