@@ -22,6 +22,7 @@ mod fixed;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grants;
+pub mod index;
 pub mod limits;
 pub mod lookalike;
 pub mod manifest;
@@ -38,6 +39,7 @@ pub mod source;
 
 pub use digest::Digest;
 pub use grants::{Grants, WasiGroup};
+pub use index::{Index, IndexLimits};
 pub use limits::Limits;
 pub use lookalike::LookAlikes;
 pub use manifest::{Manifest, ModelGrant};
