@@ -21,11 +21,14 @@
 pub mod agent;
 pub mod digest;
 pub mod envelope;
+mod fixed;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grants;
+pub mod index;
 pub mod limits;
+pub mod lookalike;
 pub mod manifest;
 pub mod name;
 pub mod names;
@@ -34,8 +37,10 @@ pub mod origin;
 pub mod peer;
 mod prices;
 pub mod problem;
+pub mod provider;
 pub mod raw;
 pub mod router;
+pub mod reputation;
 mod royalty;
 mod settings;
 pub mod signed_manifest;
@@ -44,7 +49,9 @@ pub mod source;
 pub use agent::{AgentId, RegistryId};
 pub use digest::Digest;
 pub use grants::{Grants, WasiGroup};
+pub use index::{Index, IndexLimits};
 pub use limits::Limits;
+pub use lookalike::LookAlikes;
 pub use manifest::{Manifest, ModelGrant};
 pub use name::{MethodName, Name};
 pub use names::{NameBook, Status};
@@ -52,8 +59,10 @@ pub use offer::{Offer, SignedOffer};
 pub use origin::Origin;
 pub use peer::{PeerId, PeerKey};
 pub use problem::{ManifestErrors, Problem};
+pub use provider::ProviderKey;
 pub use raw::RawManifest;
 pub use signed_manifest::SignedManifest;
+pub use reputation::{Reputation, ReputationConfig};
 pub use source::Source;
 
 #[cfg(test)]
