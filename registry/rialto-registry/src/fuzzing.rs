@@ -51,14 +51,25 @@ fn check(manifest: &Manifest) {
             model.digest.to_string().parse::<Digest>().as_ref(),
             Ok(&model.digest)
         );
-        if let Source::Wheel(wheel) = &model.source {
-            assert!(!wheel.requirement().starts_with('-'));
-            assert!(wheel.path().split('/').all(|part| part != ".."));
-        }
+        source(model.source.as_ref());
     }
     assert!(manifest.models().is_empty() || manifest.grants().tensor);
     for ((_, limit), (_, cap)) in manifest.limits().all().zip(Limits::CAP.all()) {
         assert!((1..=cap).contains(&limit));
+    }
+}
+
+fn source(source: Option<&Source>) {
+    match source {
+        Some(Source::Wheel(wheel)) => {
+            assert!(!wheel.requirement().starts_with('-'));
+            assert!(wheel.path().split('/').all(|part| part != ".."));
+        }
+        Some(found @ (Source::Url(_) | Source::Oci(_) | Source::Object(_) | Source::Hub(_))) => {
+            assert_eq!(found.to_string().parse::<Source>().as_ref(), Ok(found));
+        }
+        Some(Source::File(path)) => assert!(!path.as_os_str().is_empty()),
+        None => {}
     }
 }
 
