@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_artifacts::{Lease, Store};
+use rialto_artifacts::{Held, Store};
 use rialto_compute::language::LanguageModel;
 use rialto_compute::{Abilities, LoadError, Model};
 use rialto_host::{Models, OpenError};
 use rialto_registry::{Digest, Manifest, ModelGrant};
 use rialto_tensor::ModelCache;
 
+use crate::artifacts;
 use crate::languages::Languages;
 use crate::progress::Progress;
 
@@ -21,7 +22,7 @@ pub(crate) struct ServiceModels {
     languages: HashMap<String, Arc<dyn LanguageModel>>,
     cache: Arc<ModelCache>,
     /// Keeps the files from being evicted: a model that was given up is opened again.
-    _leases: Vec<Lease>,
+    _holds: Vec<Held>,
 }
 
 /// A model that was loaded once, and may have been given up since.
@@ -47,12 +48,12 @@ impl ServiceModels {
     ) -> Result<Self, ModelLoadError> {
         let mut granted = HashMap::new();
         let mut languages = HashMap::new();
-        let mut leases = Vec::new();
+        let mut holds = Vec::new();
         for grant in manifest.models() {
             fetch(grant, store, progress).await?;
-            let lease = hold(grant, store).await?;
-            let path = lease.path().to_owned();
-            leases.push(lease);
+            let held = hold(grant, store).await?;
+            let path = held.path().to_owned();
+            holds.push(held);
             progress.say(&format!("loading model {}", grant.name));
             let language = known.load(&path, &grant.digest, grant.name.as_str());
             if let Some(model) = language.await? {
@@ -70,7 +71,7 @@ impl ServiceModels {
             granted,
             languages,
             cache: Arc::clone(cache),
-            _leases: leases,
+            _holds: holds,
         })
     }
 
@@ -163,13 +164,13 @@ fn open(
 }
 
 /// Holds a model that was fetched a moment ago in use.
-async fn hold(grant: &ModelGrant, store: &Store) -> Result<Lease, ModelLoadError> {
+async fn hold(grant: &ModelGrant, store: &Store) -> Result<Held, ModelLoadError> {
     let (store, digest, name) = (store.clone(), grant.digest, grant.name.to_string());
     let held = tokio::task::spawn_blocking(move || store.hold(&digest))
         .await
         .map_err(ModelLoadError::Task)?;
     match held {
-        Ok(Some(lease)) => Ok(lease),
+        Ok(Some(held)) => Ok(held),
         Ok(None) => Err(ModelLoadError::Gone { name }),
         Err(error) => Err(ModelLoadError::Fetch {
             name,
@@ -187,10 +188,7 @@ pub(crate) async fn fetch(
     store: &Store,
     progress: &Progress,
 ) -> Result<PathBuf, ModelLoadError> {
-    let sink = progress.clone();
-    let report: rialto_artifacts::ProgressFn = Arc::new(move |step: rialto_artifacts::Progress| {
-        sink.transfer(&step.message, step.bytes, step.bytes_total);
-    });
+    let report = artifacts::reported(progress);
     store
         .fetch_any(grant.source.as_slice(), None, &grant.digest, &report)
         .await

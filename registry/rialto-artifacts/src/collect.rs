@@ -1,7 +1,7 @@
 //! Making room: the least recently used artifacts go, but never one that is pinned or in use.
 //!
-//! In use is what somebody holds a lease on, in any process, and what was used within the grace
-//! period, because paths are handed out without leases, too. Not here: deciding what is pinned.
+//! In use is what somebody holds, in any process, and what was used within the grace
+//! period, because paths are handed out without holds, too. Not here: deciding what is pinned.
 
 use std::{
     cmp::Reverse,

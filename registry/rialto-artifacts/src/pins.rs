@@ -2,7 +2,7 @@
 //!
 //! A pin is an empty file, `.pins/<digest>/<owner>`: appears at once or not at all, survives crashes,
 //! and belongs to all processes that share the folder. Several owners may pin one artifact; it stays
-//! while one of them does. Not here: holding an artifact while it is read; that is a lease.
+//! while one of them does. Not here: holding an artifact while it is read; that is a hold.
 
 use std::{
     collections::BTreeMap,

@@ -56,23 +56,23 @@ impl Store {
         digest: &Digest,
         to: &Source,
     ) -> Result<Option<Digest>, PublishError> {
-        let (store, held) = (self.clone(), *digest);
-        let lease = spawn_blocking(move || store.hold(&held))
+        let (store, wanted) = (self.clone(), *digest);
+        let held = spawn_blocking(move || store.hold(&wanted))
             .await
             .map_err(io::Error::other)??
             .ok_or(PublishError::Absent(*digest))?;
         match to {
             Source::Oci(reference) => {
-                let file = tokio::fs::File::open(lease.path()).await?;
+                let file = tokio::fs::File::open(held.path()).await?;
                 self.push(digest, file, reference).await.map(Some)
             }
             Source::Object(object) => {
-                let file = tokio::fs::File::open(lease.path()).await?;
+                let file = tokio::fs::File::open(held.path()).await?;
                 self.put_object(file, object).await.map(|()| None)
             }
             Source::File(path) => {
                 let path = path.clone();
-                spawn_blocking(move || copy_out(lease.path(), &path))
+                spawn_blocking(move || copy_out(held.path(), &path))
                     .await
                     .map_err(io::Error::other)??;
                 Ok(None)

@@ -15,9 +15,9 @@ use crate::{
     Config, Marks, OpenError, PutError, ReadError,
     fetch::Flights,
     folder::{Folder, hash, still_names, try_lock_shared, unless_gone},
+    held::note_use,
     http,
     incoming::Incoming,
-    lease::note_use,
 };
 
 /// A content-addressed store. Cheap to clone; clones are the same store.
@@ -67,7 +67,7 @@ impl Store {
     ///
     /// The first time a process asks for an artifact, its bytes are hashed again (blocking); a file
     /// whose bytes do not fit its name is deleted and reported as absent. The file is safe from
-    /// eviction for [`Config::use_grace`]; who needs it longer takes a [lease](Store::hold).
+    /// eviction for [`Config::use_grace`]; who needs it longer takes a [hold](Store::hold).
     ///
     /// # Errors
     /// [`ReadError`] if the file is there but cannot be read.

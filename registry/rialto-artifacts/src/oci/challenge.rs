@@ -63,6 +63,15 @@ fn parameter(text: &str) -> Option<(&str, String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_or_not(header in "(Bearer )?[ -~]{0,60}", odd in "\\PC{0,40}") {
+            let _ = Challenge::parse(&header);
+            let _ = Challenge::parse(&format!("Bearer realm=\"{odd}"));
+        }
+    }
 
     #[test]
     fn challenges() {

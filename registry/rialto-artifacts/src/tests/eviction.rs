@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rialto_registry::Digest;
 
 use super::Place;
-use crate::{Config, Lease, PinOwner, PutError, Store};
+use crate::{Config, Held, PinOwner, PutError, Store};
 
 fn open(dir: &Path, bytes_max: u64, use_grace: Duration) -> Store {
     Store::open(Config {
@@ -79,9 +79,9 @@ fn what_is_pinned_or_held_stays() {
     let [pinned, held, free] =
         [&b"pinned"[..], b"held", b"free"].map(|body| store.put_bytes(body).unwrap());
     assert!(store.pin(&pinned, &owner()).unwrap());
-    // A lease of another process counts, too.
+    // A hold of another process counts, too.
     let other = open(dir, 100, Duration::ZERO);
-    let lease = other.hold(&held).unwrap().unwrap();
+    let hold = other.hold(&held).unwrap().unwrap();
     for digest in [&pinned, &held, &free] {
         age(dir, digest, 5);
     }
@@ -89,8 +89,8 @@ fn what_is_pinned_or_held_stays() {
     let evicted: Vec<_> = done.evicted.iter().map(|entry| entry.digest).collect();
     assert_eq!(evicted, [free]);
     assert_eq!((done.pinned, done.in_use, done.bytes_used), (1, 1, 10));
-    assert_eq!(fs::read(lease.path()).unwrap(), b"held");
-    drop(lease);
+    assert_eq!(fs::read(hold.path()).unwrap(), b"held");
+    drop(hold);
     assert_eq!(store.gc(0).unwrap().evicted[0].digest, held);
     assert!(store.gc(0).unwrap().evicted.is_empty());
     assert!(store.unpin(&pinned, &owner()).unwrap());
@@ -186,7 +186,7 @@ struct Checked {
     known: BTreeMap<u8, Digest>,
     /// Pinned while they were here, so they must stay.
     pinned: BTreeSet<Digest>,
-    leases: Vec<Lease>,
+    holds: Vec<Held>,
 }
 
 impl Checked {
@@ -198,7 +198,7 @@ impl Checked {
             store,
             known: BTreeMap::new(),
             pinned: BTreeSet::new(),
-            leases: Vec::new(),
+            holds: Vec::new(),
         }
     }
 
@@ -225,10 +225,10 @@ impl Checked {
             }
             Step::Hold(which) => {
                 if let Some(digest) = self.known.get(&which) {
-                    self.leases.extend(self.store.hold(digest).unwrap());
+                    self.holds.extend(self.store.hold(digest).unwrap());
                 }
             }
-            Step::LetGo => self.leases.clear(),
+            Step::LetGo => self.holds.clear(),
             Step::Collect(bytes) => {
                 self.store.gc(bytes.into()).unwrap();
             }
@@ -247,8 +247,8 @@ impl Checked {
                 "{digest} was pinned"
             );
         }
-        for lease in &self.leases {
-            assert!(lease.path().exists(), "{} is in use", lease.digest());
+        for held in &self.holds {
+            assert!(held.path().exists(), "{} is in use", held.digest());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Holding an artifact in use, so that nobody evicts it: not this process, and no other that shares
 //! the folder.
 //!
-//! A lease is a shared lock on the artifact's file: the kernel gives it back when the process ends,
+//! A hold is a shared lock on the artifact's file: the kernel gives it back when the process ends,
 //! however it ends. Not here: pins, which outlive processes.
 
 use std::{
@@ -19,20 +19,20 @@ use crate::{
 
 /// An artifact in use. Drop it when it is no longer needed.
 #[derive(Debug)]
-pub struct Lease {
+pub struct Held {
     digest: Digest,
     path: PathBuf,
     _locked: File,
 }
 
-impl Lease {
+impl Held {
     /// The artifact.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Where it is, for as long as the lease lives.
+    /// Where it is, for as long as this lives.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -45,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ReadError`] if the file is there but cannot be read.
-    pub fn hold(&self, digest: &Digest) -> Result<Option<Lease>, ReadError> {
+    pub fn hold(&self, digest: &Digest) -> Result<Option<Held>, ReadError> {
         let failed = |source| ReadError {
             digest: *digest,
             source,
@@ -59,7 +59,7 @@ impl Store {
         // Locked by somebody else alone: it is being evicted.
         let held =
             try_lock_shared(&file).map_err(failed)? && still_names(&path, &file).map_err(failed)?;
-        Ok(held.then_some(Lease {
+        Ok(held.then_some(Held {
             digest: *digest,
             path,
             _locked: file,
