@@ -163,14 +163,14 @@ mod tests {
             ("RIALTO_OCI_USERNAME", "me"),
             ("RIALTO_OCI_PASSWORD", "oci-secret"),
             ("AWS_SECRET_ACCESS_KEY", "s3-secret"),
-            ("HOME", "/home/me"),
+            ("HOME", "/user"),
             ("PATH", "/bin"),
         ]);
         assert_eq!(config.hub_url, "http://127.0.0.1:1");
         assert_eq!(config.registry_logins[0].registry, "registry.example");
         assert_eq!(config.object_store.len(), 1);
         let docker = config.docker_config.clone().unwrap();
-        assert_eq!(docker, PathBuf::from("/home/me/.docker/config.json"));
+        assert_eq!(docker, PathBuf::from("/user/.docker/config.json"));
         let shown = format!("{config:?}");
         assert!(!shown.contains("secret\""), "{shown}");
         assert!(shown.contains("***"), "{shown}");
@@ -181,7 +181,7 @@ mod tests {
         let config = from(&[("RIALTO_OCI_REGISTRY", "r.example"), ("HF_TOKEN", "")]);
         assert!(config.registry_logins.is_empty() && config.hub_token.is_none());
         assert_eq!(config.hub_url, Config::new("store").hub_url);
-        let config = from(&[("DOCKER_CONFIG", "/d"), ("HOME", "/home/me")]);
+        let config = from(&[("DOCKER_CONFIG", "/d"), ("HOME", "/user")]);
         assert_eq!(config.docker_config, Some(PathBuf::from("/d/config.json")));
     }
 }
