@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use rialto_node::LogFormat;
 use rialto_templates::{Language, ProjectName};
 
+use crate::artifacts::ArtifactsCommand;
 use crate::policy::Units;
 
 /// A mesh of AI services in WebAssembly, paid per call.
@@ -57,7 +58,7 @@ pub(crate) enum Command {
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Fetch and check the models that services need.
+    /// Look after the artifact store: fetch and check, list, pin, make room.
     #[command(subcommand)]
     Artifacts(ArtifactsCommand),
     /// Show the engines that run models: which are here, how fast, and what to install for more.
@@ -559,17 +560,4 @@ pub(crate) struct EnginesArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ArtifactsCommand {
-    /// Fetch what the services in a folder name and check every digest.
-    Fetch {
-        /// A folder of services (NAME/service.toml).
-        #[arg(long, env = "RIALTO_SERVICES", value_name = "DIR")]
-        services: PathBuf,
-        /// The artifact store.
-        #[arg(long, env = "RIALTO_ARTIFACTS", value_name = "DIR")]
-        store: PathBuf,
-    },
 }

@@ -29,7 +29,7 @@ mod wallet;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use args::{ArtifactsCommand, Cli, Command, ConfigCommand};
+use args::{Cli, Command, ConfigCommand};
 use clap::Parser;
 use rialto_node::Config;
 
@@ -109,8 +109,6 @@ async fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Engines(args) => engines::run(args).await,
-        Command::Artifacts(ArtifactsCommand::Fetch { services, store }) => {
-            artifacts::fetch(&services, &store).await
-        }
+        Command::Artifacts(command) => artifacts::run(command).await,
     }
 }

@@ -24,6 +24,7 @@ use rialto_host::Interface;
 use rialto_registry::{Digest, Manifest};
 
 use crate::api::{CallError, Closed, ServiceView};
+use crate::artifacts;
 use crate::manifest::read_manifest;
 use crate::models;
 use crate::progress::Progress;
@@ -486,7 +487,7 @@ pub async fn fetch_artifacts(
     store: &Path,
     progress: &Progress,
 ) -> Result<Vec<(String, Digest)>, FetchAllError> {
-    let store = Store::open(rialto_artifacts::Config::new(store))?;
+    let store = Store::open(artifacts::settings(store))?;
     let mut fetched = Vec::new();
     for service in service_folders(folder)? {
         let manifest = read_manifest(&service.join(MANIFEST))?;

@@ -7,6 +7,7 @@
 mod accounts;
 mod answers;
 mod api;
+mod artifacts;
 mod book;
 mod calls;
 mod catalog;
@@ -62,6 +63,7 @@ pub use api::{
     Payment, PaymentError, Permit2Authorization, RefundOutcome, RefundRequest, Released,
     ServiceView, Terms, TokenPermit,
 };
+pub use artifacts::{Artifacts, ArtifactsError};
 pub use catalog::{
     CatalogError, ChangeError, Changed, FetchAllError, ServiceError, ServiceStanding, Standing,
     fetch_artifacts,
@@ -81,6 +83,7 @@ pub use manifest::{ManifestFileError, read_manifest};
 pub use models::ModelLoadError;
 pub use node::Node;
 pub use progress::{Progress, Step};
+pub use rialto_artifacts::{Collected, Entry as ArtifactEntry};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
     ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, DoorLoad,

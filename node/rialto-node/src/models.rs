@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_artifacts::Store;
+use rialto_artifacts::{Held, Store};
 use rialto_compute::language::LanguageModel;
 use rialto_compute::{Abilities, LoadError, Model};
 use rialto_host::{Models, OpenError};
 use rialto_registry::{Digest, Manifest, ModelGrant};
 use rialto_tensor::ModelCache;
 
+use crate::artifacts;
 use crate::languages::Languages;
 use crate::progress::Progress;
 
@@ -20,6 +21,8 @@ pub(crate) struct ServiceModels {
     granted: HashMap<String, Granted>,
     languages: HashMap<String, Arc<dyn LanguageModel>>,
     cache: Arc<ModelCache>,
+    /// Keeps the files from being evicted: a model that was given up is opened again.
+    _holds: Vec<Held>,
 }
 
 /// A model that was loaded once, and may have been given up since.
@@ -45,8 +48,12 @@ impl ServiceModels {
     ) -> Result<Self, ModelLoadError> {
         let mut granted = HashMap::new();
         let mut languages = HashMap::new();
+        let mut holds = Vec::new();
         for grant in manifest.models() {
-            let path = fetch(grant, store, progress).await?;
+            fetch(grant, store, progress).await?;
+            let held = hold(grant, store).await?;
+            let path = held.path().to_owned();
+            holds.push(held);
             progress.say(&format!("loading model {}", grant.name));
             let language = known.load(&path, &grant.digest, grant.name.as_str());
             if let Some(model) = language.await? {
@@ -64,6 +71,7 @@ impl ServiceModels {
             granted,
             languages,
             cache: Arc::clone(cache),
+            _holds: holds,
         })
     }
 
@@ -155,6 +163,22 @@ fn open(
     cache.open(*digest.as_bytes(), name, bytes, read)
 }
 
+/// Holds a model that was fetched a moment ago in use.
+async fn hold(grant: &ModelGrant, store: &Store) -> Result<Held, ModelLoadError> {
+    let (store, digest, name) = (store.clone(), grant.digest, grant.name.to_string());
+    let held = tokio::task::spawn_blocking(move || store.hold(&digest))
+        .await
+        .map_err(ModelLoadError::Task)?;
+    match held {
+        Ok(Some(held)) => Ok(held),
+        Ok(None) => Err(ModelLoadError::Gone { name }),
+        Err(error) => Err(ModelLoadError::Fetch {
+            name,
+            source: error.into(),
+        }),
+    }
+}
+
 /// Fetches one model into the store, unless it is there.
 ///
 /// # Errors
@@ -164,12 +188,9 @@ pub(crate) async fn fetch(
     store: &Store,
     progress: &Progress,
 ) -> Result<PathBuf, ModelLoadError> {
-    let sink = progress.clone();
-    let report: rialto_artifacts::ProgressFn = Arc::new(move |step: rialto_artifacts::Progress| {
-        sink.transfer(&step.message, step.bytes, step.bytes_total);
-    });
+    let report = artifacts::reported(progress);
     store
-        .fetch(&grant.source, &grant.digest, &report)
+        .fetch_any(grant.source.as_slice(), None, &grant.digest, &report)
         .await
         .map_err(|source| ModelLoadError::Fetch {
             name: grant.name.to_string(),
@@ -188,6 +209,12 @@ pub enum ModelLoadError {
         /// Why.
         #[source]
         source: rialto_artifacts::FetchError,
+    },
+    /// Somebody removed it from the store as soon as it was there.
+    #[error("model `{name}` is gone from the artifact store again; make room there and try again")]
+    Gone {
+        /// Which model.
+        name: String,
     },
     /// It cannot be read.
     #[error("model `{name}` cannot be read")]

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::Node;
 use crate::answers::Answers;
 use crate::api::{ChainInfo, PayeeTerms};
+use crate::artifacts;
 use crate::book::Book;
 use crate::calls::named;
 use crate::catalog::{Catalog, CatalogError, Site};
@@ -66,7 +67,7 @@ impl Node {
         let computers = open_computers(&config).await?;
         let accelerator = computers::accelerator(&computers);
         let host = open_host(&config, computers).await?;
-        let store = Store::open(rialto_artifacts::Config::new(&config.artifacts_dir))
+        let store = Store::open(artifacts::settings(&config.artifacts_dir))
             .map_err(StartError::Artifacts)?;
         let (models, languages) = open_models(&config, accelerator)?;
         let meters = Arc::new(Meters::new());

@@ -1,10 +1,12 @@
 //! What can go wrong, by what the caller does next.
 //!
-//! Non-goals: retrying; none of these errors is retried here.
+//! Not here: what goes wrong between peers (`peers`) and with registries (`oci`); both have their own.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
 use rialto_registry::Digest;
+
+use crate::{OciError, PeersError};
 
 /// Why a store cannot be opened: the operator's fault or the machine's.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,22 @@ pub struct ReadError {
     pub source: io::Error,
 }
 
+/// Why a pin cannot be set, taken back or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// The limit of pinned artifacts, or of one artifact's owners, is reached.
+    #[error("too many pins; take back some with `rialto artifacts unpin`")]
+    TooMany,
+    /// The disk failed.
+    #[error("cannot read or write the artifact store's pins")]
+    Io(#[from] io::Error),
+}
+
+/// Why room cannot be made, or the store not be listed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot go through the artifact store")]
+pub struct CollectError(#[from] io::Error);
+
 /// Why bytes cannot be stored. Nothing of them is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
@@ -47,8 +65,9 @@ pub enum PutError {
     },
     /// The store is full: the operator's decision.
     #[error(
-        "the artifact store {} is full ({bytes_max} bytes); delete files in it that are not needed \
-         or raise `store_bytes_max`",
+        "the artifact store {} is full ({bytes_max} bytes), and what is in it is pinned or in use; \
+         unpin what is not needed (`rialto artifacts ls`, `rialto artifacts unpin`) or \
+         raise `store_bytes_max`",
         dir.display()
     )]
     Full {
@@ -70,7 +89,8 @@ pub enum PutError {
     Io(#[from] io::Error),
 }
 
-/// Why an artifact cannot be fetched. Nothing of it is left behind.
+/// Why an artifact cannot be fetched. Nothing of it is left behind but what the next fetch can go on
+/// with.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The store's own copy cannot be read.
@@ -147,6 +167,59 @@ pub enum FetchError {
         #[source]
         source: reqwest::Error,
     },
+    /// Fewer bytes came than were announced, or others than were asked for.
+    #[error("{from} ended after {bytes} bytes")]
+    Cut {
+        /// The source.
+        from: String,
+        /// How many came.
+        bytes: u64,
+    },
+    /// The hub's address is none.
+    #[error(
+        "`{url}` is no address of a model hub; set HF_ENDPOINT to one that begins with https://"
+    )]
+    Hub {
+        /// What is set.
+        url: String,
+    },
+    /// The object store refuses or fails.
+    #[error(
+        "cannot get {address} from the object store; check AWS_ENDPOINT_URL and the credentials"
+    )]
+    Object {
+        /// The object.
+        address: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// The OCI registry refuses or fails.
+    #[error(transparent)]
+    Oci(#[from] OciError),
+    /// No peer gave it.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// Nothing says where to get it.
+    #[error(
+        "artifact {digest} is not in the store, names no source, and there are no peers to ask; \
+         name a `source` or join a mesh"
+    )]
+    NoSource {
+        /// The artifact.
+        digest: Digest,
+    },
+    /// Every source failed.
+    #[error(
+        "artifact {digest} cannot be had from any of its sources:{}",
+        Listed(attempts)
+    )]
+    AllFailed {
+        /// The artifact.
+        digest: Digest,
+        /// Why, by source, in the order in which they were tried.
+        attempts: Vec<FetchError>,
+    },
     /// It took too long.
     #[error("gave up on {from} after {} s", after.as_secs())]
     TimedOut {
@@ -174,4 +247,59 @@ pub enum FetchError {
         #[source]
         source: io::Error,
     },
+}
+
+impl FetchError {
+    /// Whether the same request may succeed in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Http { source, .. } => !source.is_redirect() && !source.is_builder(),
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Cut { .. } => true,
+            Self::Object { source, .. } => matches!(source, object_store::Error::Generic { .. }),
+            Self::Oci(error) => error.is_passing(),
+            Self::Read(_)
+            | Self::Put { .. }
+            | Self::NoPip { .. }
+            | Self::Pip { .. }
+            | Self::Wheel { .. }
+            | Self::NotInWheel { .. }
+            | Self::File { .. }
+            | Self::Hub { .. }
+            | Self::Peers(_)
+            | Self::NoSource { .. }
+            | Self::AllFailed { .. }
+            | Self::TimedOut { .. }
+            | Self::DownloadTooLarge { .. }
+            | Self::Local { .. } => false,
+        }
+    }
+
+    /// Whether the source gave other bytes than those that were asked for.
+    pub(crate) const fn is_wrong_bytes(&self) -> bool {
+        matches!(
+            self,
+            Self::Put {
+                source: PutError::WrongDigest { .. },
+                ..
+            }
+        )
+    }
+}
+
+/// Several errors, a line each, with their causes.
+struct Listed<'a>(&'a [FetchError]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for attempt in self.0 {
+            write!(f, "\n  - {attempt}")?;
+            let mut cause = attempt.source();
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
+        }
+        Ok(())
+    }
 }

@@ -22,6 +22,12 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{Config, FetchError, Progress, ProgressFn, PutError, Store, silent};
 
+mod eviction;
+mod object;
+mod oci;
+mod resume;
+mod server;
+
 const BODY: &[u8] = b"the bytes of a model";
 
 struct Place {
@@ -36,7 +42,10 @@ impl Place {
     }
 
     fn config(&self) -> Config {
-        Config::new(self.dir.path().join("store"))
+        Config {
+            retry_pause: Duration::from_millis(1),
+            ..Config::new(self.dir.path().join("store"))
+        }
     }
 
     fn store(&self) -> Store {
@@ -50,7 +59,7 @@ impl Place {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     walk(&path, files)
-                } else {
+                } else if path.file_name().unwrap() != ".lock" {
                     files.push(path)
                 }
             }
@@ -153,7 +162,7 @@ fn what_is_put_is_found_again() {
         0o444
     );
     assert_eq!(store.put_file(&path).unwrap(), digest);
-    assert_eq!(store.inner.quota.used(), u64::try_from(BODY.len()).unwrap());
+    assert_eq!(store.bytes_used(), u64::try_from(BODY.len()).unwrap());
     assert_eq!(place.store().read(&digest).unwrap().unwrap(), BODY);
     assert_eq!(place.store().get(&Digest::of(b"other")).unwrap(), None);
     assert_eq!(place.files().len(), 1);
@@ -251,7 +260,7 @@ async fn a_wrong_hash_is_refused_and_nothing_is_left() {
         };
         assert_eq!(found, Digest::of(BODY));
         assert_eq!(place.files(), Vec::<PathBuf>::new());
-        assert_eq!(store.inner.quota.used(), 0);
+        assert_eq!(store.bytes_used(), 0);
     }
 }
 

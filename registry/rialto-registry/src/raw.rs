@@ -87,11 +87,11 @@ pub struct RawModel {
     pub name: Option<String>,
     /// The SHA-256 of its bytes, in hex.
     pub sha256: Option<String>,
-    /// Where to fetch it.
+    /// Where to fetch it; without it, from peers alone.
     pub source: Option<RawSource>,
 }
 
-/// A source: `{ wheel, path }`, `{ file }` or `{ url }`.
+/// A source: `{ wheel, path }`, `{ file }`, `{ url }` or `{ oci }`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawSource {
@@ -103,6 +103,8 @@ pub struct RawSource {
     pub file: Option<String>,
     /// An address.
     pub url: Option<String>,
+    /// A reference to a manifest in an OCI registry.
+    pub oci: Option<String>,
 }
 
 /// The table `limits`: [`Limits`](crate::Limits) by their names.

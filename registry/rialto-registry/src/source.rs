@@ -2,7 +2,15 @@
 //!
 //! Non-goals: fetching.
 
-use std::{fmt, path::PathBuf};
+mod hub;
+mod object;
+mod oci;
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+pub use hub::HubFile;
+pub use object::ObjectAddress;
+pub use oci::{OciReference, OciVersion};
 
 /// Where to fetch an artifact from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +21,12 @@ pub enum Source {
     File(PathBuf),
     /// An `http` or `https` address.
     Url(String),
+    /// A layer of a manifest in an OCI registry.
+    Oci(OciReference),
+    /// An object of an S3-compatible store.
+    Object(ObjectAddress),
+    /// A file of a model hub.
+    Hub(HubFile),
 }
 
 /// One file inside a Python wheel, pinned to one version of one package.
@@ -45,8 +59,7 @@ impl WheelSource {
         if !ends_well(version) || !version.chars().all(in_version) {
             return Err(SourceError::Version(version.to_owned()));
         }
-        let stays_inside = |part: &str| !matches!(part, "" | "." | "..");
-        if !path.split('/').all(stays_inside) || path.contains(['\\', '\0']) {
+        if !stays_inside(path) {
             return Err(SourceError::Path(path.to_owned()));
         }
         Ok(Self {
@@ -70,11 +83,17 @@ impl WheelSource {
 }
 
 impl Source {
-    /// Parses an `http` or `https` address.
+    /// Parses an address as a manifest may have it: `http`, `https`, `s3`, `hf` or `oci`.
     ///
     /// # Errors
-    /// [`SourceError::Scheme`] for anything else.
+    /// [`SourceError`] names what does not fit; [`SourceError::Scheme`] is for any other scheme.
     pub fn url(text: &str) -> Result<Self, SourceError> {
+        match text.split_once("://") {
+            Some(("oci", _)) => return text.parse().map(Self::Oci),
+            Some(("s3", _)) => return text.parse().map(Self::Object),
+            Some(("hf", _)) => return text.parse().map(Self::Hub),
+            Some(_) | None => {}
+        }
         let rest = text
             .strip_prefix("https://")
             .or_else(|| text.strip_prefix("http://"));
@@ -85,6 +104,27 @@ impl Source {
             _ => Err(SourceError::Scheme(text.to_owned())),
         }
     }
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+
+    /// Reads what people type: any address of [`Source::url`], or `file:///path`, whose path is taken
+    /// as it stands.
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        match text.strip_prefix("file://") {
+            Some(path) if path.starts_with('/') => Ok(Self::File(PathBuf::from(path))),
+            Some(_) => Err(SourceError::Scheme(text.to_owned())),
+            None => Self::url(text),
+        }
+    }
+}
+
+/// Whether a relative path with `/` between its parts names something below where it starts, and
+/// nothing that people or file systems would read otherwise.
+fn stays_inside(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !path.contains(|c: char| c == '\\' || c.is_control())
 }
 
 /// Why a text is no source.
@@ -102,9 +142,20 @@ pub enum SourceError {
     /// The path is absolute, empty, or leaves the archive.
     #[error("has {0:?} for a path inside the wheel")]
     Path(String),
-    /// The address is neither `http` nor `https`.
+    /// The address has another scheme than those known here.
     #[error("has {0:?} for an address")]
     Scheme(String),
+    /// Not a registry's host, a repository, and a tag or digest.
+    #[error(
+        "has {0:?} instead of `oci://host/repository:tag` or `oci://host/repository@sha256:..`"
+    )]
+    Oci(String),
+    /// Not a bucket and a key.
+    #[error("has {0:?} instead of `s3://bucket/key`")]
+    Object(String),
+    /// Not a repository of a hub and a file in it.
+    #[error("has {0:?} instead of `hf://owner/name@revision/path`")]
+    Hub(String),
 }
 
 impl fmt::Display for Source {
@@ -115,6 +166,9 @@ impl fmt::Display for Source {
             }
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Url(url) => f.write_str(url),
+            Self::Oci(reference) => write!(f, "{reference}"),
+            Self::Object(object) => write!(f, "{object}"),
+            Self::Hub(file) => write!(f, "{file}"),
         }
     }
 }
@@ -154,8 +208,28 @@ mod tests {
             "file:///etc/passwd",
             "ftp://x/y",
             "http://a b/",
+            "oci://registry.example/a",
+            "s3://abc",
+            "hf://owner/name",
         ] {
             assert!(Source::url(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_people_type_reads_back() {
+        for text in [
+            "https://models.example/m.onnx",
+            "oci://registry.example/team/m:1",
+            "s3://models/m.onnx",
+            "hf://owner/name@main/m.onnx",
+        ] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+        }
+        let file: Source = "file:///srv/a model".parse().unwrap();
+        assert_eq!(file, Source::File(PathBuf::from("/srv/a model")));
+        for bad in ["file://srv/m", "model.onnx", "gopher://x/y"] {
+            assert!(bad.parse::<Source>().is_err(), "{bad:?}");
         }
     }
 }

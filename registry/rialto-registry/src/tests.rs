@@ -89,7 +89,7 @@ fn a_good_manifest_is_understood() {
     );
     let model = manifest.model("magika").unwrap();
     assert_eq!(model.digest.to_string(), DIGEST);
-    assert!(matches!(&model.source, Source::Wheel(w) if w.requirement() == "magika==1.0.3"));
+    assert!(matches!(&model.source, Some(Source::Wheel(w)) if w.requirement() == "magika==1.0.3"));
     assert!(manifest.model("other").is_none());
     let price = manifest.price(&"identify".parse().unwrap()).unwrap();
     assert_eq!(
@@ -102,6 +102,48 @@ fn a_good_manifest_is_understood() {
         (Amount::new(u128::MAX), Amount::ZERO)
     );
     assert!(manifest.price(&"free".parse().unwrap()).is_none());
+}
+
+#[test]
+fn a_model_may_come_from_anywhere_or_from_peers() {
+    let wheel = r#"{ wheel = "magika==1.0.3", path = "magika/models/standard_v3_3/model.onnx" }"#;
+    let source = |text: &str| {
+        parse(&GOOD.replace(wheel, text)).unwrap().models()[0]
+            .source
+            .clone()
+    };
+    for (text, expected) in [
+        (
+            r#"{ oci = "registry.example/team/m:1" }"#,
+            "oci://registry.example/team/m:1",
+        ),
+        (r#"{ url = "s3://models/m.onnx" }"#, "s3://models/m.onnx"),
+        (
+            r#"{ url = "hf://owner/name@v1/m.onnx" }"#,
+            "hf://owner/name@v1/m.onnx",
+        ),
+        (
+            r#"{ url = "https://models.example/m" }"#,
+            "https://models.example/m",
+        ),
+    ] {
+        assert_eq!(source(text).unwrap().to_string(), expected);
+    }
+    let without = GOOD.replace(&format!("source = {wheel}"), "");
+    assert_eq!(parse(&without).unwrap().models()[0].source, None);
+    for bad in [
+        r#"{ oci = "registry.example/team/m" }"#,
+        r#"{ oci = "registry.example/m:1", url = "https://models.example/m" }"#,
+        r#"{ url = "s3://models" }"#,
+        r#"{ url = "file:///etc/passwd" }"#,
+        "{ }",
+    ] {
+        assert_eq!(
+            fields(&GOOD.replace(wheel, bad)),
+            ["models[0].source"],
+            "{bad}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,203 @@
+//! HTTP downloads: one client for all, redirects within limits, and ranges.
+//!
+//! Not here: going on after a break, and what the bytes are for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future::BoxFuture};
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE},
+    redirect::Policy,
+};
+
+use crate::{
+    FetchError,
+    remote::{Opened, Remote},
+};
+
+/// The client that all downloads share.
+pub(crate) fn client() -> Result<Client, reqwest::Error> {
+    let policy = Policy::custom(|attempt| {
+        let from = attempt.previous().last();
+        if attempt.previous().len() > REDIRECTS_MAX {
+            attempt.error("redirected too often")
+        } else if from.is_some_and(|from| may_lead(from, attempt.url())) {
+            attempt.follow()
+        } else {
+            attempt.error("redirected to where it is not safe; only https is followed")
+        }
+    });
+    Client::builder()
+        .connect_timeout(CONNECT_TIME_MAX)
+        .read_timeout(READ_TIME_MAX)
+        .redirect(policy)
+        .build()
+}
+
+/// Whether a redirect is followed: to https, from this machine to itself, and by plain HTTP only to the
+/// very server that was asked so.
+fn may_lead(from: &Url, to: &Url) -> bool {
+    match to.scheme() {
+        "https" => true,
+        "http" if from.scheme() == "http" => {
+            let same = from.host_str() == to.host_str()
+                && from.port_or_known_default() == to.port_or_known_default();
+            same || is_loopback(from) && is_loopback(to)
+        }
+        _ => false,
+    }
+}
+
+/// Whether an address leads to this machine, where plain HTTP is as good as any.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse()
+            .is_ok_and(|it: std::net::IpAddr| it.is_loopback())
+}
+
+/// Whether secrets may be sent to an address.
+pub(crate) fn is_private(url: &Url) -> bool {
+    url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)
+}
+
+/// A file at an address.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) client: Client,
+    pub(crate) url: String,
+    /// Shown to the address's host, and to no host that it redirects to.
+    pub(crate) authorization: Option<HeaderValue>,
+}
+
+impl Remote for Page {
+    fn open(&self, from: u64) -> BoxFuture<'_, Result<Opened, FetchError>> {
+        Box::pin(async move {
+            let mut request = ranged(self.client.get(&self.url), from);
+            if let Some(authorization) = &self.authorization {
+                request = request.header(reqwest::header::AUTHORIZATION, authorization);
+            }
+            let response = request.send().await.map_err(|e| failed(&self.url, e))?;
+            opened(response, from, &self.url)
+        })
+    }
+}
+
+/// Asks for the bytes as they are, from byte `from` on.
+pub(crate) fn ranged(request: reqwest::RequestBuilder, from: u64) -> reqwest::RequestBuilder {
+    let request = request.header(ACCEPT_ENCODING, "identity");
+    if from == 0 {
+        return request;
+    }
+    request.header(RANGE, format!("bytes={from}-"))
+}
+
+/// Reads what a server says about the bytes it sends.
+pub(crate) fn opened(response: Response, from: u64, url: &str) -> Result<Opened, FetchError> {
+    let status = response.status();
+    let (start, bytes_total) = if status == StatusCode::PARTIAL_CONTENT {
+        let range = response.headers().get(CONTENT_RANGE);
+        let range = range.and_then(|range| content_range(range.to_str().ok()?));
+        range
+            .filter(|(start, _)| *start == from)
+            .ok_or_else(|| FetchError::Cut {
+                from: url.to_owned(),
+                bytes: from,
+            })?
+    } else if status.is_success() {
+        (0, response.content_length())
+    } else {
+        return Err(FetchError::Status {
+            url: url.to_owned(),
+            status: status.as_u16(),
+        });
+    };
+    let name = url.to_owned();
+    let body = response.bytes_stream();
+    Ok(Opened {
+        start,
+        bytes_total,
+        body: Box::pin(body.map(move |chunk| chunk.map_err(|error| failed(&name, error)))),
+    })
+}
+
+/// The first byte and the size in all of `bytes 5-9/10`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    let total = match total {
+        "*" => None,
+        total => Some(total.parse().ok()?),
+    };
+    Some((start.parse().ok()?, total))
+}
+
+pub(crate) fn failed(url: &str, source: reqwest::Error) -> FetchError {
+    FetchError::Http {
+        url: url.to_owned(),
+        source: source.without_url(),
+    }
+}
+
+/// Reads a short answer whole; `None` if it is longer than `bytes_max`.
+pub(crate) async fn read_short(
+    mut response: Response,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len().saturating_add(chunk.len()) > bytes_max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.into()))
+}
+
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
+pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(60);
+const REDIRECTS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_to_no_weaker_place() {
+        let check = |from: &str, to: &str, follows: bool| {
+            let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
+            assert_eq!(may_lead(&from, &to), follows, "{from} {to}");
+        };
+        check("https://a.example/", "https://b.example/", true);
+        check("http://a.example/", "https://b.example/", true);
+        check("http://a.example/x", "http://a.example/y", true);
+        check("http://127.0.0.1:1/", "http://127.0.0.1:2/", true);
+        check("http://localhost/", "http://[::1]:2/", true);
+        check("https://a.example/", "http://a.example/", false);
+        check("https://a.example/", "http://127.0.0.1/", false);
+        check("http://a.example/", "http://b.example/", false);
+        check("http://a.example/", "http://a.example:8080/", false);
+        check("http://a.example/", "http://127.0.0.1/", false);
+        check("http://a.example/", "file:///etc/passwd", false);
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+        for bad in [
+            "",
+            "bytes */10",
+            "bytes 5-9",
+            "5-9/10",
+            "bytes a-9/10",
+            "bytes 5-9/x",
+        ] {
+            assert_eq!(content_range(bad), None, "{bad:?}");
+        }
+    }
+}

