@@ -1,0 +1,12 @@
+//! The network in one process: nodes on the memory transport, honest and hostile.
+//!
+//! Not here: real sockets, except where a relay needs addresses that look real.
+
+mod abuse;
+mod artifacts;
+mod find;
+mod gossip;
+mod hostile;
+mod relayed;
+mod streams;
+mod swarms;
