@@ -13,10 +13,10 @@ use libp2p::PeerId;
 use rialto_registry::Digest;
 use tokio::time::timeout;
 
+use crate::context::Context;
 use crate::counters::Count;
 use crate::judge::{CHUNK_BYTES, CHUNKS_MAX, Outline};
 use crate::scores::Fault;
-use crate::shared::Shared;
 use crate::streams::{OpenError, Protocol, Stream};
 use crate::wire::{self, Part, PartReply, code, part};
 
@@ -47,43 +47,43 @@ pub enum FetchError {
 }
 
 /// Answers one question.
-pub(crate) async fn serve(shared: &Shared, peer: PeerId, mut stream: Stream) {
+pub(crate) async fn serve(context: &Context, peer: PeerId, mut stream: Stream) {
     let serving = async {
         let part = wire::read::<Part>(&mut stream, wire::PART_BYTES_MAX).await?;
-        let reply = answer(shared, peer, &part).await;
+        let reply = answer(context, peer, &part).await;
         wire::write(&mut stream, &reply).await
     };
     match timeout(
-        shared.config.periods.request.saturating_mul(SLOWNESS),
+        context.config.periods.request.saturating_mul(SLOWNESS),
         serving,
     )
     .await
     {
-        Ok(Ok(())) => shared.counters.one(Count::PartsServed),
+        Ok(Ok(())) => context.counters.one(Count::PartsServed),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-            shared.fault(peer, Fault::BadMessage);
+            context.fault(peer, Fault::BadMessage);
         }
         // A connection that broke, or a peer that was slow, is nobody's fault.
         Ok(Err(_)) | Err(_) => {}
     }
 }
 
-async fn answer(shared: &Shared, peer: PeerId, asked: &Part) -> PartReply {
-    let admitted = shared.limits.lock().artifacts.take(peer, shared.now_ms());
+async fn answer(context: &Context, peer: PeerId, asked: &Part) -> PartReply {
+    let admitted = context.limits.lock().artifacts.take(peer, context.now_ms());
     if let Err(seconds) = admitted {
-        shared.counters.one(Count::RequestsLimited);
-        shared.fault(peer, Fault::Flood);
+        context.counters.one(Count::RequestsLimited);
+        context.fault(peer, Fault::Flood);
         return refusal(code::LATER, seconds);
     }
     let Ok(digest) = <[u8; 32]>::try_from(&asked.digest[..]).map(Digest::new) else {
-        shared.fault(peer, Fault::BadMessage);
+        context.fault(peer, Fault::BadMessage);
         return refusal(code::MALFORMED, 0);
     };
-    let Ok(turn) = Arc::clone(&shared.reads).try_acquire_owned() else {
-        shared.counters.one(Count::RequestsLimited);
+    let Ok(turn) = Arc::clone(&context.reads).try_acquire_owned() else {
+        context.counters.one(Count::RequestsLimited);
         return refusal(code::LATER, 1);
     };
-    let (blobs, kind, index) = (Arc::clone(&shared.blobs), asked.kind, asked.index);
+    let (blobs, kind, index) = (Arc::clone(&context.blobs), asked.kind, asked.index);
     let reading = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         match kind {
@@ -124,7 +124,7 @@ fn refusal(code: u32, seconds: u32) -> PartReply {
     }
 }
 
-impl Shared {
+impl Context {
     /// Asks a peer for an artifact's outline.
     pub(crate) async fn outline(
         &self,

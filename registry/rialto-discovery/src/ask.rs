@@ -7,9 +7,9 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::timeout;
 
 use crate::Key;
+use crate::context::Context;
 use crate::lookup::Contact;
 use crate::scores::Fault;
-use crate::shared::Shared;
 use crate::streams::{OpenError, Protocol};
 use crate::wire::{self, Answer, Ask, Closer, Reply, Request};
 
@@ -42,7 +42,7 @@ pub(crate) enum AskError {
     Senseless,
 }
 
-impl Shared {
+impl Context {
     /// Asks a peer, within the time that a request may take.
     pub(crate) async fn ask(&self, contact: &Contact, ask: Ask) -> Result<Said, AskError> {
         let asking = async {

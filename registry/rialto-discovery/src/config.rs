@@ -29,7 +29,7 @@ pub struct Config {
     pub relays: Vec<Address>,
     /// Whether others reach this node directly.
     pub reach: Reach,
-    /// Whether to find peers of the local network by mDNS.
+    /// Whether to find peers of the local network by mDNS; they are met where `private_addresses` count.
     pub mdns: bool,
     /// Whether to relay for others, within small limits.
     pub relay_server: bool,

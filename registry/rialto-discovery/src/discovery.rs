@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::book::Book;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::context::{Command, Context, Guarded, RequestLimits, Status};
 use crate::counters::{Counters, Levels, Snapshot};
 use crate::gossip::{self, Heard, Topic};
 use crate::judge::{Blobs, Judge, Outline, RECORD_BYTES_MAX, Refusal, Subject, UnixSeconds};
@@ -22,7 +23,6 @@ use crate::mesh::{self, StartError};
 use crate::publish::{PublishError, Published};
 use crate::rates::Rates;
 use crate::scores::Scores;
-use crate::shared::{Command, Guarded, RequestLimits, Shared, Status};
 use crate::shelf::Shelf;
 use crate::streams::{Door, OpenError, Protocol, Stream};
 use crate::swarm::Driver;
@@ -33,7 +33,7 @@ use crate::{gossip_task, publish, server};
 /// A node of the network. Clones are handles of the same node, which stops when the last is dropped.
 #[derive(Debug, Clone)]
 pub struct Discovery {
-    shared: Arc<Shared>,
+    context: Arc<Context>,
     announced: Arc<Guarded<std::collections::HashMap<Subject, Instant>>>,
     _tasks: Arc<Tasks>,
 }
@@ -136,21 +136,21 @@ impl Discovery {
         let (tell, events) = mpsc::channel(EVENTS);
         let (messages, heard) = mpsc::channel(MESSAGES);
         let (calls, incoming) = mpsc::channel(inbound.places());
-        let shared = Arc::new(shared(
+        let context = Arc::new(context(
             config, judge, blobs, counters, inbound, commands, tell,
         ));
-        let mut driver = Driver::new(swarm, Arc::clone(&shared), orders, messages);
+        let mut driver = Driver::new(swarm, Arc::clone(&context), orders, messages);
         let begun = driver.begin();
         begun.map_err(|(address, reason)| StartError::Listen { address, reason })?;
         let tasks = vec![
             tokio::spawn(driver.run()).abort_handle(),
-            tokio::spawn(server::run(Arc::clone(&shared), arrivals, calls)).abort_handle(),
-            tokio::spawn(gossip_task::run(Arc::clone(&shared), heard)).abort_handle(),
-            tokio::spawn(publish::refresh(Arc::clone(&shared))).abort_handle(),
-            tokio::spawn(gather(Arc::clone(&shared))).abort_handle(),
+            tokio::spawn(server::run(Arc::clone(&context), arrivals, calls)).abort_handle(),
+            tokio::spawn(gossip_task::run(Arc::clone(&context), heard)).abort_handle(),
+            tokio::spawn(publish::refresh(Arc::clone(&context))).abort_handle(),
+            tokio::spawn(gather(Arc::clone(&context))).abort_handle(),
         ];
         let discovery = Self {
-            shared,
+            context,
             announced: Arc::new(Guarded::new(std::collections::HashMap::new())),
             _tasks: Arc::new(Tasks(tasks)),
         };
@@ -164,13 +164,13 @@ impl Discovery {
     /// This node's name.
     #[must_use]
     pub fn peer(&self) -> PeerKey {
-        PeerKey::new(self.shared.local)
+        PeerKey::new(self.context.local)
     }
 
     /// This node's key, to sign with.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.shared.config.identity
+        &self.context.config.identity
     }
 
     /// Publishes a record of this peer: registers it at the twenty peers nearest to each of its keys,
@@ -179,24 +179,24 @@ impl Discovery {
     /// # Errors
     /// The record is refused, or not this peer's, or there are too many.
     pub async fn publish(&self, record: Bytes) -> Result<Published, PublishError> {
-        self.shared.publish(record).await
+        self.context.publish(record).await
     }
 
     /// Takes what this peer has under a key out again. Returns how many peers said that it is done; the
     /// others keep it until it ends.
     pub async fn withdraw(&self, key: Key) -> usize {
-        self.shared.withdraw(key).await
+        self.context.withdraw(key).await
     }
 
     /// Finds records under a key: at least `want` if there are so many. [`WANT`] is a good number.
     pub async fn find(&self, key: Key, want: usize) -> Found {
-        self.shared.find(key, want.clamp(1, WANT_MAX)).await
+        self.context.find(key, want.clamp(1, WANT_MAX)).await
     }
 
     /// Like [`Self::find`], but asks the network whatever is remembered.
     pub async fn find_anew(&self, key: Key, want: usize) -> Found {
-        self.shared.cache.lock().forget(&key);
-        self.shared.look(key, want.clamp(1, WANT_MAX)).await
+        self.context.cache.lock().forget(&key);
+        self.context.look(key, want.clamp(1, WANT_MAX)).await
     }
 
     /// Listens to a topic and meets others who do. Returns whether that was possible: there are only so
@@ -207,11 +207,11 @@ impl Discovery {
             topic: topic.clone(),
             reply,
         };
-        if self.shared.command(command).await.is_err() || !matches!(answer.await, Ok(true)) {
+        if self.context.command(command).await.is_err() || !matches!(answer.await, Ok(true)) {
             return false;
         }
         // Beyond the shelf's limit the topic is only met by chance.
-        if let Err(error) = self.shared.provide(Key::topic(topic.name())).await {
+        if let Err(error) = self.context.provide(Key::topic(topic.name())).await {
             tracing::warn!(%error, "no pointer for a topic");
         }
         true
@@ -220,11 +220,11 @@ impl Discovery {
     /// Listens to a topic no longer.
     pub async fn unsubscribe(&self, topic: &Topic) {
         let key = Key::topic(topic.name());
-        self.shared.shelf.lock().withdraw(&key);
+        self.context.shelf.lock().withdraw(&key);
         // A node that is stopping listens to nothing anyway.
-        let _ = self.shared.command(Command::Unprovide { key }).await;
+        let _ = self.context.command(Command::Unprovide { key }).await;
         let _ = self
-            .shared
+            .context
             .command(Command::Unsubscribe {
                 topic: topic.clone(),
             })
@@ -239,7 +239,7 @@ impl Discovery {
         if record.len() > RECORD_BYTES_MAX {
             return Err(Refusal::Malformed.into());
         }
-        let judged = self.shared.judge(&record, self.shared.local)?;
+        let judged = self.context.judge(&record, self.context.local)?;
         self.take_turn(judged.subject)?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Announce {
@@ -248,7 +248,10 @@ impl Discovery {
             reply,
         };
         let stopping = || AnnounceError::NotSent("the node is stopping".to_owned());
-        self.shared.command(command).await.map_err(|_| stopping())?;
+        self.context
+            .command(command)
+            .await
+            .map_err(|_| stopping())?;
         let sent = answer.await.map_err(|_| stopping())?;
         if sent.is_err() {
             // What was not said does not count.
@@ -258,13 +261,13 @@ impl Discovery {
     }
 
     fn take_turn(&self, subject: Subject) -> Result<(), AnnounceError> {
-        let pause = gossip::pause(&self.shared.config);
+        let pause = gossip::pause(&self.context.config);
         let mut announced = self.announced.lock();
         announced.retain(|_, at| at.elapsed() < pause);
         if let Some(at) = announced.get(&subject) {
             return Err(AnnounceError::TooSoon(pause.saturating_sub(at.elapsed())));
         }
-        if announced.len() >= self.shared.config.limits.published {
+        if announced.len() >= self.context.config.limits.published {
             return Err(AnnounceError::TooSoon(pause));
         }
         announced.insert(subject, Instant::now());
@@ -277,7 +280,7 @@ impl Discovery {
     /// # Errors
     /// Why there is no stream.
     pub async fn open(&self, peer: PeerKey, protocol: Protocol) -> Result<Stream, OpenError> {
-        self.shared.reach(peer.id(), protocol).await
+        self.context.reach(peer.id(), protocol).await
     }
 
     /// Leaves a pointer that this node serves an artifact, and keeps it there.
@@ -285,20 +288,20 @@ impl Discovery {
     /// # Errors
     /// [`PublishError::Full`] if there are too many pointers.
     pub async fn provide_artifact(&self, digest: &Digest) -> Result<(), PublishError> {
-        self.shared.provide(Key::artifact(digest)).await
+        self.context.provide(Key::artifact(digest)).await
     }
 
     /// Leaves the pointer no longer; others keep it until it ends.
     pub async fn unprovide_artifact(&self, digest: &Digest) {
         let key = Key::artifact(digest);
-        self.shared.shelf.lock().withdraw(&key);
+        self.context.shelf.lock().withdraw(&key);
         // A node that is stopping provides nothing any more.
-        let _ = self.shared.command(Command::Unprovide { key }).await;
+        let _ = self.context.command(Command::Unprovide { key }).await;
     }
 
     /// Peers that say they serve an artifact.
     pub async fn artifact_providers(&self, digest: &Digest) -> Vec<PeerKey> {
-        let found = self.shared.providers(Key::artifact(digest)).await;
+        let found = self.context.providers(Key::artifact(digest)).await;
         found.into_iter().map(PeerKey::new).collect()
     }
 
@@ -311,7 +314,7 @@ impl Discovery {
         peer: PeerKey,
         digest: &Digest,
     ) -> Result<Outline, FetchError> {
-        self.shared.outline(peer.id(), digest).await
+        self.context.outline(peer.id(), digest).await
     }
 
     /// Asks a peer for one chunk, and checks it if its digest is given.
@@ -325,7 +328,7 @@ impl Discovery {
         index: u32,
         expected: Option<Digest>,
     ) -> Result<Bytes, FetchError> {
-        self.shared.chunk(peer.id(), digest, index, expected).await
+        self.context.chunk(peer.id(), digest, index, expected).await
     }
 
     /// Asks a peer for an artifact's length.
@@ -333,41 +336,43 @@ impl Discovery {
     /// # Errors
     /// Why it did not come.
     pub async fn artifact_size(&self, peer: PeerKey, digest: &Digest) -> Result<u64, FetchError> {
-        self.shared.size(peer.id(), digest).await
+        self.context.size(peer.id(), digest).await
     }
 
     /// The addresses at which others reach this node, relays' included.
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
-        let status = self.shared.status.borrow();
+        let status = self.context.status.borrow();
         status.external.iter().cloned().map(Address::new).collect()
     }
 
     /// What this node listens on.
     #[must_use]
     pub fn listening(&self) -> Vec<Address> {
-        let status = self.shared.status.borrow();
+        let status = self.context.status.borrow();
         status.listening.iter().cloned().map(Address::new).collect()
     }
 
-    /// Waits until the levels are as wanted. Returns whether they were in time.
-    pub async fn wait_for(&self, wanted: impl Fn(&Discovery) -> bool, limit: Duration) -> bool {
-        let mut changes: watch::Receiver<Status> = self.shared.status.subscribe();
+    /// Waits until the node is as wanted, which is looked at whenever the swarm changes and twenty times a
+    /// second. Returns whether it was in time.
+    pub async fn wait_for(&self, wanted: impl Fn(&Self) -> bool, limit: Duration) -> bool {
+        let mut changes: watch::Receiver<Status> = self.context.status.subscribe();
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
         let waiting = async {
             while !wanted(self) {
-                if changes.changed().await.is_err() {
-                    return false;
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    _ = looks.tick() => {}
                 }
             }
-            true
         };
-        matches!(timeout(limit, waiting).await, Ok(true))
+        timeout(limit, waiting).await.is_ok()
     }
 
     /// How many listen to a topic as far as this node knows, itself not counted.
     #[must_use]
     pub fn listeners(&self, topic: &Topic) -> usize {
-        let status = self.shared.status.borrow();
+        let status = self.context.status.borrow();
         let known = status
             .listeners
             .iter()
@@ -378,29 +383,29 @@ impl Discovery {
     /// Everything that is counted, now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let shared = &self.shared;
-        let status = shared.status.borrow().clone();
-        let (records, keys) = shared.table.lock().len();
-        shared.counters.snapshot(Levels {
+        let context = &self.context;
+        let status = context.status.borrow().clone();
+        let (records, keys) = context.table.lock().len();
+        context.counters.snapshot(Levels {
             peers: status.peers,
             routing: status.routing,
             records,
             keys,
             pointers: status.pointers,
-            cached: shared.cache.lock().len(),
-            published: shared.shelf.lock().len().0,
-            banned: shared.scores.lock().banned().count(),
-            streams_in: shared.inbound.taken(),
-            streams_out: shared.outbound.taken(),
+            cached: context.cache.lock().len(),
+            published: context.shelf.lock().len().0,
+            banned: context.scores.lock().banned().count(),
+            streams_in: context.inbound.taken(),
+            streams_out: context.outbound.taken(),
             serving: status.serving,
         })
     }
 }
 
-impl Shared {
+impl Context {
     /// Opens a stream to a peer that may be known by name alone.
     pub(crate) async fn reach(
-        self: &Shared,
+        self: &Context,
         peer: PeerId,
         protocol: Protocol,
     ) -> Result<Stream, OpenError> {
@@ -437,34 +442,39 @@ impl Shared {
     }
 }
 
-/// Meets others who listen to the same topics, while few are known.
-async fn gather(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(GATHER);
-    let mut changes = shared.status.subscribe();
+/// Meets others who listen to the same topics, while few are known: ever more rarely while nobody comes.
+async fn gather(context: Arc<Context>) {
+    let mut changes = context.status.subscribe();
+    let mut pause = GATHER_MIN;
+    let mut before = Vec::new();
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            changed = changes.wait_for(|status| {
-                status.peers > 0 && status.listeners.iter().any(|(_, count)| *count == 0)
-            }) => {
-                if changed.is_err() {
-                    return;
-                }
-            }
-        }
-        let listeners = shared.status.borrow().listeners.clone();
-        for (name, count) in listeners {
-            if count < LISTENERS_WANTED {
+        let lacking = |status: &Status| {
+            status.peers > 0
+                && status
+                    .listeners
+                    .iter()
+                    .any(|(_, count)| *count < LISTENERS_WANTED)
+        };
+        let Ok(status) = changes.wait_for(lacking).await.map(|status| status.clone()) else {
+            return;
+        };
+        for (name, count) in &status.listeners {
+            if *count < LISTENERS_WANTED {
                 // Asking for them dials them too.
-                shared.providers(Key::topic(&name)).await;
+                context.providers(Key::topic(name)).await;
             }
         }
-        ticks.reset();
-        ticks.tick().await;
+        pause = if status.listeners == before {
+            pause.saturating_mul(2).min(GATHER_MAX)
+        } else {
+            GATHER_MIN
+        };
+        before = status.listeners;
+        tokio::time::sleep(pause).await;
     }
 }
 
-fn shared(
+fn context(
     config: Config,
     judge: Arc<dyn Judge>,
     blobs: Arc<dyn Blobs>,
@@ -472,11 +482,11 @@ fn shared(
     inbound: Arc<Door>,
     commands: mpsc::Sender<Command>,
     events: mpsc::Sender<Event>,
-) -> Shared {
+) -> Context {
     let limits = &config.limits;
     let ban_ms = u64::try_from(config.periods.ban.as_millis()).unwrap_or(u64::MAX);
     let peers = limits.peers_remembered;
-    Shared {
+    Context {
         local: config.identity.peer().id(),
         judge,
         blobs,
@@ -519,7 +529,9 @@ const COMMANDS: usize = 256;
 const EVENTS: usize = 1024;
 /// Messages that wait to be judged.
 const MESSAGES: usize = 256;
-/// How often others who listen to the same topics are looked for, while few are known.
-const GATHER: Duration = Duration::from_secs(10);
+/// How long to wait before others who listen to the same topics are looked for again.
+const GATHER_MIN: Duration = Duration::from_secs(1);
+/// How long at most, when nobody came.
+const GATHER_MAX: Duration = Duration::from_secs(300);
 /// How many listeners of a topic a node wants to know.
 const LISTENERS_WANTED: usize = 4;

@@ -14,11 +14,11 @@ use tokio::time::timeout_at;
 use crate::Key;
 use crate::ask::{self, AskError, Said};
 use crate::cache::Known;
+use crate::context::Context;
 use crate::counters::Count;
 use crate::judge::{Judged, Subject};
 use crate::lookup::{Lookup, Question};
 use crate::scores::Fault;
-use crate::shared::Shared;
 
 /// A record that was judged good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Found {
     }
 }
 
-impl Shared {
+impl Context {
     /// Finds at least `want` records of a key if there are so many, preferring memory.
     pub(crate) async fn find(self: &Arc<Self>, key: Key, want: usize) -> Found {
         let begun = Instant::now();
@@ -71,11 +71,11 @@ impl Shared {
             }
             Known::Stale(records) => {
                 self.counters.one(Count::CacheStale);
-                let shared = Arc::clone(self);
+                let context = Arc::clone(self);
                 tokio::spawn(async move {
-                    let found = shared.look(key, want).await;
+                    let found = context.look(key, want).await;
                     if found.records.is_empty() {
-                        shared.cache.lock().not_refreshed(&key);
+                        context.cache.lock().not_refreshed(&key);
                     }
                 });
                 Found::remembered(records, begun)
@@ -115,7 +115,7 @@ impl Shared {
 
 /// One lookup in the network.
 struct Walk<'a> {
-    shared: &'a Shared,
+    context: &'a Context,
     key: Key,
     want: usize,
     lookup: Lookup,
@@ -124,32 +124,32 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    async fn begin(shared: &'a Shared, key: Key, want: usize) -> Self {
-        let seeds = shared.nearest(key, shared.local).await;
-        let limit = shared.config.limits.requests_per_lookup;
+    async fn begin(context: &'a Context, key: Key, want: usize) -> Self {
+        let seeds = context.nearest(key, context.local).await;
+        let limit = context.config.limits.requests_per_lookup;
         let mut walk = Self {
-            shared,
+            context,
             key,
             want,
-            lookup: Lookup::new(shared.local, &key, seeds, limit),
+            lookup: Lookup::new(context.local, &key, seeds, limit),
             records: BTreeMap::new(),
             hops: 0,
         };
         // What others registered here, and this node's own.
-        let here = shared
+        let here = context
             .table
             .lock()
-            .get(&key, want, shared.now(), rand::random());
-        walk.take(here, shared.local);
+            .get(&key, want, context.now(), rand::random());
+        walk.take(here, context.local);
         walk
     }
 
     async fn run(&mut self) {
-        let deadline = tokio::time::Instant::now() + self.shared.config.periods.lookup;
+        let deadline = tokio::time::Instant::now() + self.context.config.periods.lookup;
         let mut asking = FuturesUnordered::new();
         while self.records.len() < self.want {
             while let Some(question) = self.lookup.next() {
-                asking.push(ask_one(self.shared, self.key, question));
+                asking.push(ask_one(self.context, self.key, question));
             }
             let Ok(Some((question, said))) = timeout_at(deadline, asking.next()).await else {
                 return;
@@ -175,7 +175,7 @@ impl<'a> Walk<'a> {
             }
             Ok(Said::Later(_) | Said::Done | Said::Refused(_)) => self.lookup.failed(question),
             Err(error) => {
-                self.shared.counters.one(Count::LookupFailures);
+                self.context.counters.one(Count::LookupFailures);
                 tracing::trace!(%peer, %error, "asked in vain");
                 self.lookup.failed(question);
             }
@@ -187,21 +187,21 @@ impl<'a> Walk<'a> {
     fn take(&mut self, records: Vec<Bytes>, from: libp2p::PeerId) -> Option<usize> {
         let mut good = Vec::new();
         for bytes in records.into_iter().take(RECORDS_PER_ANSWER) {
-            match self.shared.judge(&bytes, from) {
+            match self.context.judge(&bytes, from) {
                 Ok(judged) if judged.belongs_to(&self.key) => good.push(Record { bytes, judged }),
                 Ok(_) => {
-                    self.shared.counters.one(Count::RecordsRefused);
-                    self.shared.fault(from, Fault::BadRecord);
+                    self.context.counters.one(Count::RecordsRefused);
+                    self.context.fault(from, Fault::BadRecord);
                     return None;
                 }
                 // Clocks differ, and what can be known of a record too.
                 Err(
                     crate::Refusal::Expired | crate::Refusal::Stale | crate::Refusal::Unavailable,
                 ) => {
-                    self.shared.counters.one(Count::RecordsRefused);
+                    self.context.counters.one(Count::RecordsRefused);
                 }
                 Err(refusal) => {
-                    self.shared.fault_of(from, refusal);
+                    self.context.fault_of(from, refusal);
                     return None;
                 }
             }
@@ -230,11 +230,11 @@ impl<'a> Walk<'a> {
 }
 
 async fn ask_one(
-    shared: &Shared,
+    context: &Context,
     key: Key,
     question: Question,
 ) -> (Question, Result<Said, AskError>) {
-    let said = shared
+    let said = context
         .ask(&question.contact, ask::lookup(&key, RECORDS_PER_ANSWER))
         .await;
     (question, said)

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use libp2p::PeerId;
 use libp2p::gossipsub::{
     self, CallbackSubscriptionFilter, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter,
     MessageAuthenticity, PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams,
@@ -15,7 +16,7 @@ use libp2p::gossipsub::{
 };
 
 use crate::config::Config;
-use crate::judge::{RECORD_BYTES_MAX, Subject};
+use crate::judge::{Judged, Subject, UnixSeconds};
 use crate::rates::{Rate, Rates};
 
 type Filter = MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>;
@@ -74,6 +75,7 @@ pub(crate) struct Heard {
     subjects_max: usize,
     newest: HashMap<Subject, Newest>,
     rates: Rates<Subject>,
+    authors: Rates<PeerId>,
 }
 
 #[derive(Debug)]
@@ -99,32 +101,39 @@ impl Heard {
             subjects_max,
             newest: HashMap::new(),
             rates: Rates::new(rate, subjects_max),
+            authors: Rates::new(AUTHORS, subjects_max),
         }
     }
 
-    /// Notes a good record.
+    /// Notes a good record that its author said.
+    ///
+    /// What is old counts too: the same news in ever new messages would be a flood all the same.
     pub(crate) fn hear(
         &mut self,
-        subject: Subject,
-        seq: u64,
-        expires: u64,
-        now_s: u64,
+        author: PeerId,
+        said: &Judged,
+        now: UnixSeconds,
         now_ms: u64,
     ) -> News {
+        let subject = said.subject;
+        if self.rates.take(subject, now_ms).is_err() || self.authors.take(author, now_ms).is_err() {
+            return News::TooOften;
+        }
         if self
             .newest
             .get(&subject)
-            .is_some_and(|newest| seq <= newest.seq)
+            .is_some_and(|newest| said.seq <= newest.seq)
         {
             return News::Old;
         }
-        if self.rates.take(subject, now_ms).is_err() {
-            return News::TooOften;
-        }
         if self.newest.len() >= self.subjects_max && !self.newest.contains_key(&subject) {
-            self.make_room(now_s);
+            self.make_room(now.0);
         }
-        self.newest.insert(subject, Newest { seq, expires });
+        let newest = Newest {
+            seq: said.seq,
+            expires: said.expires.0,
+        };
+        self.newest.insert(subject, newest);
         News::New
     }
 
@@ -146,7 +155,7 @@ pub(crate) fn behaviour(config: &Config) -> Result<Gossip, String> {
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .flood_publish(false)
-        .max_transmit_size(RECORD_BYTES_MAX + ENVELOPE_BYTES)
+        .max_transmit_size(FRAME_BYTES_MAX)
         .max_publish_messages(MESSAGES_PER_FRAME)
         .max_ihave_messages_heartbeat(MESSAGES_PER_FRAME)
         .connection_handler_queue_len(QUEUE)
@@ -202,14 +211,22 @@ pub(crate) const fn pause(config: &Config) -> Duration {
     config.periods.announce
 }
 
+/// How often one author may say anything: thirty services, each every quarter of a minute.
+const AUTHORS: Rate = Rate {
+    burst: 32,
+    per_minute: 120,
+};
 /// What all topics' names begin with.
 const TOPIC_HEAD: &str = "rialto/1/";
 /// The longest name of an interface or a region.
 const NAME_BYTES_MAX: usize = 64;
 /// The longest name of a topic.
 const TOPIC_BYTES_MAX: usize = 2 * NAME_BYTES_MAX + TOPIC_HEAD.len() + 1;
-/// What a message has around its record: author, number, topic, signature.
-const ENVELOPE_BYTES: usize = 512;
+/// The longest frame. The library (0.50.1) holds everything it has received so far against this, also
+/// what belongs to the frames behind, and drops the stream for good after a few times: a limit near the
+/// length of one message would cut off whoever says several at once. A record's own limit is checked when
+/// it is heard.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// How many messages or ids of messages one frame may bring.
 const MESSAGES_PER_FRAME: usize = 64;
 /// How many messages wait for one slow peer.
@@ -241,23 +258,65 @@ mod tests {
         assert_eq!(Topic::of(&TopicHash::from_raw("eth2/block")), None);
     }
 
+    fn said(subject: u8, seq: u64) -> Judged {
+        Judged {
+            keys: Vec::new(),
+            publisher: crate::Identity::from_seed([1; 32]).peer(),
+            subject: Subject([subject; 32]),
+            seq,
+            expires: UnixSeconds(900),
+            addresses: Vec::new(),
+        }
+    }
+
     #[test]
     fn old_news_and_frequent_ones_go_no_further() {
         let mut heard = Heard::new(
             8,
             Rate {
-                burst: 2,
+                burst: 3,
                 per_minute: 6,
             },
         );
-        let subject = Subject([1; 32]);
-        assert_eq!(heard.hear(subject, 5, 900, 100, 0), News::New);
-        assert_eq!(heard.hear(subject, 5, 900, 100, 0), News::Old);
-        assert_eq!(heard.hear(subject, 4, 900, 100, 0), News::Old);
-        assert_eq!(heard.hear(subject, 6, 900, 100, 0), News::New);
-        assert_eq!(heard.hear(subject, 7, 900, 100, 0), News::TooOften);
-        assert_eq!(heard.hear(subject, 7, 900, 110, 10_000), News::New);
-        assert_eq!(heard.hear(Subject([2; 32]), 1, 900, 110, 10_000), News::New);
+        let author = PeerId::random();
+        for (subject, seq, now_ms, news) in [
+            (1, 5, 0, News::New),
+            (1, 5, 0, News::Old),
+            (1, 6, 0, News::New),
+            (1, 7, 0, News::TooOften),
+            (1, 5, 0, News::TooOften),
+            (2, 1, 0, News::New),
+            (1, 7, 10_000, News::New),
+            (1, 8, 10_000, News::TooOften),
+        ] {
+            let now = UnixSeconds(100);
+            let what = format!("{subject} {seq} at {now_ms}");
+            assert_eq!(
+                heard.hear(author, &said(subject, seq), now, now_ms),
+                news,
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_author_with_many_subjects_is_limited_too() {
+        let mut heard = Heard::new(
+            512,
+            Rate {
+                burst: 3,
+                per_minute: 6,
+            },
+        );
+        let author = PeerId::random();
+        let hear = |heard: &mut Heard, author, subject| {
+            heard.hear(author, &said(subject, 1), UnixSeconds(100), 0) == News::New
+        };
+        let heard_of = (0..200)
+            .filter(|subject| hear(&mut heard, author, *subject))
+            .count();
+        assert_eq!(heard_of, 32);
+        assert!(hear(&mut heard, PeerId::random(), 201));
     }
 
     #[test]
@@ -271,7 +330,7 @@ mod tests {
         );
         for number in 0..100_u8 {
             let now_ms = u64::from(number) * 5000;
-            heard.hear(Subject([number; 32]), 1, 900, 100, now_ms);
+            heard.hear(PeerId::random(), &said(number, 1), UnixSeconds(100), now_ms);
         }
         assert_eq!(heard.newest.len(), 8);
         assert!(heard.rates.len() <= 8);

@@ -9,12 +9,12 @@ use libp2p::PeerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use tokio::sync::mpsc;
 
+use crate::context::{Command, Context};
 use crate::counters::Count;
 use crate::find::Record;
 use crate::gossip::News;
 use crate::judge::Refusal;
 use crate::scores::Fault;
-use crate::shared::{Command, Shared};
 use crate::{Event, Topic};
 
 /// A message that waits for its verdict in the swarm.
@@ -57,11 +57,11 @@ impl From<Verdict> for MessageAcceptance {
 }
 
 /// Judges messages until the swarm stops.
-pub(crate) async fn run(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
+pub(crate) async fn run(context: Arc<Context>, mut messages: mpsc::Receiver<Message>) {
     while let Some(message) = messages.recv().await {
         let reference = message.reference.clone();
-        let verdict = judge(&shared, message);
-        shared.counters.one(match verdict {
+        let verdict = judge(&context, message);
+        context.counters.one(match verdict {
             Verdict::Accept => Count::GossipAccepted,
             Verdict::Ignore => Count::GossipIgnored,
             Verdict::Reject => Count::GossipRejected,
@@ -70,44 +70,40 @@ pub(crate) async fn run(shared: Arc<Shared>, mut messages: mpsc::Receiver<Messag
             message: reference,
             verdict,
         };
-        if shared.command(command).await.is_err() {
+        if context.command(command).await.is_err() {
             return;
         }
     }
 }
 
-fn judge(shared: &Shared, message: Message) -> Verdict {
+fn judge(context: &Context, message: Message) -> Verdict {
     let from = message.reference.from;
     let Some(author) = message.author else {
-        shared.fault(from, Fault::BadMessage);
+        context.fault(from, Fault::BadMessage);
         return Verdict::Reject;
     };
-    let judged = match shared.judge(&message.record, author) {
+    let judged = match context.judge(&message.record, author) {
         Ok(judged) if judged.publisher.id() == author => judged,
         Ok(_) => {
-            shared.fault_of(from, Refusal::Forged);
+            context.fault_of(from, Refusal::Forged);
             return Verdict::Reject;
         }
         // It may have ended on its way, or be ahead of what this node can look up.
         Err(Refusal::Expired | Refusal::Stale | Refusal::Unavailable) => return Verdict::Ignore,
         Err(refusal @ (Refusal::Malformed | Refusal::Forged | Refusal::NotEntitled)) => {
-            shared.fault_of(from, refusal);
+            context.fault_of(from, refusal);
             return Verdict::Reject;
         }
     };
-    let (now, now_ms) = (shared.now(), shared.now_ms());
-    let news =
-        shared
-            .heard
-            .lock()
-            .hear(judged.subject, judged.seq, judged.expires.0, now.0, now_ms);
+    let (now, now_ms) = (context.now(), context.now_ms());
+    let news = context.heard.lock().hear(author, &judged, now, now_ms);
     match news {
         News::New => {
             let record = Record {
                 bytes: message.record,
                 judged,
             };
-            shared.tell(Event::Heard {
+            context.tell(Event::Heard {
                 topic: message.topic,
                 record,
             });
@@ -117,7 +113,7 @@ fn judge(shared: &Shared, message: Message) -> Verdict {
         News::TooOften => {
             // Who only passes it on may have heard less often than this node did.
             if from == author {
-                shared.fault(from, Fault::Flood);
+                context.fault(from, Fault::Flood);
             }
             Verdict::Ignore
         }

@@ -74,7 +74,7 @@ pub enum Refusal {
 
 /// Judges records. The node implements it with the registry's types.
 pub trait Judge: Send + Sync + 'static {
-    /// Judges a record that `from` sent. Called from tasks that other work shares: it may compute for
+    /// Judges a record that `from` sent, who need not be its publisher. Called from tasks that other work shares: it may compute for
     /// some hundred microseconds and must not wait for anything.
     ///
     /// # Errors

@@ -205,9 +205,9 @@ mod tests {
         let mut lookup = lookup(contacts(9));
         let questions: Vec<Question> = std::iter::from_fn(|| lookup.next()).collect();
         assert_eq!(questions.len(), PATHS);
-        let shared = contacts(1);
+        let common = contacts(1);
         for question in &questions {
-            lookup.answered(question, 0, 0, shared.clone());
+            lookup.answered(question, 0, 0, common.clone());
         }
         let mut asked = HashSet::new();
         let mut rounds = 0;

@@ -11,10 +11,10 @@ use futures_util::stream;
 use tokio::time::MissedTickBehavior;
 
 use crate::ask::{self, Said};
+use crate::context::{Command, Context};
 use crate::counters::Count;
 use crate::judge::{Judged, KEYS_MAX, Refusal, Subject};
 use crate::lookup::Contact;
-use crate::shared::{Command, Shared};
 use crate::table::Entry;
 use crate::{Event, Key, PeerKey};
 
@@ -76,7 +76,7 @@ pub enum PublishError {
     Stale,
 }
 
-impl Shared {
+impl Context {
     /// Publishes a record of this peer, and keeps it published until it ends.
     pub(crate) async fn publish(&self, bytes: Bytes) -> Result<Published, PublishError> {
         let judged = self.judge(&bytes, self.local)?;
@@ -212,16 +212,21 @@ impl Shared {
     }
 }
 
-/// Registers again what is due, until the node stops.
-pub(crate) async fn refresh(shared: Arc<Shared>) {
+/// Registers again what is due, and forgets what others' records have ended, until the node stops.
+pub(crate) async fn refresh(context: Arc<Context>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut swept = context.now();
     loop {
         ticks.tick().await;
-        let periods = shared.config.periods;
-        let now = shared.now();
+        let periods = context.config.periods;
+        let now = context.now();
+        if now.0.saturating_sub(swept.0) >= SWEEP_S {
+            context.table.lock().sweep(now);
+            swept = now;
+        }
         let (records, pointers) = {
-            let mut shelf = shared.shelf.lock();
+            let mut shelf = context.shelf.lock();
             let records = shelf.due(now, jittered(periods.refresh));
             (
                 records,
@@ -229,16 +234,16 @@ pub(crate) async fn refresh(shared: Arc<Shared>) {
             )
         };
         for key in pointers {
-            if shared.command(Command::Provide { key }).await.is_err() {
+            if context.command(Command::Provide { key }).await.is_err() {
                 return;
             }
         }
         for shelved in records {
             let (subject, expires) = (shelved.judged.subject, shelved.judged.expires);
-            shared.tell(Event::RefreshDue { subject, expires });
-            let published = shared.place_all(&shelved.bytes, &shelved.judged).await;
+            context.tell(Event::RefreshDue { subject, expires });
+            let published = context.place_all(&shelved.bytes, &shelved.judged).await;
             if published.stored_least() == 0 {
-                shared.counters.one(Count::RegisterRefused);
+                context.counters.one(Count::RegisterRefused);
                 tracing::debug!(?subject, "nobody keeps this record");
             }
         }
@@ -271,6 +276,8 @@ const ASKED_AT_ONCE: usize = 8;
 const KEYS_AT_ONCE: usize = 4;
 /// The longest wait that a peer may ask for, in seconds.
 const LATER_S_MAX: u32 = 300;
+/// How often ended records are looked for among all, in seconds.
+const SWEEP_S: u64 = 60;
 /// How often the shelf is looked through.
 const TICK: Duration = Duration::from_secs(1);
 

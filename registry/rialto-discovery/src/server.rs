@@ -13,12 +13,12 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::context::Context;
 use crate::counters::Count;
 use crate::judge::{KEYS_MAX, Refusal};
 use crate::lookup::Contact;
 use crate::prefix::is_relayed;
 use crate::scores::Fault;
-use crate::shared::Shared;
 use crate::streams::{Arrival, Protocol, Stream};
 use crate::table::{Entry, NotPut};
 use crate::wire::{self, Answer, Ask, Closer, Done, FoundHere, Reply, Request, code};
@@ -26,7 +26,7 @@ use crate::{Incoming, Key, PeerKey, artifacts};
 
 /// Takes streams until the swarm stops.
 pub(crate) async fn run(
-    shared: Arc<Shared>,
+    context: Arc<Context>,
     mut arrivals: mpsc::Receiver<Arrival>,
     calls: mpsc::Sender<Incoming>,
 ) {
@@ -46,26 +46,26 @@ pub(crate) async fn run(
                 };
                 // As long as the door has places, so only a node that takes no calls refuses here.
                 if calls.try_send(incoming).is_err() {
-                    shared.counters.one(Count::StreamsRefused);
+                    context.counters.one(Count::StreamsRefused);
                 }
             }
             Protocol::Registration => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move { registration(&shared, peer, &remote, stream).await });
+                let context = Arc::clone(&context);
+                tokio::spawn(async move { registration(&context, peer, &remote, stream).await });
             }
             Protocol::Artifact => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move { artifacts::serve(&shared, peer, stream).await });
+                let context = Arc::clone(&context);
+                tokio::spawn(async move { artifacts::serve(&context, peer, stream).await });
             }
         }
     }
 }
 
-async fn registration(shared: &Shared, peer: PeerId, remote: &Multiaddr, mut stream: Stream) {
-    let limit = shared.config.periods.request;
+async fn registration(context: &Context, peer: PeerId, remote: &Multiaddr, mut stream: Stream) {
+    let limit = context.config.periods.request;
     let serving = async {
         let request = wire::read::<Request>(&mut stream, wire::REQUEST_BYTES_MAX).await?;
-        let answer = answer(shared, peer, remote, request).await;
+        let answer = answer(context, peer, remote, request).await;
         wire::write(
             &mut stream,
             &Reply {
@@ -75,58 +75,58 @@ async fn registration(shared: &Shared, peer: PeerId, remote: &Multiaddr, mut str
         .await
     };
     match timeout(limit, serving).await {
-        Ok(Ok(())) => shared.counters.one(Count::RequestsServed),
+        Ok(Ok(())) => context.counters.one(Count::RequestsServed),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-            shared.counters.one(Count::RequestsMalformed);
-            shared.fault(peer, Fault::BadMessage);
+            context.counters.one(Count::RequestsMalformed);
+            context.fault(peer, Fault::BadMessage);
         }
         // A connection that broke, or a peer that was slow, is nobody's fault.
         Ok(Err(_)) | Err(_) => {}
     }
 }
 
-async fn answer(shared: &Shared, peer: PeerId, remote: &Multiaddr, request: Request) -> Answer {
+async fn answer(context: &Context, peer: PeerId, remote: &Multiaddr, request: Request) -> Answer {
     let Some(ask) = request.ask else {
-        return malformed(shared, peer);
+        return malformed(context, peer);
     };
-    if let Err(seconds) = admit(shared, peer, remote, &ask) {
-        shared.counters.one(Count::RequestsLimited);
-        shared.fault(peer, Fault::Flood);
+    if let Err(seconds) = admit(context, peer, remote, &ask) {
+        context.counters.one(Count::RequestsLimited);
+        context.fault(peer, Fault::Flood);
         return Answer::Later(seconds);
     }
     match ask {
         Ask::Register(register) => match Key::from_bytes(&register.key) {
-            Some(key) => put(shared, peer, remote, key, register.record),
-            None => malformed(shared, peer),
+            Some(key) => put(context, peer, remote, key, register.record),
+            None => malformed(context, peer),
         },
         Ask::Lookup(lookup) => match Key::from_bytes(&lookup.key) {
-            Some(key) => look_up(shared, peer, key, lookup.want).await,
-            None => malformed(shared, peer),
+            Some(key) => look_up(context, peer, key, lookup.want).await,
+            None => malformed(context, peer),
         },
         Ask::Withdraw(withdraw) => match Key::from_bytes(&withdraw.key) {
             Some(key) => {
-                let records = shared.table.lock().remove(&key, &peer);
+                let records = context.table.lock().remove(&key, &peer);
                 Answer::Done(Done {
                     records: u32::try_from(records).unwrap_or(u32::MAX),
                 })
             }
-            None => malformed(shared, peer),
+            None => malformed(context, peer),
         },
     }
 }
 
-fn malformed(shared: &Shared, peer: PeerId) -> Answer {
-    shared.counters.one(Count::RequestsMalformed);
-    shared.fault(peer, Fault::BadMessage);
+fn malformed(context: &Context, peer: PeerId) -> Answer {
+    context.counters.one(Count::RequestsMalformed);
+    context.fault(peer, Fault::BadMessage);
     Answer::Refused(code::MALFORMED)
 }
 
 /// Takes a token of the peer's and one of its network's.
-fn admit(shared: &Shared, peer: PeerId, remote: &Multiaddr, ask: &Ask) -> Result<(), u32> {
-    let now_ms = shared.now_ms();
-    let mut limits = shared.limits.lock();
+fn admit(context: &Context, peer: PeerId, remote: &Multiaddr, ask: &Ask) -> Result<(), u32> {
+    let now_ms = context.now_ms();
+    let mut limits = context.limits.lock();
     if !is_relayed(remote)
-        && let Some(prefix) = shared.config.rule().limited_prefix(remote)
+        && let Some(prefix) = context.config.rule().limited_prefix(remote)
     {
         limits.networks.take(prefix, now_ms)?;
     }
@@ -136,44 +136,44 @@ fn admit(shared: &Shared, peer: PeerId, remote: &Multiaddr, ask: &Ask) -> Result
     }
 }
 
-fn put(shared: &Shared, peer: PeerId, remote: &Multiaddr, key: Key, record: Bytes) -> Answer {
-    let judged = match shared.judge(&record, peer) {
+fn put(context: &Context, peer: PeerId, remote: &Multiaddr, key: Key, record: Bytes) -> Answer {
+    let judged = match context.judge(&record, peer) {
         Ok(judged) => judged,
-        Err(refusal) => return refuse(shared, peer, refusal),
+        Err(refusal) => return refuse(context, peer, refusal),
     };
     // Only its publisher registers a record: then old ones cannot be brought back by others, and quotas
     // count whom they should.
     if judged.publisher.id() != peer {
-        return refuse(shared, peer, Refusal::Forged);
+        return refuse(context, peer, Refusal::Forged);
     }
     if judged.keys.len() > KEYS_MAX || !judged.belongs_to(&key) {
-        return refuse(shared, peer, Refusal::NotEntitled);
+        return refuse(context, peer, Refusal::NotEntitled);
     }
     let entry = Entry {
         subject: judged.subject,
         publisher: peer,
-        prefix: shared.config.rule().limited_prefix(remote),
+        prefix: context.config.rule().limited_prefix(remote),
         seq: judged.seq,
         expires: judged.expires,
         record,
     };
-    let put = shared.table.lock().put(key, entry, shared.now());
+    let put = context.table.lock().put(key, entry, context.now());
     match put {
         Ok(()) => {
-            shared.counters.one(Count::Registered);
+            context.counters.one(Count::Registered);
             Answer::Done(Done { records: 1 })
         }
-        Err(NotPut::Stale) => refuse(shared, peer, Refusal::Stale),
+        Err(NotPut::Stale) => refuse(context, peer, Refusal::Stale),
         Err(NotPut::Later(seconds)) => {
-            shared.counters.one(Count::RegisterRefused);
+            context.counters.one(Count::RegisterRefused);
             Answer::Later(seconds)
         }
     }
 }
 
-fn refuse(shared: &Shared, peer: PeerId, refusal: Refusal) -> Answer {
-    shared.counters.one(Count::RegisterRefused);
-    shared.fault_of(peer, refusal);
+fn refuse(context: &Context, peer: PeerId, refusal: Refusal) -> Answer {
+    context.counters.one(Count::RegisterRefused);
+    context.fault_of(peer, refusal);
     Answer::Refused(match refusal {
         Refusal::Malformed => code::MALFORMED,
         Refusal::Forged => code::FORGED,
@@ -184,13 +184,13 @@ fn refuse(shared: &Shared, peer: PeerId, refusal: Refusal) -> Answer {
     })
 }
 
-async fn look_up(shared: &Shared, peer: PeerId, key: Key, want: u32) -> Answer {
+async fn look_up(context: &Context, peer: PeerId, key: Key, want: u32) -> Answer {
     let want = usize::try_from(want).unwrap_or(usize::MAX);
-    let records = shared
+    let records = context
         .table
         .lock()
-        .get(&key, want, shared.now(), rand::random());
-    let closer = shared.nearest(key, peer).await;
+        .get(&key, want, context.now(), rand::random());
+    let closer = context.nearest(key, peer).await;
     Answer::Found(FoundHere {
         records,
         closer: closer

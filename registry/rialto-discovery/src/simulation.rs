@@ -121,21 +121,27 @@ impl Simulation {
         Ok(&mut self.nodes[last])
     }
 
-    /// Adds nodes one after the other, each of which joins by the earlier ones, and waits until each knows
-    /// some. Returns how long that took.
+    /// Adds nodes, a few at a time, each of which joins by the earlier ones, and waits until each knows some. Returns how long that took.
     ///
     /// # Errors
     /// One does not start.
     pub async fn grow(&mut self, count: usize) -> Result<Duration, StartError> {
         let begun = Instant::now();
-        for _ in 0..count {
-            let config = self.config();
+        let mut left = count;
+        while left > 0 {
+            // A node joins by nodes that have joined, so the first few come one by one.
+            let batch = left.min((self.nodes.len() / 4).clamp(1, JOINING));
             let wanted = self.nodes.len().min(KNOWN);
-            let node = self.add(config).await?;
-            let discovery = node.discovery.clone();
-            discovery
-                .wait_for(|node| node.snapshot().levels.routing >= wanted, JOIN)
-                .await;
+            let first = self.nodes.len();
+            let configs: Vec<Config> = (0..batch).map(|_| self.config()).collect();
+            for config in configs {
+                self.add(config).await?;
+            }
+            for node in &self.nodes[first..] {
+                let joined = |node: &Discovery| node.snapshot().levels.routing >= wanted;
+                node.discovery.wait_for(joined, JOIN).await;
+            }
+            left -= batch;
         }
         Ok(begun.elapsed())
     }
@@ -276,6 +282,8 @@ impl From<Started> for Node {
 const BOOTSTRAP: usize = 3;
 /// How many others a node should know before the next joins.
 const KNOWN: usize = 8;
+/// How many nodes join at once.
+const JOINING: usize = 8;
 /// How long a node may take to join.
 const JOIN: Duration = Duration::from_secs(10);
 /// How many publications or lookups run at once.

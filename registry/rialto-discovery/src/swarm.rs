@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::Topic;
+use crate::context::{Command, Context};
 use crate::counters::Count;
 use crate::gossip_task::{Message, MessageRef, Verdict};
 use crate::judge::RECORD_BYTES_MAX;
@@ -27,12 +28,11 @@ use crate::lookup::Contact;
 use crate::mesh::{Mesh, MeshEvent};
 use crate::prefix::Prefix;
 use crate::scores::Fault;
-use crate::shared::{Command, Shared};
 
 /// The swarm's task.
 pub(crate) struct Driver {
     swarm: Swarm<Mesh>,
-    shared: Arc<Shared>,
+    context: Arc<Context>,
     commands: mpsc::Receiver<Command>,
     messages: mpsc::Sender<Message>,
     queries: HashMap<QueryId, Query>,
@@ -44,6 +44,8 @@ pub(crate) struct Driver {
     circuits: HashMap<ListenerId, PeerId>,
     /// Peers that offered to relay.
     relays: Vec<Contact>,
+    /// When each relay was last asked for a place, in ticks.
+    relays_asked: HashMap<PeerId, u64>,
     topics: HashSet<Topic>,
     /// How many listen to each topic; counted again when somebody comes or goes.
     listeners: Vec<(String, usize)>,
@@ -62,13 +64,13 @@ enum Query {
 impl Driver {
     pub(crate) fn new(
         swarm: Swarm<Mesh>,
-        shared: Arc<Shared>,
+        context: Arc<Context>,
         commands: mpsc::Receiver<Command>,
         messages: mpsc::Sender<Message>,
     ) -> Self {
         Self {
             swarm,
-            shared,
+            context,
             commands,
             messages,
             queries: HashMap::new(),
@@ -76,6 +78,7 @@ impl Driver {
             routed: HashMap::new(),
             circuits: HashMap::new(),
             relays: Vec::new(),
+            relays_asked: HashMap::new(),
             topics: HashSet::new(),
             listeners: Vec::new(),
             ticks: 0,
@@ -100,7 +103,7 @@ impl Driver {
     }
 
     fn on_event(&mut self, event: SwarmEvent<MeshEvent>) {
-        let counters = Arc::clone(&self.shared.counters);
+        let counters = Arc::clone(&self.context.counters);
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "the library's events are non-exhaustive, and the others ask for nothing"
@@ -112,7 +115,7 @@ impl Driver {
             } => {
                 counters.one(Count::ConnectionsOpened);
                 let prefix = self
-                    .shared
+                    .context
                     .config
                     .rule()
                     .limited_prefix(endpoint.get_remote_address());
@@ -183,7 +186,7 @@ impl Driver {
                     self.routed.remove(&old);
                 }
                 if is_new_peer {
-                    let prefix = self.shared.config.rule().limited_prefix(addresses.first());
+                    let prefix = self.context.config.rule().limited_prefix(addresses.first());
                     self.routed.insert(peer, prefix);
                 }
             }
@@ -204,7 +207,7 @@ impl Driver {
         } else {
             Count::PointersRefused
         };
-        self.shared.counters.one(count);
+        self.context.counters.one(count);
     }
 
     fn on_query(&mut self, id: QueryId, result: kad::QueryResult, last: bool) {
@@ -225,7 +228,7 @@ impl Driver {
                     // What was found until the time was up is still close.
                     Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
                 };
-                let rule = self.shared.config.rule();
+                let rule = self.context.config.rule();
                 let contacts = peers.into_iter().map(|info| Contact {
                     peer: info.peer_id,
                     addresses: rule.filter(info.addrs),
@@ -247,7 +250,7 @@ impl Driver {
         };
         let mut fresh = Vec::new();
         for provider in providers {
-            if *provider != self.shared.local
+            if *provider != self.context.local
                 && found.len() < PROVIDERS_MAX
                 && found.insert(*provider)
             {
@@ -272,7 +275,7 @@ impl Driver {
         let reference = MessageRef { id, from };
         let topic = Topic::of(&message.topic);
         let (Some(topic), true) = (topic, message.data.len() <= RECORD_BYTES_MAX) else {
-            self.shared.fault(from, Fault::BadMessage);
+            self.context.fault(from, Fault::BadMessage);
             self.verdict(&reference, Verdict::Reject);
             return;
         };
@@ -283,7 +286,7 @@ impl Driver {
             record: Bytes::from(message.data),
         };
         if self.messages.try_send(heard).is_err() {
-            self.shared.counters.one(Count::GossipIgnored);
+            self.context.counters.one(Count::GossipIgnored);
             self.verdict(&reference, Verdict::Ignore);
         }
     }
@@ -296,12 +299,10 @@ impl Driver {
 
     fn on_tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
-        self.shared.table.lock().sweep(self.shared.now());
-        self.swarm
-            .behaviour_mut()
-            .kad
-            .store_mut()
-            .sweep(Instant::now());
+        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+            let store = self.swarm.behaviour_mut().kad.store_mut();
+            store.sweep(Instant::now());
+        }
         self.reconcile_bans();
         self.queries.retain(|_, query| match query {
             Query::Closest(reply) => !reply.is_closed(),
@@ -320,7 +321,7 @@ impl Driver {
         let pointers = self.swarm.behaviour_mut().kad.store_mut().len();
         let serving = self.swarm.behaviour().kad.mode() == kad::Mode::Server;
         let listeners = &self.listeners;
-        self.shared.status.send_if_modified(|status| {
+        self.context.status.send_if_modified(|status| {
             let changed = status.peers != peers
                 || status.routing != routing
                 || status.pointers != pointers
@@ -357,9 +358,11 @@ impl Driver {
     }
 }
 
-/// How often bans, ended records and relays are looked after.
+/// How often bans and relays are looked after.
 const TICK: Duration = Duration::from_secs(1);
 /// After how many ticks a node without peers tries to join again.
 const REJOIN_TICKS: u64 = 15;
+/// After how many ticks ended pointers are looked for among all.
+const SWEEP_TICKS: u64 = 60;
 /// How many providers of one query count.
 const PROVIDERS_MAX: usize = 32;

@@ -8,10 +8,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::io::{AsyncRead, AsyncWrite};
 use libp2p::core::Transport as _;
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
@@ -50,7 +52,8 @@ pub(crate) fn build(
     let all = circuits
         .or_transport(direct)
         .map(|either, _| either.into_inner());
-    Ok((all.boxed(), client))
+    // Covers the handshakes too, which a stranger could draw out.
+    Ok((TransportTimeout::new(all, CONNECT).boxed(), client))
 }
 
 fn sockets(identity: &Identity, counters: &Arc<Counters>) -> Result<Carrier, BuildError> {
@@ -89,6 +92,9 @@ pub enum BuildError {
     #[error("cannot read how this system looks up names (/etc/resolv.conf)")]
     Names(#[source] io::Error),
 }
+
+/// How long a connection may take to be made and secured.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection whose bytes are counted.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
 use super::{Driver, Query};
+use crate::context::Command;
 use crate::counters::Count;
 use crate::gossip::topic_score;
 use crate::lookup::Contact;
-use crate::shared::Command;
 use crate::{Key, Topic};
 
 impl Driver {
@@ -89,7 +89,7 @@ impl Driver {
     }
 
     fn nearest(&mut self, key: &Key, except: PeerId) -> Vec<Contact> {
-        let rule = self.shared.config.rule();
+        let rule = self.context.config.rule();
         let target = KBucketKey::new(key.as_bytes().to_vec());
         self.swarm
             .behaviour_mut()
@@ -103,7 +103,7 @@ impl Driver {
     }
 
     fn subscribe(&mut self, topic: Topic) -> bool {
-        if self.topics.len() >= self.shared.config.limits.topics && !self.topics.contains(&topic) {
+        if self.topics.len() >= self.context.config.limits.topics && !self.topics.contains(&topic) {
             return false;
         }
         let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() else {
@@ -134,7 +134,7 @@ impl Driver {
         gossip
             .publish(topic.hash(), record)
             .map_err(|error| error.to_string())?;
-        self.shared.counters.one(Count::GossipSent);
+        self.context.counters.one(Count::GossipSent);
         Ok(())
     }
 
@@ -163,9 +163,9 @@ impl Driver {
 
     /// Lets those back in whose ban has ended, and shuts out those whose ban did not get through.
     pub(super) fn reconcile_bans(&mut self) {
-        let now_ms = self.shared.now_ms();
+        let now_ms = self.context.now_ms();
         let (pardoned, missing) = {
-            let mut scores = self.shared.scores.lock();
+            let mut scores = self.context.scores.lock();
             let pardoned = scores.pardon(now_ms);
             let blocked = self.swarm.behaviour().blocked.blocked_peers();
             let missing: Vec<PeerId> = scores

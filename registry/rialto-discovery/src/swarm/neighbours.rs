@@ -42,7 +42,7 @@ impl Driver {
             return;
         };
         for (peer, address) in found.into_iter().take(MDNS_MAX) {
-            if peer != self.shared.local {
+            if peer != self.context.local {
                 // What is found must still say by identify that it is of this network.
                 self.dial(peer, vec![address]);
             }
@@ -52,7 +52,7 @@ impl Driver {
     /// The addresses that a peer may be believed to listen on: of an IP peer only those in the network
     /// it is connected from, so that nobody sends others to a victim.
     fn believed(&self, peer: &PeerId, claimed: Vec<Multiaddr>) -> Vec<Multiaddr> {
-        let rule = self.shared.config.rule();
+        let rule = self.context.config.rule();
         let network = self.networks.get(peer).copied().flatten();
         let claims = claimed.len();
         let believed: Vec<Multiaddr> = rule
@@ -67,14 +67,14 @@ impl Driver {
             })
             .collect();
         let refused = claims.saturating_sub(believed.len());
-        self.shared
+        self.context
             .counters
             .add(Count::AddressesRefused, refused as u64);
         believed
     }
 
     fn route(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let rule = self.shared.config.rule();
+        let rule = self.context.config.rule();
         let Some(first) = addresses.first() else {
             return;
         };
@@ -86,8 +86,8 @@ impl Driver {
                 .values()
                 .filter(|other| **other == Some(prefix))
                 .count();
-            if same >= self.shared.config.limits.routing_per_prefix {
-                self.shared.counters.one(Count::RoutingRefused);
+            if same >= self.context.config.limits.routing_per_prefix {
+                self.context.counters.one(Count::RoutingRefused);
                 return;
             }
         }
@@ -125,9 +125,9 @@ impl Driver {
 
     /// Meets the peers it was told of.
     pub(crate) fn join(&mut self) {
-        for address in self.shared.config.bootstrap.clone() {
+        for address in self.context.config.bootstrap.clone() {
             if let Some((peer, address)) = split_peer(address.into_multiaddr())
-                && peer != self.shared.local
+                && peer != self.context.local
             {
                 self.swarm
                     .behaviour_mut()

@@ -21,13 +21,13 @@ impl Driver {
     /// # Errors
     /// The address and why it cannot be listened on.
     pub(crate) fn begin(&mut self) -> Result<(), (String, String)> {
-        for address in self.shared.config.listen.clone() {
+        for address in self.context.config.listen.clone() {
             let text = address.to_string();
             if let Err(error) = self.swarm.listen_on(address.into_multiaddr()) {
                 return Err((text, error.to_string()));
             }
         }
-        for address in self.shared.config.external.clone() {
+        for address in self.context.config.external.clone() {
             self.swarm.add_external_address(address.into_multiaddr());
         }
         self.join();
@@ -35,7 +35,7 @@ impl Driver {
     }
 
     pub(super) fn on_listening(&mut self, address: Multiaddr) {
-        let config = &self.shared.config;
+        let config = &self.context.config;
         if config.reach == Reach::Public
             && config.external.is_empty()
             && !is_relayed(&address)
@@ -43,7 +43,7 @@ impl Driver {
         {
             self.swarm.add_external_address(address.clone());
         }
-        self.shared.status.send_modify(|status| {
+        self.context.status.send_modify(|status| {
             if !status.listening.contains(&address) && status.listening.len() < ADDRESSES_TOLD {
                 status.listening.push(address);
             }
@@ -55,7 +55,7 @@ impl Driver {
         let mut external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
         external.sort();
         external.truncate(ADDRESSES_TOLD);
-        if self.shared.config.reach == Reach::Detect {
+        if self.context.config.reach == Reach::Detect {
             let reached = external.iter().any(|address| !is_relayed(address));
             let mode = if reached { Mode::Server } else { Mode::Client };
             if self.swarm.behaviour().kad.mode() != mode {
@@ -63,7 +63,7 @@ impl Driver {
                 self.swarm.behaviour_mut().kad.set_mode(Some(mode));
             }
         }
-        let changed = self.shared.status.send_if_modified(|status| {
+        let changed = self.context.status.send_if_modified(|status| {
             let changed = status.external != external;
             if changed {
                 status.external.clone_from(&external);
@@ -72,13 +72,13 @@ impl Driver {
         });
         if changed {
             let addresses = external.into_iter().map(Address::new).collect();
-            self.shared.tell(Event::Addresses(addresses));
+            self.context.tell(Event::Addresses(addresses));
         }
     }
 
     /// Takes places at relays while nobody reaches this node directly.
     pub(super) fn seek_relays(&mut self) {
-        let config = &self.shared.config;
+        let config = &self.context.config;
         if config.reach == Reach::Public || self.is_reached() {
             return;
         }
@@ -95,9 +95,14 @@ impl Driver {
             if self.circuits.len() >= CIRCUITS {
                 return;
             }
-            if peer == self.shared.local || self.circuits.values().any(|relay| *relay == peer) {
+            if peer == self.context.local || self.circuits.values().any(|relay| *relay == peer) {
                 continue;
             }
+            let asked = self.relays_asked.get(&peer);
+            if asked.is_some_and(|asked| self.ticks.saturating_sub(*asked) < RELAY_TICKS) {
+                continue;
+            }
+            self.relays_asked.insert(peer, self.ticks);
             let circuit = address.with(Protocol::P2p(peer)).with(Protocol::P2pCircuit);
             match self.swarm.listen_on(circuit) {
                 Ok(listener) => {
@@ -115,6 +120,8 @@ impl Driver {
     }
 }
 
+/// After how many ticks a relay that had no place is asked again.
+const RELAY_TICKS: u64 = 30;
 /// Through how many relays a node is reached at a time.
 const CIRCUITS: usize = 2;
 /// How many own addresses are told to others.

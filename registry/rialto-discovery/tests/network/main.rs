@@ -2,8 +2,11 @@
 //!
 //! Not here: real sockets, except where a relay needs addresses that look real.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod abuse;
 mod artifacts;
+mod churn;
 mod find;
 mod gossip;
 mod hostile;

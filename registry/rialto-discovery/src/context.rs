@@ -24,7 +24,7 @@ use crate::table::Table;
 use crate::{Event, Key, PeerKey, Topic};
 
 /// See the module.
-pub(crate) struct Shared {
+pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) local: PeerId,
     pub(crate) judge: Arc<dyn Judge>,
@@ -135,7 +135,7 @@ impl<T> Guarded<T> {
     }
 }
 
-impl Shared {
+impl Context {
     pub(crate) fn now(&self) -> UnixSeconds {
         self.config.clock.now()
     }
@@ -268,9 +268,9 @@ impl Shared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("Context")
             .field("local", &self.local)
             .finish_non_exhaustive()
     }
