@@ -46,6 +46,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("rialto-confine", Layer::System),
     ("rialto-artifacts", Layer::Driver),
     ("rialto-chain", Layer::Driver),
+    ("rialto-discovery", Layer::Driver),
     ("rialto-gpu", Layer::Driver),
     ("rialto-host", Layer::Driver),
     ("rialto-ledger", Layer::Driver),

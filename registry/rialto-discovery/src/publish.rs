@@ -1,0 +1,296 @@
+//! Publishing: registering a record at the peers nearest to each of its keys, and again in time.
+//!
+//! Not here: making records; their publisher is told when a new one is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::time::MissedTickBehavior;
+
+use crate::ask::{self, Said};
+use crate::context::{Command, Context};
+use crate::counters::Count;
+use crate::judge::{Judged, KEYS_MAX, Refusal, Subject};
+use crate::lookup::Contact;
+use crate::table::Entry;
+use crate::{Event, Key, PeerKey};
+
+/// How a record was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Whose record it is.
+    pub subject: Subject,
+    /// What became of each key. The last is the peer's own.
+    pub keys: Vec<Placed>,
+}
+
+impl Published {
+    /// How many peers keep it under the key that the fewest keep it under.
+    #[must_use]
+    pub fn stored_least(&self) -> usize {
+        self.keys
+            .iter()
+            .map(|placed| placed.stored)
+            .min()
+            .unwrap_or(0)
+    }
+}
+
+/// What became of a record under one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The key.
+    pub key: Key,
+    /// How many peers keep it.
+    pub stored: usize,
+    /// How many asked to come again later.
+    pub later: usize,
+    /// How many refused it.
+    pub refused: usize,
+    /// How many did not answer.
+    pub silent: usize,
+    /// The longest wait that was asked for, in seconds.
+    pub later_s: u32,
+}
+
+/// Why a record is not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It is not good: our own fault.
+    #[error("this node's own record is refused")]
+    Refused(#[from] Refusal),
+    /// It is another peer's.
+    #[error("the record is signed by {0}; a peer publishes only its own")]
+    NotOurs(PeerKey),
+    /// It has no keys, or too many.
+    #[error("the record has {0} keys; give it 1 to {KEYS_MAX}")]
+    Keys(usize),
+    /// This node publishes as much as it may.
+    #[error("too many published records; withdraw some or raise the limit")]
+    Full,
+    /// A newer record of the subject is published already.
+    #[error("a newer record of the same subject is published already; raise its number")]
+    Stale,
+}
+
+impl Context {
+    /// Publishes a record of this peer, and keeps it published until it ends.
+    pub(crate) async fn publish(&self, bytes: Bytes) -> Result<Published, PublishError> {
+        let judged = self.judge(&bytes, self.local)?;
+        if judged.publisher.id() != self.local {
+            return Err(PublishError::NotOurs(judged.publisher));
+        }
+        let count = judged.keys.len();
+        if count == 0 || count > KEYS_MAX {
+            return Err(PublishError::Keys(count));
+        }
+        let keys = keys_of(&judged);
+        let now = self.now();
+        for key in &keys {
+            self.keep_own(key, &bytes, &judged)?;
+            self.cache.lock().forget(key);
+        }
+        let periods = self.config.periods;
+        {
+            let mut shelf = self.shelf.lock();
+            let after = jittered(periods.refresh);
+            let put = shelf.put(bytes.clone(), judged.clone(), now, after);
+            put.map_err(|_| PublishError::Full)?;
+            for key in &keys {
+                let after = jittered(periods.pointer_refresh);
+                shelf
+                    .point(*key, now, after)
+                    .map_err(|_| PublishError::Full)?;
+            }
+        }
+        for key in &keys {
+            // A node that is stopping publishes nothing, which shows below.
+            let _ = self.command(Command::Provide { key: *key }).await;
+        }
+        Ok(self.place_all(&bytes, &judged).await)
+    }
+
+    /// Leaves a provider pointer under a key, and keeps it there.
+    pub(crate) async fn provide(&self, key: Key) -> Result<(), PublishError> {
+        let after = jittered(self.config.periods.pointer_refresh);
+        let put = self.shelf.lock().point(key, self.now(), after);
+        put.map_err(|_| PublishError::Full)?;
+        // A node that is stopping provides nothing any more.
+        let _ = self.command(Command::Provide { key }).await;
+        Ok(())
+    }
+
+    /// Takes what this peer has under a key out again, here and at the peers nearest to it. Returns how
+    /// many of them said that it is done.
+    pub(crate) async fn withdraw(&self, key: Key) -> usize {
+        self.shelf.lock().withdraw(&key);
+        self.table.lock().remove(&key, &self.local);
+        self.cache.lock().forget(&key);
+        let _ = self.command(Command::Unprovide { key }).await;
+        let closest = self.closest(key.as_bytes().to_vec()).await;
+        stream::iter(closest.into_iter().take(REPLICAS))
+            .map(|contact| async move { self.ask(&contact, ask::withdraw(&key)).await })
+            .buffer_unordered(ASKED_AT_ONCE)
+            .filter(|said| std::future::ready(matches!(said, Ok(Said::Done))))
+            .count()
+            .await
+    }
+
+    fn keep_own(&self, key: &Key, bytes: &Bytes, judged: &Judged) -> Result<(), PublishError> {
+        let entry = Entry {
+            subject: judged.subject,
+            publisher: self.local,
+            prefix: None,
+            seq: judged.seq,
+            expires: judged.expires,
+            record: bytes.clone(),
+        };
+        match self.table.lock().put(*key, entry, self.now()) {
+            Ok(()) => Ok(()),
+            Err(crate::table::NotPut::Stale) => Err(PublishError::Stale),
+            Err(crate::table::NotPut::Later(_)) => Err(PublishError::Full),
+        }
+    }
+
+    /// Registers a record at the peers nearest to each of its keys.
+    async fn place_all(&self, bytes: &Bytes, judged: &Judged) -> Published {
+        let keys = stream::iter(keys_of(judged))
+            .map(|key| self.place(key, bytes))
+            .buffered(KEYS_AT_ONCE)
+            .collect::<Vec<Placed>>()
+            .await;
+        let later_s = keys.iter().map(|placed| placed.later_s).max().unwrap_or(0);
+        if later_s > 0 {
+            self.shelf
+                .lock()
+                .hurry(&judged.subject, self.now(), later_s);
+        }
+        Published {
+            subject: judged.subject,
+            keys,
+        }
+    }
+
+    async fn place(&self, key: Key, bytes: &Bytes) -> Placed {
+        let closest = self.closest(key.as_bytes().to_vec()).await;
+        let mut placed = Placed {
+            key,
+            stored: 0,
+            later: 0,
+            refused: 0,
+            silent: 0,
+            later_s: 0,
+        };
+        let mut asking = stream::iter(closest.into_iter().take(REPLICAS))
+            .map(|contact: Contact| {
+                let ask = ask::register(&key, bytes.clone());
+                async move { self.ask(&contact, ask).await }
+            })
+            .buffer_unordered(ASKED_AT_ONCE);
+        while let Some(said) = asking.next().await {
+            match said {
+                Ok(Said::Done) => placed.stored += 1,
+                Ok(Said::Later(seconds)) => {
+                    placed.later += 1;
+                    placed.later_s = placed.later_s.max(seconds.clamp(1, LATER_S_MAX));
+                }
+                Ok(Said::Refused(code)) => {
+                    tracing::debug!(code, "refused");
+                    placed.refused += 1;
+                }
+                Ok(Said::Found { .. }) => placed.refused += 1,
+                Err(error) => {
+                    tracing::trace!(%error, "not registered");
+                    placed.silent += 1;
+                }
+            }
+        }
+        placed
+    }
+}
+
+/// Registers again what is due, and forgets what others' records have ended, until the node stops.
+pub(crate) async fn refresh(context: Arc<Context>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut swept = context.now();
+    loop {
+        ticks.tick().await;
+        let periods = context.config.periods;
+        let now = context.now();
+        if now.0.saturating_sub(swept.0) >= SWEEP_S {
+            context.table.lock().sweep(now);
+            swept = now;
+        }
+        let (records, pointers) = {
+            let mut shelf = context.shelf.lock();
+            let records = shelf.due(now, jittered(periods.refresh));
+            (
+                records,
+                shelf.pointers_due(now, jittered(periods.pointer_refresh)),
+            )
+        };
+        for key in pointers {
+            if context.command(Command::Provide { key }).await.is_err() {
+                return;
+            }
+        }
+        for shelved in records {
+            let (subject, expires) = (shelved.judged.subject, shelved.judged.expires);
+            context.tell(Event::RefreshDue { subject, expires });
+            let published = context.place_all(&shelved.bytes, &shelved.judged).await;
+            if published.stored_least() == 0 {
+                context.counters.one(Count::RegisterRefused);
+                tracing::debug!(?subject, "nobody keeps this record");
+            }
+        }
+    }
+}
+
+fn keys_of(judged: &Judged) -> Vec<Key> {
+    let own = Key::peer(judged.publisher);
+    let mut keys: Vec<Key> = judged
+        .keys
+        .iter()
+        .copied()
+        .filter(|key| *key != own)
+        .collect();
+    keys.push(own);
+    keys
+}
+
+/// A period, give or take a tenth, so that what began together does not stay together.
+fn jittered(period: Duration) -> Duration {
+    let permille: u32 = rand::random_range(900..=1100);
+    period.saturating_mul(permille) / 1000
+}
+
+/// At how many peers a record is registered.
+const REPLICAS: usize = 20;
+/// How many peers are asked at once for one key.
+const ASKED_AT_ONCE: usize = 8;
+/// How many keys are placed at once.
+const KEYS_AT_ONCE: usize = 4;
+/// The longest wait that a peer may ask for, in seconds.
+const LATER_S_MAX: u32 = 300;
+/// How often ended records are looked for among all, in seconds.
+const SWEEP_S: u64 = 60;
+/// How often the shelf is looked through.
+const TICK: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_vary_by_a_tenth() {
+        let period = Duration::from_secs(1000);
+        for _ in 0..1000 {
+            let varied = jittered(period);
+            assert!((900..=1100).contains(&varied.as_secs()), "{varied:?}");
+        }
+    }
+}

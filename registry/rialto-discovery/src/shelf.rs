@@ -1,0 +1,208 @@
+//! What this node publishes, and when each of it is due again.
+//!
+//! Not here: publishing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::Key;
+use crate::judge::{Judged, Subject, UnixSeconds};
+
+/// This node's own records and pointers.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    records_max: usize,
+    pointers_max: usize,
+    records: BTreeMap<Subject, Shelved>,
+    /// By key, and so by region of the keyspace: neighbours go out together.
+    pointers: BTreeMap<Key, u64>,
+}
+
+/// One published record.
+#[derive(Debug, Clone)]
+pub(crate) struct Shelved {
+    pub(crate) bytes: Bytes,
+    pub(crate) judged: Judged,
+    due_s: u64,
+}
+
+/// The shelf is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Shelf {
+    pub(crate) fn new(records_max: usize, pointers_max: usize) -> Self {
+        Self {
+            records_max,
+            pointers_max,
+            records: BTreeMap::new(),
+            pointers: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps a record, in place of the subject's last one, and its keys' pointers. The record is due
+    /// after `after`.
+    pub(crate) fn put(
+        &mut self,
+        bytes: Bytes,
+        judged: Judged,
+        now: UnixSeconds,
+        after: Duration,
+    ) -> Result<(), Full> {
+        if self.records.len() >= self.records_max && !self.records.contains_key(&judged.subject) {
+            return Err(Full);
+        }
+        let due_s = now.0.saturating_add(after.as_secs());
+        let subject = judged.subject;
+        self.records.insert(
+            subject,
+            Shelved {
+                bytes,
+                judged,
+                due_s,
+            },
+        );
+        Ok(())
+    }
+
+    /// Brings a record's turn forward.
+    pub(crate) fn hurry(&mut self, subject: &Subject, now: UnixSeconds, after_s: u32) {
+        if let Some(shelved) = self.records.get_mut(subject) {
+            shelved.due_s = shelved.due_s.min(now.0.saturating_add(after_s.into()));
+        }
+    }
+
+    /// Keeps a pointer; it is due after `after`.
+    pub(crate) fn point(
+        &mut self,
+        key: Key,
+        now: UnixSeconds,
+        after: Duration,
+    ) -> Result<(), Full> {
+        if self.pointers.len() >= self.pointers_max && !self.pointers.contains_key(&key) {
+            return Err(Full);
+        }
+        self.pointers
+            .insert(key, now.0.saturating_add(after.as_secs()));
+        Ok(())
+    }
+
+    /// Takes out a key's pointer, and the records that have no other key.
+    pub(crate) fn withdraw(&mut self, key: &Key) {
+        self.pointers.remove(key);
+        for shelved in self.records.values_mut() {
+            shelved.judged.keys.retain(|own| own != key);
+        }
+        self.records
+            .retain(|_, shelved| !shelved.judged.keys.is_empty());
+    }
+
+    /// The records that are due, which are due again after `after`. Ended ones leave.
+    pub(crate) fn due(&mut self, now: UnixSeconds, after: Duration) -> Vec<Shelved> {
+        self.records
+            .retain(|_, shelved| shelved.judged.expires > now);
+        let mut due = Vec::new();
+        for shelved in self.records.values_mut() {
+            if shelved.due_s <= now.0 && due.len() < RECORDS_AT_ONCE {
+                shelved.due_s = now.0.saturating_add(after.as_secs());
+                due.push(shelved.clone());
+            }
+        }
+        due
+    }
+
+    /// Up to a batch of the pointers that are due, nearest neighbours together.
+    pub(crate) fn pointers_due(&mut self, now: UnixSeconds, after: Duration) -> Vec<Key> {
+        let mut due = Vec::new();
+        for (key, due_s) in &mut self.pointers {
+            if *due_s <= now.0 && due.len() < POINTERS_AT_ONCE {
+                *due_s = now.0.saturating_add(after.as_secs());
+                due.push(*key);
+            }
+        }
+        due
+    }
+
+    /// How many records and pointers there are.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        (self.records.len(), self.pointers.len())
+    }
+}
+
+/// How many records are registered again in one go.
+const RECORDS_AT_ONCE: usize = 4;
+/// How many pointers are left again in one go.
+const POINTERS_AT_ONCE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn judged(subject: u8, keys: &[Key]) -> Judged {
+        Judged {
+            keys: keys.to_vec(),
+            publisher: Identity::from_seed([1; 32]).peer(),
+            subject: Subject([subject; 32]),
+            seq: 1,
+            expires: UnixSeconds(10_000),
+            addresses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn records_come_round_in_batches_until_they_end() {
+        let mut shelf = Shelf::new(10, 10);
+        for subject in 0..6 {
+            let judged = judged(subject, &[Key::service("a")]);
+            shelf
+                .put(Bytes::new(), judged, UnixSeconds(0), MINUTE)
+                .unwrap();
+        }
+        assert_eq!(shelf.due(UnixSeconds(59), MINUTE).len(), 0);
+        assert_eq!(shelf.due(UnixSeconds(60), MINUTE).len(), 4);
+        assert_eq!(shelf.due(UnixSeconds(60), MINUTE).len(), 2);
+        assert_eq!(shelf.due(UnixSeconds(61), MINUTE).len(), 0);
+        shelf.hurry(&Subject([3; 32]), UnixSeconds(61), 5);
+        assert_eq!(shelf.due(UnixSeconds(66), MINUTE).len(), 1);
+        assert_eq!(shelf.due(UnixSeconds(10_000), MINUTE).len(), 0);
+        assert_eq!(shelf.len().0, 0);
+    }
+
+    #[test]
+    fn a_withdrawn_key_takes_along_what_has_no_other() {
+        let mut shelf = Shelf::new(10, 10);
+        let (a, b) = (Key::service("a"), Key::service("b"));
+        shelf
+            .put(Bytes::new(), judged(1, &[a]), UnixSeconds(0), MINUTE)
+            .unwrap();
+        shelf
+            .put(Bytes::new(), judged(2, &[a, b]), UnixSeconds(0), MINUTE)
+            .unwrap();
+        shelf.point(a, UnixSeconds(0), MINUTE).unwrap();
+        shelf.withdraw(&a);
+        assert_eq!(shelf.len(), (1, 0));
+    }
+
+    #[test]
+    fn the_shelf_is_bounded() {
+        let mut shelf = Shelf::new(2, 2);
+        let put = |shelf: &mut Shelf, subject| {
+            shelf.put(Bytes::new(), judged(subject, &[]), UnixSeconds(0), MINUTE)
+        };
+        assert_eq!(put(&mut shelf, 1), Ok(()));
+        assert_eq!(put(&mut shelf, 2), Ok(()));
+        assert_eq!(put(&mut shelf, 3), Err(Full));
+        assert_eq!(put(&mut shelf, 2), Ok(()));
+        for (name, fits) in [("a", true), ("b", true), ("c", false), ("a", true)] {
+            let put = shelf.point(Key::service(name), UnixSeconds(0), MINUTE);
+            assert_eq!(put.is_ok(), fits, "{name}");
+        }
+        assert_eq!(shelf.pointers_due(UnixSeconds(60), MINUTE).len(), 2);
+        assert_eq!(shelf.pointers_due(UnixSeconds(61), MINUTE).len(), 0);
+    }
+}
