@@ -6,6 +6,7 @@
 //! only after `confirmations` blocks. Several endpoints of one chain stand in for each other.
 //! Non-goals: deciding when to do any of it; keeping keys (one key, given at the start).
 
+mod agents;
 mod claim;
 mod consent;
 mod endpoints;

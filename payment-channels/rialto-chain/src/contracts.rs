@@ -10,9 +10,11 @@ use alloy::primitives::{Address, Bytes, U256, address, keccak256};
 use alloy::sol_types::SolValue;
 use serde::Deserialize;
 
+use crate::registry::TEST_IDENTITY_REGISTRY;
+
 pub use bindings::{
-    IBatchSettlement, IErc3009, IErc3009DepositCollector, IPermit2, IPermit2DepositCollector,
-    IRoyaltySplitter, IRoyaltySplitterFactory,
+    IBatchSettlement, IErc3009, IErc3009DepositCollector, IIdentityRegistry, IPermit2,
+    IPermit2DepositCollector, IRoyaltySplitter, IRoyaltySplitterFactory,
 };
 /// The royalty splitters' factory, at the same address on every chain.
 pub use rialto_channels::royalty::SPLITTER_FACTORY;
@@ -135,6 +137,16 @@ impl Artifact {
         ))
     }
 
+    /// ERC-8004's identity registry.
+    ///
+    /// # Errors
+    /// If the committed file is damaged: a fault of the build.
+    pub fn identity_registry() -> Result<Self, serde_json::Error> {
+        serde_json::from_str(include_str!(
+            "../../contracts/artifacts/IdentityRegistry.json"
+        ))
+    }
+
     /// The development token.
     ///
     /// # Errors
@@ -183,6 +195,10 @@ impl Placement {
                 SPLITTER_FACTORY,
                 Artifact::splitter_factory()?.deployed_bytecode,
             ),
+            (
+                TEST_IDENTITY_REGISTRY,
+                Artifact::identity_registry()?.deployed_bytecode,
+            ),
         ];
         let mut sums = std::collections::BTreeMap::<Address, U256>::new();
         let mut supply = U256::ZERO;
@@ -229,6 +245,9 @@ pub fn error_name(data: &[u8]) -> Option<&'static str> {
                 bindings::IRoyaltySplitterFactory::IRoyaltySplitterFactoryErrors::name_by_selector(
                     selector,
                 )
+            })
+            .or_else(|| {
+                bindings::IIdentityRegistry::IIdentityRegistryErrors::name_by_selector(selector)
             }),
     }
 }

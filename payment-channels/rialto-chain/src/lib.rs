@@ -13,3 +13,4 @@ pub mod devchain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod install;
+pub mod registry;
