@@ -24,7 +24,7 @@ pub use entry::{Entry, Listing, VECTOR_DIMENSIONS_MAX, Vector, VectorError};
 pub use postings::{Field, Fields};
 pub use search::{Flags, HITS_MAX, Hit, Query};
 
-use crate::{Name, ProviderKey};
+use crate::{Name, PeerId};
 use postings::{Analysis, Postings};
 
 /// How much an [`Index`] keeps.
@@ -218,7 +218,7 @@ impl Index {
     }
 
     /// Takes a provider's listing out, and says whether it was there. The entry stays until it expires.
-    pub fn unlist(&mut self, service: &Name, publisher: &str, provider: ProviderKey) -> bool {
+    pub fn unlist(&mut self, service: &Name, publisher: &str, provider: PeerId) -> bool {
         self.change(service, publisher, |entry| {
             let before = entry.listings.len();
             entry.listings.retain(|old| old.provider != provider);

@@ -20,7 +20,7 @@ use rialto_channels::Amount;
 pub use crowd::{FeedbackRefusal, Ignored};
 pub use own::{Calls, Outcome};
 
-use crate::{ProviderKey, fixed::scaled};
+use crate::{PeerId, fixed::scaled};
 use crowd::Crowd;
 use own::Record;
 
@@ -66,9 +66,9 @@ pub struct ReputationConfig {
 #[derive(Debug, Clone)]
 pub struct Reputation {
     config: ReputationConfig,
-    own: BTreeMap<ProviderKey, Record>,
+    own: BTreeMap<PeerId, Record>,
     /// Who has not been called for longest, first.
-    called: BTreeSet<(u64, ProviderKey)>,
+    called: BTreeSet<(u64, PeerId)>,
     crowd: Crowd,
 }
 
@@ -78,7 +78,7 @@ pub struct Feedback {
     /// Who says it.
     pub rater: Address,
     /// About whom.
-    pub provider: ProviderKey,
+    pub provider: PeerId,
     /// From -100, useless, to 100, perfect; what lies outside counts as the nearer end.
     pub value: i16,
     /// What the receipt says was paid, in base units.
@@ -151,7 +151,7 @@ impl Reputation {
     }
 
     /// Notes what came of one of our own calls, on its day since the Unix epoch.
-    pub fn record(&mut self, provider: ProviderKey, outcome: Outcome, day: u64) {
+    pub fn record(&mut self, provider: PeerId, outcome: Outcome, day: u64) {
         let period = self.config.period(day);
         let record = self.own.entry(provider).or_default();
         self.called.remove(&(record.latest(), provider));
@@ -175,14 +175,14 @@ impl Reputation {
     }
 
     /// Forgets what a rater said about a provider, and says whether there was something: it was revoked.
-    pub fn unhear(&mut self, provider: ProviderKey, rater: Address) -> bool {
+    pub fn unhear(&mut self, provider: PeerId, rater: Address) -> bool {
         self.crowd.forget(provider, rater)
     }
 
     /// Says which accounts belong to a provider: payout, host key, the agent's owner and operators, and
     /// whoever is linked to them. What they say about it does not count, what they said is forgotten. Nothing
     /// is heard about a provider before this is called; call it again when the accounts change.
-    pub fn link(&mut self, provider: ProviderKey, accounts: BTreeSet<Address>) {
+    pub fn link(&mut self, provider: PeerId, accounts: BTreeSet<Address>) {
         self.crowd.link(&self.config, provider, accounts);
     }
 
@@ -194,7 +194,7 @@ impl Reputation {
 
     /// How good a provider is today, in days since the Unix epoch, and why.
     #[must_use]
-    pub fn score(&self, provider: ProviderKey, today: u64) -> Score {
+    pub fn score(&self, provider: PeerId, today: u64) -> Score {
         let config = &self.config;
         let own = self.own.get(&provider).copied().unwrap_or_default();
         let weighed = own.weighed(config, config.period(today));
@@ -223,10 +223,10 @@ impl Reputation {
 
 /// What we think of a provider ourselves, where we have called it often enough.
 fn opinion(
-    own: &BTreeMap<ProviderKey, Record>,
+    own: &BTreeMap<PeerId, Record>,
     config: &ReputationConfig,
     today: u64,
-    provider: ProviderKey,
+    provider: PeerId,
 ) -> Option<u16> {
     let weighed = own.get(&provider)?.weighed(config, config.period(today));
     let enough = weighed.millicalls >= OPINION_MILLICALLS_MIN;

@@ -1,9 +1,10 @@
 //! A manifest as it is published: what `service.toml` says, which component it is of, how its methods
 //! are called, and the publisher's signature below.
 //!
-//! The signed bytes are JSON, kept exactly as they were signed: their SHA-256 names the manifest, is what
-//! the chain says of a service, and is fetched like any other artifact. Whether the signer owns the name is
-//! not in these bytes, since names change hands: [`NameBook`](crate::NameBook) tells.
+//! The signed bytes are JSON, kept exactly as they were signed. With the signature they are one text, whose
+//! SHA-256 names the manifest: that is what the chain says of a service, and it is fetched like any other
+//! artifact. Whether the signer owns the name is not in it, since names change hands:
+//! [`NameBook`](crate::NameBook) tells.
 //!
 //! Not here: what the component really exports, which the host compares when it loads it.
 
@@ -121,15 +122,15 @@ impl SignedManifest {
                 publisher: checked.publisher,
             });
         }
-        let digest = Digest::of(payload.as_bytes());
         let wire = Wire {
             payload,
             signature: signature.to_hex(),
         };
-        let length = wire.text().len();
-        if length > MANIFEST_BYTES_MAX {
-            return Err(SignedManifestError::TooLong(length));
+        let text = wire.text();
+        if text.len() > MANIFEST_BYTES_MAX {
+            return Err(SignedManifestError::TooLong(text.len()));
         }
+        let digest = Digest::of(text.as_bytes());
         Ok(Self(Arc::new(Inner {
             payload: wire.payload,
             signature,
@@ -155,7 +156,7 @@ impl SignedManifest {
         wire.text()
     }
 
-    /// The SHA-256 of the payload, which names this manifest.
+    /// The SHA-256 of [`to_text`](Self::to_text), which names this manifest.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.0.digest

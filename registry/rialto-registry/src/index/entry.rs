@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rialto_channels::Amount;
 use semver::Version;
 
-use crate::{MethodName, Name, ProviderKey, fixed::scaled};
+use crate::{MethodName, Name, PeerId, fixed::scaled};
 
 /// One service as one publisher describes it, and its listings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     /// Who.
-    pub provider: ProviderKey,
+    pub provider: PeerId,
     /// What a call of each method costs, in base units of the token: the price, or the most where it is
     /// metered. A method without a price is not offered.
     pub prices: BTreeMap<MethodName, Amount>,
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn listings_are_dropped_by_rule() {
         let names = |entry: &Entry| -> Vec<u8> {
-            let keys = entry.listings.iter().map(|it| it.provider.as_bytes()[0]);
+            let keys = entry.listings.iter().map(|it| it.provider.key()[0]);
             keys.collect()
         };
         let listing = |provider: u8, expires: u64, verified: bool| Listing {

@@ -3,7 +3,7 @@
 use rialto_channels::Amount;
 
 use super::{Entry, Listing};
-use crate::ProviderKey;
+use crate::PeerId;
 
 /// A verified entry with one listing that ends at 100.
 pub(crate) fn entry(service: &str) -> Entry {
@@ -41,7 +41,7 @@ pub(crate) fn bare(service: &str) -> Entry {
 /// A listing that ends at 100.
 pub(crate) fn listing(provider: u8) -> Listing {
     Listing {
-        provider: ProviderKey::new([provider; 32]),
+        provider: PeerId::from_key([provider; 32]),
         prices: [("embed".parse().unwrap(), Amount::new(100))].into(),
         region: None,
         hardware: Vec::new(),

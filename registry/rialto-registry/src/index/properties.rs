@@ -76,7 +76,7 @@ fn play(steps: Vec<Step>, limits: IndexLimits) -> Index {
             Step::Remove(name) => drop(index.remove(&name, "0xa")),
             Step::List(name, listing) => drop(index.list(&name, "0xa", listing, NOW)),
             Step::Unlist(name, provider) => {
-                index.unlist(&name, "0xa", ProviderKey::new([provider; 32]));
+                index.unlist(&name, "0xa", PeerId::from_key([provider; 32]));
             }
             Step::Expire(now) => {
                 index.expire(now);

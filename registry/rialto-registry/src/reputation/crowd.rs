@@ -9,7 +9,7 @@ use alloy_primitives::Address;
 
 use super::{Feedback, ReputationConfig, Weighed, millicalls, worth};
 use crate::{
-    ProviderKey,
+    PeerId,
     fixed::{LOG_ONE, halved, log2, scaled},
 };
 
@@ -63,17 +63,17 @@ pub(super) struct Others {
 }
 
 /// What we think of a provider ourselves, in thousandths, where we have called it often enough.
-pub(super) type Opinion<'a> = dyn Fn(ProviderKey) -> Option<u16> + 'a;
+pub(super) type Opinion<'a> = dyn Fn(PeerId) -> Option<u16> + 'a;
 
 /// All feedback that is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Crowd {
-    by_provider: BTreeMap<ProviderKey, BTreeMap<Address, Said>>,
-    by_rater: BTreeMap<Address, BTreeSet<ProviderKey>>,
+    by_provider: BTreeMap<PeerId, BTreeMap<Address, Said>>,
+    by_rater: BTreeMap<Address, BTreeSet<PeerId>>,
     /// Who paid least, first; of those the oldest.
-    cheapest: BTreeSet<(u128, u64, ProviderKey, Address)>,
-    linked: BTreeMap<ProviderKey, Linked>,
-    linked_orders: BTreeSet<(u64, ProviderKey)>,
+    cheapest: BTreeSet<(u128, u64, PeerId, Address)>,
+    linked: BTreeMap<PeerId, Linked>,
+    linked_orders: BTreeSet<(u64, PeerId)>,
     /// Counts up with each link.
     links: u64,
 }
@@ -153,7 +153,7 @@ impl Crowd {
         }
     }
 
-    pub(super) fn forget(&mut self, provider: ProviderKey, rater: Address) -> bool {
+    pub(super) fn forget(&mut self, provider: PeerId, rater: Address) -> bool {
         let Some(raters) = self.by_provider.get_mut(&provider) else {
             return false;
         };
@@ -189,7 +189,7 @@ impl Crowd {
     pub(super) fn link(
         &mut self,
         config: &ReputationConfig,
-        provider: ProviderKey,
+        provider: PeerId,
         accounts: BTreeSet<Address>,
     ) {
         let before = self.unlink(provider).unwrap_or_default();
@@ -222,7 +222,7 @@ impl Crowd {
     pub(super) fn weigh(
         &self,
         config: &ReputationConfig,
-        provider: ProviderKey,
+        provider: PeerId,
         today: u64,
         opinion: &Opinion<'_>,
     ) -> Others {
@@ -261,7 +261,7 @@ impl Crowd {
     }
 
     /// Forgets what these raters said about a provider.
-    fn silence(&mut self, provider: ProviderKey, whom: impl Fn(Address) -> bool) {
+    fn silence(&mut self, provider: PeerId, whom: impl Fn(Address) -> bool) {
         let raters = self.by_provider.get(&provider).into_iter().flatten();
         let raters = raters.map(|(rater, _)| *rater);
         for rater in raters.filter(|it| whom(*it)).collect::<Vec<_>>() {
@@ -269,13 +269,13 @@ impl Crowd {
         }
     }
 
-    fn unlink(&mut self, provider: ProviderKey) -> Option<Linked> {
+    fn unlink(&mut self, provider: PeerId) -> Option<Linked> {
         let linked = self.linked.remove(&provider)?;
         self.linked_orders.remove(&(linked.order, provider));
         Some(linked)
     }
 
-    fn said(&self, provider: ProviderKey, rater: Address) -> Option<&Said> {
+    fn said(&self, provider: PeerId, rater: Address) -> Option<&Said> {
         self.by_provider.get(&provider)?.get(&rater)
     }
 
@@ -302,7 +302,7 @@ impl Crowd {
     fn drop_excess(
         &mut self,
         config: &ReputationConfig,
-        provider: ProviderKey,
+        provider: PeerId,
         rater: Address,
         opinion: &Opinion<'_>,
     ) {
@@ -316,7 +316,7 @@ impl Crowd {
         }
         let providers = self.by_rater.get(&rater);
         if let Some(providers) = providers.filter(|it| it.len() > config.ratings_max) {
-            let day = |it: &&ProviderKey| (self.said(**it, rater).map(|said| said.day), **it);
+            let day = |it: &&PeerId| (self.said(**it, rater).map(|said| said.day), **it);
             if let Some(oldest) = providers.iter().min_by_key(day).copied() {
                 self.forget(oldest, rater);
             }
@@ -329,7 +329,7 @@ impl Crowd {
     }
 
     /// Forgets the first of these who has not earned trust; if all have, the first.
-    fn forget_one(&mut self, whom: Vec<(ProviderKey, Address)>, opinion: &Opinion<'_>) {
+    fn forget_one(&mut self, whom: Vec<(PeerId, Address)>, opinion: &Opinion<'_>) {
         let mut strangers = whom.iter();
         let stranger =
             strangers.find(|(provider, rater)| !self.trust(*rater, *provider, opinion).is_earned());
@@ -339,7 +339,7 @@ impl Crowd {
     }
 
     /// How often a rater has agreed with us about other providers than this one, and contradicted us.
-    fn trust(&self, rater: Address, about: ProviderKey, opinion: &Opinion<'_>) -> Trust {
+    fn trust(&self, rater: Address, about: PeerId, opinion: &Opinion<'_>) -> Trust {
         let mut trust = Trust::default();
         let providers = self.by_rater.get(&rater).into_iter().flatten();
         for provider in providers.filter(|it| **it != about) {

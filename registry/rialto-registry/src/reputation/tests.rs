@@ -4,8 +4,8 @@ use super::*;
 
 const TODAY: u64 = 1_000;
 
-fn provider(byte: u8) -> ProviderKey {
-    ProviderKey::new([byte; 32])
+fn provider(byte: u8) -> PeerId {
+    PeerId::from_key([byte; 32])
 }
 
 fn account(number: u16) -> Address {
@@ -238,7 +238,7 @@ fn everything_is_bounded() {
     }
     assert_eq!(reputation.own.len(), 3);
     assert_eq!(reputation.called.len(), 3);
-    let kept: Vec<ProviderKey> = reputation.own.keys().copied().collect();
+    let kept: Vec<PeerId> = reputation.own.keys().copied().collect();
     assert_eq!(kept, [6, 7, 8].map(provider), "the latest stay");
     for rater in 0..30 {
         for about in 1..5 {

@@ -121,7 +121,11 @@ impl Document {
         }
         bounded("component.sources", &self.component.sources, SOURCES_MAX)?;
         for url in &self.component.sources {
-            Source::url(url).map_err(|error| field("component.sources", error))?;
+            let source = url.parse::<Source>();
+            let source = source.map_err(|error| field("component.sources", error))?;
+            if matches!(source, Source::File(_)) {
+                return Err(field("component.sources", "names a file of one machine"));
+            }
         }
         bounded("interfaces", &self.interfaces, INTERFACES_MAX)?;
         bounded("tags", &self.tags, TAGS_MAX)?;
@@ -179,7 +183,7 @@ impl Document {
 /// A file of the publisher's machine says nothing to anybody else.
 fn check_models(manifest: &Manifest) -> Result<(), SignedManifestError> {
     for model in manifest.models() {
-        if matches!(model.source, Source::File(_)) {
+        if matches!(model.source, Some(Source::File(_))) {
             let problem = format!("names a file as the source of `{}`", model.name);
             return Err(field("manifest.models", problem));
         }

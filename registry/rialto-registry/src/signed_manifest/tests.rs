@@ -47,6 +47,7 @@ fn what_is_signed_reads_back() {
     let manifest = signed(|_| {}).unwrap();
     let read = SignedManifest::parse(manifest.to_text().as_bytes()).unwrap();
     assert_eq!(read.digest(), manifest.digest());
+    assert_eq!(read.digest(), Digest::of(manifest.to_text().as_bytes()));
     assert_eq!(read.name().as_str(), "embed");
     assert_eq!(read.publisher(), key().address());
     assert_eq!(read.component(), Digest::of(b"component"));
@@ -66,6 +67,10 @@ fn another_signer_and_other_words_are_refused() {
     refused(signed(|draft| draft.publisher = Address::repeat_byte(1)));
     let manifest = signed(|_| {}).unwrap();
     let text = manifest.to_text();
+    // A text that says the same in other bytes is not the one that is named.
+    let spaced = text.replacen(':', ": ", 1);
+    let read = SignedManifest::parse(spaced.as_bytes()).unwrap();
+    assert_eq!(read.digest(), manifest.digest());
     refused(SignedManifest::parse(text.replace("120", "121").as_bytes()));
     let elsewhere = text.replace("84532", "8453");
     refused(SignedManifest::parse(elsewhere.as_bytes()));
@@ -80,7 +85,7 @@ fn a_wallet_is_asked_for_the_digest_that_typed_data_gives() {
     assert_eq!(asked.typed_data["message"]["name"], "embed");
     assert_eq!(
         asked.typed_data["message"]["digest"],
-        B256::from(joined.digest()).to_string()
+        B256::from(Digest::of(draft().payload().unwrap().as_bytes())).to_string()
     );
 }
 
