@@ -10,7 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use rialto_node::{ArtifactEntry, Artifacts, Collected, Config, Progress, fetch_artifacts};
+use rialto_node::{
+    ArtifactEntry, Artifacts, CollectedArtifacts, Config, Progress, fetch_artifacts,
+};
 use serde_json::{Value, json};
 
 use crate::progress::Board;
@@ -227,7 +229,7 @@ fn to_json(entry: &ArtifactEntry) -> Value {
     })
 }
 
-fn collected(done: &Collected, to: Size, json: bool) {
+fn collected(done: &CollectedArtifacts, to: Size, json: bool) {
     if json {
         show::json(&json!({
             "evicted": Value::from_iter(done.evicted.iter().map(to_json)),

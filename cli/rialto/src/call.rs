@@ -7,12 +7,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rialto_channels::Amount;
-use rialto_gateway::client::{Answer, Body, PayingClient, Quote};
+use rialto_gateway::client::mesh::{Ask, DoorDirectory};
+use rialto_gateway::client::{Answer, Body, Config, PayingClient, Quote};
+use rialto_registry::router::{Abandon, Hedge};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
@@ -27,14 +30,10 @@ pub(crate) async fn run(args: CallArgs) -> Result<()> {
         args.parameters.as_deref(),
         &args.files,
     )?));
-    let client = pay::client_with(&args.payer, |config| {
-        if let Some(max_price) = args.max_price {
-            config.price_max = max_price.0;
-        }
-        if let Some(budget) = args.budget {
-            config.budget.day_max = Some(budget.0);
-        }
-    })?;
+    if args.mesh {
+        return by_mesh(&args, body).await;
+    }
+    let client = pay::client_with(&args.payer, |config| limit(&args, config))?;
     let json = args.payer.gateway.json;
     let quote = client.quote(&args.service, &args.method, &body).await?;
     if !json {
@@ -67,6 +66,48 @@ pub(crate) async fn run(args: CallArgs) -> Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+fn limit(args: &CallArgs, config: &mut Config) {
+    if let Some(max_price) = args.max_price {
+        config.price_max = max_price.0;
+    }
+    if let Some(budget) = args.budget {
+        config.budget.day_max = Some(budget.0);
+    }
+}
+
+/// Whoever on the mesh is best answers, and is paid.
+async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
+    let directory = Arc::new(DoorDirectory::new(&args.local));
+    let client = pay::mesh_client(&args.payer, directory, |config| limit(args, config))?;
+    let ask = Ask {
+        service: args
+            .service
+            .parse()
+            .with_context(|| format!("`{}` is no service's name", args.service))?,
+        method: args.method.clone(),
+        body,
+        idempotent: args.idempotent,
+        time_max: MESH_TIME_MAX,
+        price_max: args.max_price.map(|price| price.0),
+        region: None,
+        abandon: Abandon::Never,
+        hedge: Hedge::Never,
+    };
+    let answered = client.call(&ask).await?;
+    let answer = answered.answer;
+    if args.payer.gateway.json {
+        let mut told = pay::outcome_json(&answer);
+        told["provider"] = Value::String(answered.provider.to_string());
+        told["attempts"] = answered.attempts.into();
+        show::json(&told);
+    } else {
+        show::note(format!("provider  {}", answered.provider));
+        pay::show_cost(&answer);
+        show::line(readable(&answer.body));
+    }
+    kept_its_word(&answer)
 }
 
 /// The same call again and again, with a line for each, and what they cost together.
@@ -253,6 +294,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
+const MESH_TIME_MAX: Duration = Duration::from_secs(60);
 const LIST_SHOWN: usize = 8;
 const FILE_BYTES_MAX: u64 = 16 << 20;
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rialto_node::{Changed, Closed, Node, ServiceStanding, Standing};
+use rialto_node::{Changed, Closed, Node, Publishing, ServiceStanding, Standing};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::args::{DeployArgs, DrainArgs, RemoveArgs, ResumeArgs, RollbackArgs};
+use crate::publish::desk;
 use crate::show::{self, line};
 use crate::{admin, home};
 
@@ -19,6 +20,19 @@ use crate::{admin, home};
 pub(crate) enum Act {
     Deploy {
         folder: PathBuf,
+    },
+    /// A service that somebody published, by its name.
+    Take {
+        name: String,
+    },
+    PreparePublishing {
+        folder: PathBuf,
+        publishing: Publishing,
+    },
+    Publish {
+        folder: PathBuf,
+        payload: String,
+        signature: String,
     },
     Rollback {
         service: String,
@@ -42,6 +56,15 @@ impl Act {
     pub(crate) async fn done_by(self, node: &Node) -> Result<Value> {
         Ok(match self {
             Self::Deploy { folder } => changed_json(&node.deploy(&folder).await?),
+            Self::Take { name } => desk::take(node, &name).await?,
+            Self::PreparePublishing { folder, publishing } => {
+                desk::prepare(node, folder, publishing).await?
+            }
+            Self::Publish {
+                folder,
+                payload,
+                signature,
+            } => desk::publish(node, folder, payload, &signature).await?,
             Self::Rollback { service, version } => {
                 changed_json(&node.roll_back(&service, version.as_deref()).await?)
             }
@@ -68,9 +91,30 @@ impl Act {
     }
 }
 
-/// A folder becomes the running version of its service.
+/// A folder, or what somebody published, becomes the running version of its service.
 pub(crate) async fn deploy(args: DeployArgs) -> Result<()> {
-    let folder = std::path::absolute(&args.folder)?;
+    let wanted = match published_name(&args.folder) {
+        Some(name) => Act::Take { name },
+        None => {
+            let folder = std::path::absolute(&args.folder)?;
+            check_folder(&folder)?;
+            Act::Deploy { folder }
+        }
+    };
+    let answer = act(args.data_dir.as_deref(), &wanted).await?;
+    tell_changed(&answer, args.json);
+    Ok(())
+}
+
+/// The name that this is, if it is no folder.
+fn published_name(folder: &Path) -> Option<String> {
+    let text = folder.to_str()?;
+    let name: rialto_registry::Name = text.parse().ok()?;
+    (!folder.exists()).then(|| name.to_string())
+}
+
+/// Whether a folder holds a service as far as its files tell.
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     // What is wrong with it is better told here, where its author is.
     let manifest = rialto_node::read_manifest(&folder.join("service.toml"))?;
     let component = folder.join("component.wasm");
@@ -87,8 +131,6 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<()> {
             manifest.name()
         );
     }
-    let answer = act(args.data_dir.as_deref(), &Act::Deploy { folder }).await?;
-    tell_changed(&answer, args.json);
     Ok(())
 }
 
@@ -282,7 +324,7 @@ fn tell_changed(answer: &Value, json: bool) {
     }
 }
 
-async fn act(data_dir: Option<&Path>, act: &Act) -> Result<Value> {
+pub(crate) async fn act(data_dir: Option<&Path>, act: &Act) -> Result<Value> {
     ask(data_dir, &serde_json::to_string(act)?).await
 }
 

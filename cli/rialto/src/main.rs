@@ -7,6 +7,7 @@ mod args;
 mod artifacts;
 mod call;
 mod channel;
+mod doors;
 mod engines;
 mod exit;
 mod heard;
@@ -17,7 +18,9 @@ mod new;
 mod pay;
 mod policy;
 mod progress;
+mod publish;
 mod receipt;
+mod search;
 mod services;
 mod show;
 mod telemetry;
@@ -86,6 +89,8 @@ async fn run(command: Command) -> Result<()> {
         Command::Call(args) => call::run(args).await,
         Command::Services(args) => services::run(args).await,
         Command::Deploy(args) => lifecycle::deploy(args).await,
+        Command::Publish(args) => publish::run(args).await,
+        Command::Search(args) => search::run(args).await,
         Command::Rollback(args) => lifecycle::rollback(args).await,
         Command::Drain(args) => lifecycle::drain(args).await,
         Command::Resume(args) => lifecycle::resume(args).await,

@@ -1,7 +1,10 @@
 //! The paying client as the commands use it: this user's wallet, kept in the data folder.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use rialto_channels::receipt::SignedReceipt;
+use rialto_gateway::client::mesh::{Directory, MeshClient};
 use rialto_gateway::client::{Answer, Config, PayingClient, Quote};
 use serde_json::{Value, json};
 
@@ -30,8 +33,32 @@ pub(crate) fn client_with(
     Ok(PayingClient::with_wallet(config, opened.wallet)?)
 }
 
+/// A client of all providers that `directory` knows, with this user's wallet and policy.
+pub(crate) fn mesh_client(
+    args: &PayerArgs,
+    directory: Arc<dyn Directory>,
+    change: impl FnOnce(&mut Config),
+) -> Result<MeshClient> {
+    let data = &args.gateway.data;
+    let data_dir = home::data_dir(data.data_dir.as_deref())?;
+    let opened = wallet::open(&data_dir, data.password_file.as_deref())?;
+    let mut config = policy::client_config(&data_dir, &args.gateway.gateway, &opened)?;
+    if let Some(rpc) = &args.rpc {
+        config.rpc_url = Some(rpc.clone());
+    }
+    change(&mut config);
+    Ok(MeshClient::new(config, opened.wallet, directory))
+}
+
 /// The answer and what it cost, for scripts.
 pub(crate) fn answer_json(quote: &Quote, answer: &Answer) -> Value {
+    let mut told = outcome_json(answer);
+    told["price"] = Value::String(quote.price.to_string());
+    told
+}
+
+/// The same without what was quoted.
+pub(crate) fn outcome_json(answer: &Answer) -> Value {
     // The items of a stream had lines of their own.
     let result: Value = match answer.items {
         Some(_) => Value::Null,
@@ -40,7 +67,6 @@ pub(crate) fn answer_json(quote: &Quote, answer: &Answer) -> Value {
     json!({
         "result": result,
         "items": answer.items,
-        "price": quote.price.to_string(),
         "charged": answer.charged.to_string(),
         "replayed": answer.replayed,
         "deposited": answer.deposit.map(|(amount, _)| amount.to_string()),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use rialto_gateway::Requests;
-use rialto_node::{ChainChoice, Config, LedgerChoice, Node, Observability, Progress};
+use rialto_node::{ChainChoice, Config, LedgerChoice, MeshChoice, Node, Observability, Progress};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::admin::Desk;
 use crate::args::UpArgs;
+use crate::doors::Doors;
 use crate::progress::Board;
 use crate::show::{bold, cyan, dim, green, line};
 use crate::{home, show, telemetry, tour};
@@ -48,7 +49,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     });
     let metrics = operator.map(|listener| Operator::open(listener, &node, &requests));
     let metrics = metrics.transpose()?;
-    let ready = ready_json(&node, &gateway, metrics.as_ref());
+    let doors = Doors::open(&args, &node, &gateway, &requests).await?;
+    let ready = ready_json(&node, &gateway, metrics.as_ref(), doors.as_ref());
     let desk = Desk::open(&node, &requests);
     // Before anyone hears that the mesh is ready: who does may stop it at once.
     let mut interrupts = Interrupts::listen()?;
@@ -58,13 +60,14 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     if args.json {
         show::json(&ready)
     } else {
-        greet(&node, &gateway, metrics.as_ref())
+        greet(&node, &gateway, metrics.as_ref(), doors.as_ref())
     }
     let shown = stay(&node, &gateway, &args, &mut interrupts).await?;
     if !args.json {
         line("\nstopping: no new calls, finishing those in progress …");
     }
     drop(desk);
+    drop(doors);
     drop(metrics);
     drop(pushing);
     drop(stop);
@@ -197,6 +200,7 @@ pub(crate) fn config(args: &UpArgs) -> Result<Config> {
             None => {}
         }
     }
+    overlay_mesh(args, &mut config.mesh)?;
     if let Some(format) = args.log_format {
         config.observability.log_format = format.into();
     }
@@ -219,6 +223,21 @@ pub(crate) fn config(args: &UpArgs) -> Result<Config> {
     Ok(config)
 }
 
+/// What the arguments say of the mesh.
+fn overlay_mesh(args: &UpArgs, mesh: &mut MeshChoice) -> Result<()> {
+    mesh.enabled |= args.mesh;
+    if !args.mesh_listen.is_empty() {
+        mesh.listen.clone_from(&args.mesh_listen);
+    }
+    mesh.bootstrap.extend(args.bootstrap.iter().cloned());
+    if let Some(text) = &args.region {
+        let parsed = text.parse();
+        let parsed = parsed.map_err(|error| anyhow::anyhow!("--region `{text}` {error}"))?;
+        mesh.region = Some(parsed);
+    }
+    Ok(())
+}
+
 /// The services folder: as asked, else in the data folder, else beside the installed binary.
 fn services_dir(asked: Option<&Path>, configured: &Path) -> Result<PathBuf> {
     if let Some(dir) = asked {
@@ -237,7 +256,12 @@ fn services_dir(asked: Option<&Path>, configured: &Path) -> Result<PathBuf> {
     }
 }
 
-fn ready_json(node: &Node, gateway: &str, metrics: Option<&Operator>) -> serde_json::Value {
+fn ready_json(
+    node: &Node,
+    gateway: &str,
+    metrics: Option<&Operator>,
+    doors: Option<&Doors>,
+) -> serde_json::Value {
     let chain = node.chain();
     let keys: Vec<String> = node
         .dev_accounts()
@@ -253,6 +277,9 @@ fn ready_json(node: &Node, gateway: &str, metrics: Option<&Operator>) -> serde_j
     json!({
         "gateway": gateway,
         "metrics": metrics.map(|operator| operator.url.as_str()),
+        "local": doors.map(|doors| doors.local.as_str()),
+        "peer": node.peer().map(|peer| peer.to_string()),
+        "peer_addresses": node.peer_addresses(),
         "chain_rpc": chain.rpc_url,
         "chain_id": chain.chain_id,
         "addresses": {
@@ -275,7 +302,7 @@ fn write_ready(file: &Path, ready: &serde_json::Value) -> Result<()> {
     std::fs::rename(&beside, file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn greet(node: &Node, gateway: &str, metrics: Option<&Operator>) {
+fn greet(node: &Node, gateway: &str, metrics: Option<&Operator>, doors: Option<&Doors>) {
     let chain = node.chain();
     line(format!("\n{} {}", green("●"), bold("rialto is up")));
     line(format!("  gateway   {}", cyan(gateway)));
@@ -285,6 +312,15 @@ fn greet(node: &Node, gateway: &str, metrics: Option<&Operator>) {
     ));
     if let Some(operator) = metrics {
         line(format!("  metrics   {}", operator.url));
+    }
+    if let Some(doors) = doors {
+        line(format!(
+            "  local     {} (for this machine's programs)",
+            doors.local
+        ));
+        for address in node.peer_addresses() {
+            line(format!("  peer      {address}"));
+        }
     }
     line(format!("  earnings  go to {}", chain.receiver));
     for view in node.services() {

@@ -74,6 +74,16 @@ impl Kind {
     }
 }
 
+impl Opened {
+    /// Whether it signs without a person at the terminal.
+    pub(crate) fn asks_nobody(&self, password_file: Option<&Path>) -> bool {
+        match self.kind {
+            Kind::Development | Kind::Plain | Kind::External => true,
+            Kind::Encrypted => password_file.is_some(),
+        }
+    }
+}
+
 /// The wallet in use. Nothing is unlocked before something must be signed.
 pub(crate) fn open(data_dir: &Path, password_file: Option<&Path>) -> Result<Opened> {
     let dir = home::wallet_dir(data_dir);

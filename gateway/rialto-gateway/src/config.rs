@@ -31,7 +31,9 @@ pub struct Config {
     pub connections_max: usize,
     /// Connections of one address (of IPv6: of one network of 64 bits); more are closed.
     pub connections_per_address_max: usize,
-    /// Whether that does not count for the loopback: a proxy on this machine speaks for everybody.
+    /// Streams of one libp2p peer that are served at once; more are closed.
+    pub tunnels_per_peer_max: usize,
+    /// Whether the limit of an address does not count for the loopback: a proxy on this machine speaks for everybody.
     pub loopback_exempt: bool,
     /// Requests at once on one HTTP/2 connection.
     pub streams_max: u32,
@@ -67,6 +69,7 @@ impl Default for Config {
             bytes_per_second_min: 1024,
             connections_max: 4096,
             connections_per_address_max: 256,
+            tunnels_per_peer_max: 64,
             loopback_exempt: true,
             streams_max: 128,
             drain: Duration::from_secs(20),

@@ -95,6 +95,7 @@ pub fn router(node: Node, config: &Config) -> Router {
             "/facilitator/discovery/resources",
             get(facilitator::resources),
         )
+        .route("/manifests/{service}", get(catalog::signed_manifest))
         .route("/node", get(catalog::node))
         .route("/health", get(catalog::health))
         .route("/receipts/{id}", get(records::receipt))
@@ -181,7 +182,7 @@ async fn wrong_method() -> Problem {
     .hint("GET /openapi.json says which methods each path takes")
 }
 
-fn panicked() -> Response {
+pub(crate) fn panicked() -> Response {
     Problem::internal(&"a handler panicked").into_response()
 }
 

@@ -5,7 +5,9 @@
 //!
 //! - [`x402`]: the payment protocol on the wire, strict in and plain out;
 //! - [`router`] and [`serve`](serve()): the server; [`operator`](operator()): its operator's own;
-//! - [`client`]: [`client::PayingClient`], used by the command line, tests and benchmarks.
+//!   [`local`](local()): this machine's programs'; [`serve_tunnels`]: the server over libp2p;
+//! - [`client`]: [`client::PayingClient`], which pays one host, and [`client::mesh::MeshClient`], which
+//!   chooses among many.
 //!
 //! Non-goals: TLS, accounts, sessions.
 
@@ -20,6 +22,7 @@ pub mod fuzzing;
 mod gateway;
 mod linger;
 pub mod listing;
+mod local;
 mod moment;
 pub mod openapi;
 mod operator;
@@ -34,6 +37,7 @@ pub mod x402;
 
 pub use config::Config;
 pub use gateway::router;
+pub use local::{NodeDirectory, local};
 pub use operator::{all_metrics, operator};
 pub use requests::Requests;
-pub use serve::serve;
+pub use serve::{serve, serve_tunnels};

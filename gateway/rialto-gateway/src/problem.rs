@@ -68,6 +68,10 @@ pub enum ErrorCode {
     ServiceHostBytes,
     /// 502: the service holds more handles than it may.
     ServiceHandles,
+    /// 502: another host cannot be reached; nothing was sent.
+    PeerUnreachable,
+    /// 502: the connection to another host broke off; it may have done what it was asked.
+    PeerBrokeOff,
     /// 504: the service did not finish in time.
     ServiceTimeout,
     /// 504: the service needs more processor time than it may have.
@@ -122,6 +126,8 @@ impl ErrorCode {
             Self::ServiceHostCalls => "service_host_calls_exceeded",
             Self::ServiceHostBytes => "service_host_bytes_exceeded",
             Self::ServiceHandles => "service_handles_exceeded",
+            Self::PeerUnreachable => "peer_unreachable",
+            Self::PeerBrokeOff => "peer_broke_off",
             Self::ServiceTimeout => "service_timeout",
             Self::ServiceCpu => "service_cpu_exceeded",
             Self::TooManyFailures => "too_many_failures",
@@ -163,7 +169,9 @@ impl ErrorCode {
             | Self::ServiceOutput
             | Self::ServiceHostCalls
             | Self::ServiceHostBytes
-            | Self::ServiceHandles => StatusCode::BAD_GATEWAY,
+            | Self::ServiceHandles
+            | Self::PeerUnreachable
+            | Self::PeerBrokeOff => StatusCode::BAD_GATEWAY,
             Self::ServiceTimeout | Self::ServiceCpu => StatusCode::GATEWAY_TIMEOUT,
             Self::TooManyFailures | Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
             Self::ServicePreparing

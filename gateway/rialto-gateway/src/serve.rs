@@ -7,6 +7,7 @@ mod addresses;
 mod connection;
 mod pace;
 mod progress;
+mod tunnels;
 
 use std::future::Future;
 use std::io;
@@ -23,6 +24,8 @@ use tokio::time::{sleep, timeout};
 use crate::Config;
 use addresses::Addresses;
 use connection::Place;
+
+pub use tunnels::serve_tunnels;
 
 /// Serves `router` on `listener` until `shutdown` resolves, then stops accepting, lets requests in
 /// progress finish for at most [`Config::drain`], and returns.

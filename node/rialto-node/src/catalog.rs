@@ -6,6 +6,7 @@
 
 mod change;
 mod error;
+mod inspect;
 mod kept;
 mod loader;
 mod service;
@@ -31,6 +32,7 @@ use crate::progress::Progress;
 pub use change::{ChangeError, Changed};
 pub(crate) use error::chain;
 pub use error::{CatalogError, FetchAllError, ServiceError};
+pub(crate) use inspect::Inspected;
 use kept::Kept;
 pub(crate) use loader::{Code, Loader, Site};
 use service::{Current, Service};
@@ -71,6 +73,11 @@ struct Candidate {
 }
 
 impl Catalog {
+    /// Where artifacts are kept.
+    pub(crate) fn store(&self) -> &Store {
+        &self.loader.site.store
+    }
+
     /// Reads every service below `folder`. One that cannot run is reported and left out: it must
     /// not take the others down.
     ///

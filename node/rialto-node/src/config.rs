@@ -9,6 +9,7 @@ mod facilitator;
 mod gateway;
 mod ledger;
 mod loading;
+mod mesh;
 mod observability;
 mod payers;
 mod quarantine;
@@ -33,6 +34,7 @@ use engines::RawEngines;
 use facilitator::RawFacilitator;
 use gateway::RawGateway;
 use ledger::RawLedger;
+use mesh::RawMesh;
 use observability::RawObservability;
 use payers::RawPayers;
 use risk::{RawClaims, RawRisk};
@@ -44,6 +46,7 @@ pub use facilitator::Facilitator;
 pub use gateway::Gateway;
 pub use ledger::{LedgerChoice, SharedChoice};
 pub use loading::Loading;
+pub use mesh::Mesh;
 pub use observability::{LogFormat, Observability};
 pub use payers::{PayerTerms, Payers};
 pub use risk::{Claims, Risk};
@@ -87,6 +90,8 @@ pub struct Config {
     pub facilitator: Facilitator,
     /// Where the record of money is kept.
     pub ledger: LedgerChoice,
+    /// How this node finds others and is found.
+    pub mesh: Mesh,
 }
 
 /// Which chain.
@@ -152,6 +157,7 @@ impl Config {
             engines: Engines::default(),
             facilitator: Facilitator::default(),
             ledger: LedgerChoice::default(),
+            mesh: Mesh::default(),
         }
     }
 
@@ -221,6 +227,7 @@ impl Config {
         problems.extend(self.device_choice.problem(self.engines.deterministic));
         problems.extend(self.engines.problems());
         problems.extend(self.ledger.problems());
+        problems.extend(self.mesh.problems());
         problems.extend(self.claims.problems());
         problems.extend(self.risk.problems(self.payments.confirmations));
         if problems.is_empty() {
@@ -257,6 +264,7 @@ impl Config {
         self.engines.overlay(raw.engines, &mut problems);
         self.facilitator.overlay(raw.facilitator, &mut problems);
         self.ledger.overlay(raw.ledger, &mut problems);
+        self.mesh.overlay(raw.mesh, &mut problems);
         self.claims.overlay(raw.claims, &mut problems);
         self.risk.overlay(raw.risk, &mut problems);
         if !problems.is_empty() {
@@ -388,6 +396,7 @@ struct RawConfig {
     engines: RawEngines,
     facilitator: RawFacilitator,
     ledger: RawLedger,
+    mesh: RawMesh,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -470,6 +479,7 @@ impl From<&Config> for RawConfig {
             engines: RawEngines::from(&config.engines),
             facilitator: RawFacilitator::from(&config.facilitator),
             ledger: RawLedger::from(&config.ledger),
+            mesh: RawMesh::from(&config.mesh),
         }
     }
 }

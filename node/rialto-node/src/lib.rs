@@ -30,6 +30,7 @@ pub mod keys;
 mod languages;
 mod lifecycle;
 mod manifest;
+mod mesh;
 mod meters;
 pub mod metrics;
 mod models;
@@ -73,17 +74,21 @@ pub use chain_setup::ChainStartError;
 pub use computers::{Computer, ComputerState, survey_computers};
 pub use config::{
     ChainChoice, Config, ConfigError, Gateway as GatewayChoice, LedgerChoice, LogFormat,
-    Observability, PayerTerms, Payers, SecretSource, ServiceSettings,
+    Mesh as MeshChoice, Observability, PayerTerms, Payers, SecretSource, ServiceSettings,
 };
 pub use engines::{Found, Program, State, serve_engine_worker, survey};
 pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
 };
 pub use manifest::{ManifestFileError, read_manifest};
+pub use mesh::{
+    AgentCalls, DialError, Duplex, FoundService, ListedProvider, MeshError, OnChain, PublishError,
+    Publishing, SearchError, TakeError, ToPublish, Tunnel, TunnelProtocol, Tunnels, agent_metadata,
+};
 pub use models::ModelLoadError;
 pub use node::Node;
 pub use progress::{Progress, Step};
-pub use rialto_artifacts::{Collected, Entry as ArtifactEntry};
+pub use rialto_artifacts::{Collected as CollectedArtifacts, Entry as ArtifactEntry};
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
     ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, DoorLoad,

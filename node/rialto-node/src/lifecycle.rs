@@ -42,7 +42,11 @@ impl Node {
     /// # Errors
     /// [`ChangeError`]; then everything is as it was.
     pub async fn remove_service(&self, service: &str) -> Result<u32, ChangeError> {
-        self.0.catalog.remove(service).await
+        let running = self.0.catalog.remove(service).await?;
+        if let Some(mesh) = self.mesh() {
+            mesh.withdraw(service).await;
+        }
+        Ok(running)
     }
 
     /// Lets no new calls of a service in: they are refused before anything is begun or paid. Holds until

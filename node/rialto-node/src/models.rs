@@ -174,7 +174,7 @@ async fn hold(grant: &ModelGrant, store: &Store) -> Result<Held, ModelLoadError>
         Ok(None) => Err(ModelLoadError::Gone { name }),
         Err(error) => Err(ModelLoadError::Fetch {
             name,
-            source: error.into(),
+            source: Box::new(error.into()),
         }),
     }
 }
@@ -194,7 +194,7 @@ pub(crate) async fn fetch(
         .await
         .map_err(|source| ModelLoadError::Fetch {
             name: grant.name.to_string(),
-            source,
+            source: Box::new(source),
         })
 }
 
@@ -208,7 +208,7 @@ pub enum ModelLoadError {
         name: String,
         /// Why.
         #[source]
-        source: rialto_artifacts::FetchError,
+        source: Box<rialto_artifacts::FetchError>,
     },
     /// Somebody removed it from the store as soon as it was there.
     #[error("model `{name}` is gone from the artifact store again; make room there and try again")]

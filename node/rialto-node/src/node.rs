@@ -26,6 +26,7 @@ use crate::facilitator::Policy;
 use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::languages::Languages;
+use crate::mesh::Mesh;
 use crate::meters::Meters;
 use crate::money::{Money, unrecorded};
 use crate::pending::Pending;
@@ -71,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) refunds_made: Failures,
     pub(crate) facilitator: Policy,
     pub(crate) foreign: Option<Foreign>,
+    /// None where the node takes no part in it.
+    pub(crate) mesh: Option<Box<Mesh>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) tasks: tokio::sync::Mutex<JoinSet<()>>,
     /// Held for as long as the node lives: one node a data folder.

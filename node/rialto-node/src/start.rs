@@ -36,6 +36,7 @@ use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::languages::{self, Languages};
 use crate::manifest::host_limits;
+use crate::mesh::{Mesh, MeshError};
 use crate::meters::Meters;
 use crate::money::Money;
 use crate::node::Inner;
@@ -67,13 +68,12 @@ impl Node {
         let computers = open_computers(&config).await?;
         let accelerator = computers::accelerator(&computers);
         let host = open_host(&config, computers).await?;
-        let store = Store::open(artifacts::settings(&config.artifacts_dir))
-            .map_err(StartError::Artifacts)?;
+        let store = open_store(&config)?;
         let (models, languages) = open_models(&config, accelerator)?;
         let meters = Arc::new(Meters::new());
         let site = Site {
             host: host.clone(),
-            store,
+            store: store.clone(),
             models: Arc::clone(&models),
             languages: Arc::clone(&languages),
             sandbox: config.sandbox.clone(),
@@ -85,9 +85,9 @@ impl Node {
         };
         let (services, data) = (&config.services_dir, &config.data_dir);
         let catalog = Catalog::load(services, site, data, progress).await?;
+        let mesh = join_mesh(&config, payee.chain_id, &store)?;
         let (ledger, book) = open_money(&config, &payee).await?;
         book.add_receivers(catalog.splitters().into_keys());
-        let foreign = open_foreign(&config)?;
         let clock = clock_of(&chain).await?;
         let node = Self(Arc::new(Inner {
             host,
@@ -116,7 +116,8 @@ impl Node {
             failures: Failures::new(config.risk.failures_max, config.risk.failures_window),
             refunds_made: Failures::new(REFUNDS_MAX, config.risk.failures_window),
             facilitator: facilitator_policy(&config),
-            foreign,
+            foreign: open_foreign(&config)?,
+            mesh,
             stop: watch::Sender::new(false),
             tasks: tokio::sync::Mutex::new(JoinSet::new()),
             config,
@@ -138,6 +139,12 @@ impl Node {
         tasks.spawn(self.clone().resolve_forever());
         tasks.spawn(self.clone().keep_deposits_forever());
         tasks.spawn(self.clone().look_at_services());
+        if self.mesh().is_some() {
+            tasks.spawn(self.clone().read_names_forever());
+            tasks.spawn(self.clone().offer_forever());
+            tasks.spawn(self.clone().browse_forever());
+            tasks.spawn(self.clone().listen_to_peers());
+        }
         Ok(())
     }
 }
@@ -181,6 +188,20 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         }),
         Err(TryLockError::Error(source)) => Err(fail(source)),
     }
+}
+
+fn open_store(config: &Config) -> Result<Store, StartError> {
+    Store::open(artifacts::settings(&config.artifacts_dir)).map_err(StartError::Artifacts)
+}
+
+fn join_mesh(
+    config: &Config,
+    chain_id: u64,
+    store: &Store,
+) -> Result<Option<Box<Mesh>>, StartError> {
+    let join = || Mesh::join(config, chain_id, store.clone());
+    let joined = config.mesh.enabled.then(join).transpose()?;
+    Ok(joined.map(Box::new))
 }
 
 async fn open_computers(config: &Config) -> Result<Vec<Arc<dyn Device>>, StartError> {
@@ -437,6 +458,9 @@ pub enum StartError {
     /// The artifact store.
     #[error("the artifact store cannot be opened")]
     Artifacts(#[source] rialto_artifacts::OpenError),
+    /// The mesh.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     /// The services.
     #[error(transparent)]
     Services(#[from] CatalogError),

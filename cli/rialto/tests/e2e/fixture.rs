@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,14 @@ fn install(
         manifest.push_str(&format!("[prices.{method}]\ncall = \"{price}\"\n"));
     }
     std::fs::write(folder.join("service.toml"), manifest)?;
+    Ok(())
+}
+
+/// Writes a private key as nodes and wallets keep it.
+pub(crate) fn write_key(path: &Path, key: &str) -> Result<()> {
+    std::fs::create_dir_all(path.parent().context("a key is in a folder")?)?;
+    std::fs::write(path, key.trim_start_matches("0x"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(())
 }
 

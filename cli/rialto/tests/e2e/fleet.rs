@@ -4,7 +4,6 @@
 //! agree to the base unit.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -206,7 +205,7 @@ impl Fleet {
             let dir = fleet.dir(number);
             std::fs::create_dir_all(dir.join("keys"))?;
             std::fs::write(dir.join("rialto.toml"), config.replace("URL", &url))?;
-            write_key(&dir.join("keys/host.key"), fleet.chain.test_key(2))?;
+            fixture::write_key(&dir.join("keys/host.key"), fleet.chain.test_key(2))?;
             fleet.revive(number)?;
         }
         Ok(fleet)
@@ -313,12 +312,6 @@ fn ledger(dir: &Path, arguments: &[&str]) -> Result<Value> {
     let text = String::from_utf8(output.stdout)?;
     serde_json::from_str(&text)
         .with_context(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn write_key(path: &Path, key: &str) -> Result<()> {
-    std::fs::write(path, key.trim_start_matches("0x"))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(())
 }
 
 /// Hands each connection to the next replica that answers; knows neither HTTP nor payments.

@@ -18,6 +18,7 @@ mod services;
 mod sounds;
 mod stranger;
 mod strangers;
+mod swarm;
 mod texts;
 mod versions;
 mod wallets;

@@ -1,6 +1,7 @@
 //! A call that is paid for: sign, send, account for what came back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use rialto_channels::payer::Corrective;
@@ -24,6 +25,43 @@ use crate::x402::{VERSION, header, identifier};
 /// How often one call adopts the host's count: calls that overlap can need it more than once.
 const RESYNCS_MAX: u32 = 6;
 
+/// What becomes of a call, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// What the budget should keep of the price: all of it while nobody knows.
+    spent: Amount,
+    pub(super) fate: Fate,
+}
+
+/// Whether the host has seen a call, and what it made of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was not sent.
+    #[default]
+    Unsent,
+    /// It cannot have arrived.
+    Unreached,
+    /// It may have been carried out.
+    Lost,
+    /// The host said no.
+    Refused {
+        status: StatusCode,
+        /// The gateway's stable code.
+        code: String,
+        /// When to come again, if it says.
+        retry_after: Option<Duration>,
+    },
+    /// It was answered.
+    Answered,
+}
+
+/// What is paid for, by which terms, and under which name.
+struct Paying<'a> {
+    quote: &'a Quote,
+    offer: &'a Offer,
+    name: &'a str,
+}
+
 /// A call that was answered as paid.
 struct Paid<'a> {
     offer: &'a Offer,
@@ -43,7 +81,10 @@ impl PayingClient {
     /// [`ClientError`]; except after [`ClientError::Transport`] and [`ClientError::Protocol`],
     /// nothing was charged.
     pub async fn call(&self, quote: &Quote, body: &Body) -> Result<Answer, ClientError> {
-        self.call_with(quote, Request::whole(body)).await
+        let name = payment_name();
+        let course = &mut Course::default();
+        self.call_with(quote, Request::whole(body), &name, course)
+            .await
     }
 
     /// As [`call`](Self::call), and hands the items of an answer over as they come, where the method
@@ -66,16 +107,20 @@ impl PayingClient {
             body,
             listener: Some(Listener::new(&mut each)),
         };
-        self.call_with(quote, request).await
+        let (name, course) = (payment_name(), &mut Course::default());
+        self.call_with(quote, request, &name, course).await
     }
 
-    async fn call_with(
+    /// As [`call`](Self::call), under this payment's name, and tells what became of it.
+    pub(super) async fn call_with(
         &self,
         quote: &Quote,
         mut request: Request<'_>,
+        name: &str,
+        course: &mut Course,
     ) -> Result<Answer, ClientError> {
         let Some(offer) = &quote.offer else {
-            return self.call_free(quote, &mut request).await;
+            return self.call_free(quote, &mut request, course).await;
         };
         let provider = offer.config.receiver;
         let reservation = self.inner.purse.reserve(provider, quote.price).await?;
@@ -87,25 +132,23 @@ impl PayingClient {
                 return Err(error);
             }
         };
-        let mut spent = Amount::ZERO;
+        let paying = Paying { quote, offer, name };
         let answer = self
-            .call_kept(lane.channel(), quote, offer, &mut request, &mut spent)
+            .call_kept(lane.channel(), &paying, &mut request, course)
             .await;
-        purse.settle(reservation, spent).await?;
+        purse.settle(reservation, course.spent).await?;
         purse.add(provider, lane.channel().uncounted()).await?;
         answer
     }
 
-    /// `spent` becomes what the budget should keep of the price: all of it while nobody knows.
     async fn call_kept(
         &self,
         channel: &Arc<Channel>,
-        quote: &Quote,
-        offer: &Offer,
+        paying: &Paying<'_>,
         request: &mut Request<'_>,
-        spent: &mut Amount,
+        course: &mut Course,
     ) -> Result<Answer, ClientError> {
-        let mut answer = self.call_on(channel, quote, offer, request, spent).await;
+        let mut answer = self.call_on(channel, paying, request, course).await;
         if let Ok(answer) = &mut answer
             && answer
                 .receipt_fault
@@ -133,13 +176,12 @@ impl PayingClient {
     async fn call_on(
         &self,
         channel: &Arc<Channel>,
-        quote: &Quote,
-        offer: &Offer,
+        paying: &Paying<'_>,
         request: &mut Request<'_>,
-        spent: &mut Amount,
+        course: &mut Course,
     ) -> Result<Answer, ClientError> {
+        let &Paying { quote, offer, name } = paying;
         let url = self.url(&quote.service, &quote.method);
-        let name = payment_name();
         let mut resyncs = 0;
         loop {
             if channel.is_stale() {
@@ -150,10 +192,10 @@ impl PayingClient {
             let now = self.now(channel, offer).await?;
             let (wallet, purse) = (self.inner.wallet.as_ref(), &self.inner.purse);
             let mut ticket = channel.sign(offer, wallet, purse, now).await?;
-            let payment = header::encode(&payload(offer, channel.config(), &ticket, &name))?;
+            let payment = header::encode(&payload(offer, channel.config(), &ticket, name))?;
             channel.save().await?;
             ticket.sending();
-            *spent = quote.price;
+            *course = Course::sent(quote.price);
             let (reply, repeated) = match self.send(&url, request, Some(payment)).await {
                 Sent::Reply(reply, repeated) => (reply, repeated),
                 Sent::Lost(error) => {
@@ -166,7 +208,7 @@ impl PayingClient {
                 }
                 Sent::Unreached(error) => {
                     ticket.failed();
-                    *spent = Amount::ZERO;
+                    *course = Course::not_charged(Fate::Unreached);
                     return Err(error);
                 }
             };
@@ -177,15 +219,16 @@ impl PayingClient {
                     reply,
                     repeated,
                 };
+                course.fate = Fate::Answered;
                 let answer = self.answered(channel, quote, request.body, paid)?;
-                *spent = answer.charged.min(quote.price);
+                course.spent = answer.charged.min(quote.price);
                 return Ok(answer);
             }
             if reply.status != StatusCode::PAYMENT_REQUIRED {
-                return Err(refused(ticket, &reply, spent));
+                return Err(refused(ticket, &reply, course));
             }
             ticket.failed();
-            *spent = Amount::ZERO;
+            *course = Course::not_charged(reply.fate());
             match reading::correction(&reply)? {
                 Correction::Resync(state, seen) if resyncs < RESYNCS_MAX => {
                     resyncs += 1;
@@ -307,9 +350,16 @@ impl PayingClient {
         &self,
         quote: &Quote,
         request: &mut Request<'_>,
+        course: &mut Course,
     ) -> Result<Answer, ClientError> {
         let url = self.url(&quote.service, &quote.method);
-        match self.send(&url, request, None).await {
+        let sent = self.send(&url, request, None).await;
+        course.fate = match &sent {
+            Sent::Reply(reply, _) => reply.fate(),
+            Sent::Lost(_) | Sent::TooLong { .. } => Fate::Lost,
+            Sent::Unreached(_) => Fate::Unreached,
+        };
+        match sent {
             Sent::Reply(reply, _) if reply.status == StatusCode::OK => Ok(Answer {
                 receipt: receipt(&reply).ok(),
                 body: reply.body,
@@ -374,8 +424,25 @@ pub(super) fn envelope(offer: &Offer, payload: Value) -> PaymentPayload {
     }
 }
 
+impl Course {
+    /// Until the host answers, nobody knows.
+    fn sent(price: Amount) -> Self {
+        Self {
+            spent: price,
+            fate: Fate::Lost,
+        }
+    }
+
+    fn not_charged(fate: Fate) -> Self {
+        Self {
+            spent: Amount::ZERO,
+            fate,
+        }
+    }
+}
+
 /// A refusal that is not about the payment: nothing was charged, but a deposit may have been made.
-fn refused(mut ticket: Ticket, reply: &Reply, spent: &mut Amount) -> ClientError {
+fn refused(mut ticket: Ticket, reply: &Reply, course: &mut Course) -> ClientError {
     let settled = matches!(settlement(reply), Ok(Some(settlement)) if settlement.success);
     if settled && let Err(error) = ticket.deposited() {
         return error;
@@ -386,13 +453,13 @@ fn refused(mut ticket: Ticket, reply: &Reply, spent: &mut Amount) -> ClientError
         ticket.lost();
     } else {
         ticket.failed();
-        *spent = Amount::ZERO;
+        *course = Course::not_charged(reply.fate());
     }
     reply.refusal()
 }
 
 /// A fresh name for a payment.
-fn payment_name() -> String {
+pub(super) fn payment_name() -> String {
     let random: [u8; 16] = rand::random();
     format!("pay_{}", alloy_primitives::hex::encode(random))
 }

@@ -10,8 +10,10 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
+use super::call::Fate;
 use super::listen::{self, Listener};
 use super::{Body, ClientError, PayingClient};
+use crate::problem::ErrorCode;
 use crate::x402::header::PAYMENT_SIGNATURE;
 
 /// A whole answer.
@@ -91,10 +93,33 @@ impl Reply {
         }
     }
 
-    /// Whether something on the way failed, and not the host: its failures have codes.
+    /// Whether something on the way failed, and not the host: its failures have codes of its own.
     pub(super) fn is_anothers(&self) -> bool {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or(Value::Null);
-        self.status.is_server_error() && !body["error"]["code"].is_string()
+        let code = body["error"]["code"].as_str();
+        self.status.is_server_error()
+            && code.is_none_or(|code| code == ErrorCode::PeerBrokeOff.as_str())
+    }
+
+    /// What the host made of the call.
+    pub(super) fn fate(&self) -> Fate {
+        if self.status == StatusCode::OK {
+            return Fate::Answered;
+        }
+        if self.is_anothers() {
+            return Fate::Lost;
+        }
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or(Value::Null);
+        let seconds = self.headers.get(header::RETRY_AFTER);
+        let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+        Fate::Refused {
+            status: self.status,
+            code: body["error"]["code"]
+                .as_str()
+                .unwrap_or("unknown")
+                .to_owned(),
+            retry_after: seconds.map(Duration::from_secs),
+        }
     }
 
     /// How long the host asks to wait, if it is only busy.

@@ -1,5 +1,5 @@
-//! The one transaction that a payer ever sends by itself: a call of a contract, without money,
-//! paid by fee (EIP-1559). Needed only against a provider that does not answer.
+//! The transaction that a wallet sends by itself: a call of a contract, without money, paid by fee
+//! (EIP-1559). A payer needs it only against a provider that does not answer.
 //!
 //! Not here: deposits (the host submits them), contract creation, access lists.
 

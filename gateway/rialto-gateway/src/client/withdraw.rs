@@ -6,16 +6,13 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256};
 use rialto_channels::payer::{PayError, PayerChannel};
 use rialto_channels::{Amount, ChainTime, ChannelConfig, ChannelId, OnChainView, SettlementDomain};
-use tokio::time::{Instant, sleep};
 
 use super::account::believed;
 use super::rpc::{Rpc, selector};
 use super::store::ChannelFile;
-use super::transaction::Transaction;
-use super::wallet::{self, SignContent, SignRequest};
 use super::{ClientError, PayingClient, StoredChannel, settlement, stored_channels};
 use crate::x402::SETTLEMENT;
 
@@ -67,7 +64,7 @@ impl PayingClient {
             }
             let purpose = format!("begin to withdraw {amount} base units from channel {id}");
             let data = initiate(&config, amount);
-            transaction = Some(self.transact(rpc, data, purpose).await?);
+            transaction = Some(self.transact(rpc, SETTLEMENT, data, purpose).await?);
             view = rpc.channel(id, &config).await?;
             self.adopt(&mut stored, &view, rpc);
             file.save(&stored)?;
@@ -105,7 +102,7 @@ impl PayingClient {
             });
         }
         let purpose = format!("finish the withdrawal from channel {id}");
-        let transaction = self.transact(rpc, data, purpose).await?;
+        let transaction = self.transact(rpc, SETTLEMENT, data, purpose).await?;
         let after = rpc.channel(id, &config).await?;
         self.adopt(&mut stored, &after, rpc);
         file.save(&stored)?;
@@ -175,72 +172,6 @@ impl PayingClient {
         stored.snapshot = payer.state().clone();
         stored.rpc_url = Some(rpc.url().to_owned());
     }
-
-    /// Sends a call of the settlement contract from the wallet and waits until it is in a block.
-    async fn transact(
-        &self,
-        rpc: &Rpc,
-        data: Vec<u8>,
-        purpose: String,
-    ) -> Result<B256, ClientError> {
-        let wallet = self.payer();
-        let (fees, nonce, gas) = tokio::try_join!(
-            rpc.fees(),
-            rpc.nonce(wallet),
-            rpc.gas(wallet, SETTLEMENT, &data),
-        )?;
-        let transaction = Transaction {
-            chain_id: rpc.chain_id(),
-            nonce,
-            tip_max: fees.tip_max,
-            fee_max: fees.fee_max,
-            // The estimate is of the newest state; a quarter more is room for another.
-            gas_max: gas.saturating_add(gas / 4),
-            to: SETTLEMENT,
-            data,
-        };
-        let needed = transaction
-            .fee_max
-            .saturating_mul(transaction.gas_max.into());
-        let limit = self.inner.config.fee_max;
-        if needed > limit {
-            return Err(ClientError::FeeTooHigh { needed, limit });
-        }
-        let held = rpc.coins(wallet).await?;
-        if held < needed {
-            return Err(ClientError::NoGas {
-                wallet,
-                held,
-                needed,
-            });
-        }
-        let request = SignRequest {
-            purpose,
-            digest: transaction.digest(),
-            content: SignContent::Transaction(transaction.shown()),
-        };
-        let signature = wallet::signature(self.inner.wallet.as_ref(), &request).await?;
-        let raw = transaction.signed(&signature);
-        let hash = keccak256(&raw);
-        rpc.send(&raw).await?;
-        let deadline = Instant::now() + BLOCK_WAIT;
-        loop {
-            match rpc.outcome(hash).await? {
-                Some(true) => return Ok(hash),
-                Some(false) => {
-                    return Err(ClientError::Chain(format!(
-                        "transaction {hash} was reverted"
-                    )));
-                }
-                None if Instant::now() < deadline => sleep(BLOCK_PAUSE).await,
-                None => {
-                    return Err(ClientError::Chain(format!(
-                        "transaction {hash} is sent and not in a block yet; run the command again later"
-                    )));
-                }
-            }
-        }
-    }
 }
 
 fn initiate(config: &ChannelConfig, amount: Amount) -> Vec<u8> {
@@ -272,5 +203,3 @@ const INITIATE: &str =
     "initiateWithdraw((address,address,address,address,address,uint40,bytes32),uint128)";
 const FINALIZE: &str = "finalizeWithdraw((address,address,address,address,address,uint40,bytes32))";
 const LOCK_WAIT: Duration = Duration::from_secs(10);
-const BLOCK_WAIT: Duration = Duration::from_secs(120);
-const BLOCK_PAUSE: Duration = Duration::from_millis(250);

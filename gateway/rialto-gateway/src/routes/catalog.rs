@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::listing::ServiceRecord;
 use crate::openapi;
-use crate::problem::Problem;
+use crate::problem::{ErrorCode, Problem};
 use crate::routes::calls::Route;
 use crate::routes::refusal;
 use crate::x402::discovery::{self, Listed};
@@ -58,6 +59,20 @@ pub(crate) async fn service(
             Err(Problem::unknown_service(&name, &known.join(", ")))
         }
     }
+}
+
+/// The manifest as its publisher signed it, for whoever runs the service or checks who wrote it.
+pub(crate) async fn signed_manifest(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let signed = gateway.node.signed_manifest(&name).ok_or_else(|| {
+        let message = format!("no service that is published as `{name}` is provided here");
+        Problem::new(ErrorCode::ServiceUnknown, message)
+            .hint("`rialto publish DIR` publishes one; GET /services lists what runs here")
+    })?;
+    let json = [(http::header::CONTENT_TYPE, "application/json")];
+    Ok((json, signed.to_text()).into_response())
 }
 
 pub(crate) async fn openapi(State(gateway): State<Arc<Gateway>>) -> Json<Value> {

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -40,9 +41,19 @@ pub(super) async fn run(
         spoken = first_bytes(&stream, config.head_timeout) => spoken,
         _ = stopping.wait_for(|stop| *stop) => None,
     };
-    let Some(version) = spoken else {
-        return;
-    };
+    if let Some(version) = spoken {
+        converse(stream, version, router, config, stopping).await;
+    }
+}
+
+/// Serves one connection on which this version is spoken.
+pub(super) async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    version: Version,
+    router: Router,
+    config: Arc<Config>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let progress = Progress::new(&config);
     let allowance = (version == Version::Http2).then(|| progress.allowance());
     let (pause_max, bytes_min) = (config.write_pause_max, config.bytes_per_second_min);
@@ -101,7 +112,7 @@ enum End<E> {
 
 /// What a client began to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     Http1,
     Http2,
 }

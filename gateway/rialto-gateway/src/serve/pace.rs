@@ -12,13 +12,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// A stream that fails when its peer is too slow.
 #[derive(Debug)]
-pub(super) struct Paced {
-    stream: TcpStream,
+pub(super) struct Paced<S> {
+    stream: S,
     pause_max: Duration,
     /// What must be taken within `pause_max` while more is waiting.
     bytes_min: u64,
@@ -35,9 +34,9 @@ struct Window {
     taken: u64,
 }
 
-impl Paced {
+impl<S> Paced<S> {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: S,
         pause_max: Duration,
         bytes_per_second_min: u64,
         allowance: Option<Arc<AtomicU64>>,
@@ -82,7 +81,7 @@ impl Paced {
     }
 }
 
-impl AsyncRead for Paced {
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -101,7 +100,7 @@ impl AsyncRead for Paced {
     }
 }
 
-impl AsyncWrite for Paced {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

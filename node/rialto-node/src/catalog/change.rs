@@ -98,11 +98,11 @@ pub enum ChangeError {
 }
 
 /// A version's files, read once: what is checked is what is kept.
-struct Parcel {
-    manifest: Manifest,
-    id: String,
-    text: Vec<u8>,
-    component: Vec<u8>,
+pub(super) struct Parcel {
+    pub(super) manifest: Manifest,
+    pub(super) id: String,
+    pub(super) text: Vec<u8>,
+    pub(super) component: Vec<u8>,
 }
 
 impl Catalog {
@@ -374,7 +374,7 @@ impl Catalog {
 }
 
 impl Parcel {
-    async fn read(folder: PathBuf) -> Result<Self, ChangeError> {
+    pub(super) async fn read(folder: PathBuf) -> Result<Self, ChangeError> {
         tokio::task::spawn_blocking(move || Self::read_now(&folder)).await?
     }
 

@@ -1,0 +1,404 @@
+//! A client of many providers: it chooses one for each call, goes to another where one fails, and pays once.
+//!
+//! Whom to ask and what to do after a failure is decided by [`rialto_registry::router`]; what is signed by
+//! [`PayingClient`], of which there is one for each provider. An offer is believed as far as its signatures
+//! go: the host that a provider's terms name has to be the one that the offer names.
+//!
+//! Not here: finding providers ([`Directory`]), and services' streams, which are not failed over.
+
+mod directory;
+mod outcome;
+mod provider;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use rialto_channels::Amount;
+use rialto_registry::Name;
+use rialto_registry::router::{
+    Abandon, Action, Attempt, AttemptId, Call, CallSpec, Capabilities, Exposure, Hedge, KeyError,
+    Millis, NoProvider, Outcome, ProviderId, Region, Report, Router,
+};
+
+use super::call::{Course, payment_name};
+use super::send::Request;
+use super::{Answer, Body, ClientError, Config, PayingClient, Wallet};
+
+pub use directory::DoorDirectory;
+pub(crate) use directory::{ProviderRecord, ProvidersRecord};
+pub use provider::Provider;
+
+/// Providers, when they are there.
+pub type Finding<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<Provider>, DirectoryError>> + Send + 'a>>;
+
+/// Who knows providers.
+pub trait Directory: std::fmt::Debug + Send + Sync {
+    /// Those that offer a service now, each once.
+    fn providers<'a>(&'a self, service: &'a Name) -> Finding<'a>;
+}
+
+/// Why no providers are known.
+#[derive(Debug, thiserror::Error)]
+#[error("providers of the service cannot be looked up")]
+pub struct DirectoryError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A call that any provider may answer.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The service.
+    pub service: Name,
+    /// The method, in either spelling.
+    pub method: String,
+    /// The parameters.
+    pub body: Body,
+    /// Whether carrying it out twice does no harm.
+    pub idempotent: bool,
+    /// How long it may take in all.
+    pub time_max: Duration,
+    /// The most that it may cost; none for what the client allows.
+    pub price_max: Option<Amount>,
+    /// The one region that will do.
+    pub region: Option<Region>,
+    /// What may be left behind at providers that went silent.
+    pub abandon: Abandon,
+    /// Whether a second provider may be asked while the first is late.
+    pub hedge: Hedge,
+}
+
+/// An answer, who gave it, and what it took.
+#[derive(Debug)]
+pub struct MeshAnswer {
+    /// The answer, as its provider gave it.
+    pub answer: Answer,
+    /// Who answered.
+    pub provider: ProviderId,
+    /// Requests that were sent.
+    pub attempts: u32,
+    /// Who else may charge for this call.
+    pub exposure: Vec<Exposure>,
+}
+
+/// Why no provider answered.
+#[derive(Debug, thiserror::Error)]
+pub enum MeshError {
+    /// No provider could be asked; nothing was sent.
+    #[error("no provider of `{service}` can be asked: {why}")]
+    Nobody {
+        /// The service.
+        service: Name,
+        /// What there is, and why it will not do.
+        why: Box<NoProvider>,
+    },
+    /// The providers cannot be looked up.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The last provider's reason.
+    #[error("{provider} did not answer, and no other did")]
+    Failed {
+        /// Who was asked last.
+        provider: ProviderId,
+        /// Requests that were sent.
+        attempts: u32,
+        /// Who may charge for this call all the same.
+        exposure: Vec<Exposure>,
+        /// Why.
+        #[source]
+        source: Box<ClientError>,
+    },
+    /// The time was over.
+    #[error("nobody answered in time; {} may have been carried out and charged", exposed(.exposure))]
+    Late {
+        /// Requests that were sent.
+        attempts: u32,
+        /// Who may charge for this call all the same.
+        exposure: Vec<Exposure>,
+    },
+    /// A service's name is too long to keep counts under.
+    #[error("the service's name {0}")]
+    Key(#[from] KeyError),
+}
+
+/// A client of many providers. Cheap to clone; clones share what they know of them.
+#[derive(Debug, Clone)]
+pub struct MeshClient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    directory: Arc<dyn Directory>,
+    /// For each provider with its own gateway.
+    config: Config,
+    wallet: Arc<dyn Wallet>,
+    clients: Mutex<BTreeMap<String, PayingClient>>,
+    router: Mutex<Router>,
+    began: Instant,
+}
+
+/// What an attempt came to.
+struct Ended {
+    attempt: AttemptId,
+    provider: ProviderId,
+    outcome: Outcome,
+    answer: Result<Answer, ClientError>,
+}
+
+impl MeshClient {
+    /// A client that pays from this wallet, by `config`, whose gateway is not used.
+    #[must_use]
+    pub fn new(config: Config, wallet: Arc<dyn Wallet>, directory: Arc<dyn Directory>) -> Self {
+        Self(Arc::new(Inner {
+            directory,
+            // What is tried again, and where, is the router's to decide.
+            config: Config {
+                attempts: 1,
+                ..config
+            },
+            wallet,
+            clients: Mutex::default(),
+            router: Mutex::new(Router::new(rialto_registry::router::Config::default())),
+            began: Instant::now(),
+        }))
+    }
+
+    /// Makes a call at whichever provider is best, and at others where that fails and it is safe.
+    ///
+    /// A future that is dropped gives the call up; what was sent may be carried out and charged all the same.
+    ///
+    /// # Errors
+    /// [`MeshError`].
+    pub async fn call(&self, ask: &Ask) -> Result<MeshAnswer, MeshError> {
+        let providers = self.0.directory.providers(&ask.service).await?;
+        let (epoch, now) = (provider::since_epoch(), self.now());
+        let mut candidates = Vec::new();
+        for provider in &providers {
+            let opened = self.has_channel(provider).await;
+            candidates.extend(provider.candidate(ask, &self.0.config, opened, epoch, now));
+        }
+        let spec = self.spec(ask, now)?;
+        let call = self.router().begin(spec, &candidates, now, rand::random());
+        let mut guarded = Guarded { client: self, call };
+        self.drive(ask, &providers, &mut guarded).await
+    }
+
+    async fn drive(
+        &self,
+        ask: &Ask,
+        providers: &[Provider],
+        guarded: &mut Guarded<'_>,
+    ) -> Result<MeshAnswer, MeshError> {
+        let mut names: BTreeMap<ProviderId, String> = BTreeMap::new();
+        let mut running = FuturesUnordered::new();
+        let mut ended: Vec<Ended> = Vec::new();
+        loop {
+            match guarded.poll() {
+                Action::Try(attempt) | Action::Repeat(attempt) | Action::Hedge(attempt) => {
+                    let name = names.entry(attempt.provider.clone());
+                    let name = name.or_insert_with(payment_name).clone();
+                    running.push(self.attempt(ask, providers, attempt, name));
+                }
+                Action::Wait { until } => {
+                    let pause = Duration::from_millis(until.since(self.now()).0);
+                    tokio::select! {
+                        Some(end) = running.next() => {
+                            let end: Ended = end;
+                            guarded.on_result(&end);
+                            ended.push(end);
+                        }
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+                Action::Done(report) => return finish(report, ended),
+                Action::Refuse(why) => {
+                    let (service, why) = (ask.service.clone(), Box::new(why));
+                    return Err(MeshError::Nobody { service, why });
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        ask: &Ask,
+        providers: &[Provider],
+        attempt: Attempt,
+        name: String,
+    ) -> Ended {
+        let mut course = Course::default();
+        let left = Duration::from_millis(attempt.timeout_at.since(self.now()).0);
+        let asked = providers.iter().find(|it| *it.id() == attempt.provider);
+        let answer = match asked {
+            Some(provider) => {
+                let asking = self.ask_one(ask, provider, &name, &mut course);
+                tokio::time::timeout(left, asking)
+                    .await
+                    .unwrap_or(Err(ClientError::Unfinished))
+            }
+            // The router names candidates alone.
+            None => Err(ClientError::Unfinished),
+        };
+        Ended {
+            attempt: attempt.id,
+            provider: attempt.provider,
+            outcome: outcome::of(&answer, &course),
+            answer,
+        }
+    }
+
+    async fn ask_one(
+        &self,
+        ask: &Ask,
+        provider: &Provider,
+        name: &str,
+        course: &mut Course,
+    ) -> Result<Answer, ClientError> {
+        let client = self.client(provider)?;
+        let service = ask.service.as_str();
+        let quote = client.quote(service, &ask.method, &ask.body).await?;
+        provider.check(&quote)?;
+        if let Some(limit) = ask.price_max
+            && quote.price > limit
+        {
+            let price = quote.price;
+            return Err(ClientError::TooDear { price, limit });
+        }
+        let request = Request::whole(&ask.body);
+        client.call_with(&quote, request, name, course).await
+    }
+
+    fn client(&self, provider: &Provider) -> Result<PayingClient, ClientError> {
+        let mut clients = self.clients();
+        if let Some(client) = clients.get(&provider.base) {
+            return Ok(client.clone());
+        }
+        if clients.len() >= CLIENTS_MAX {
+            // Channels are on the disk; those that are used come back at once.
+            clients.pop_first();
+        }
+        let config = Config {
+            gateway: provider.base.clone(),
+            ..self.0.config.clone()
+        };
+        let client = PayingClient::with_wallet(config, Arc::clone(&self.0.wallet))?;
+        clients.insert(provider.base.clone(), client.clone());
+        Ok(client)
+    }
+
+    async fn has_channel(&self, provider: &Provider) -> bool {
+        let client = self.clients().get(&provider.base).cloned();
+        match client {
+            Some(client) => !client.channels().await.is_empty(),
+            None => false,
+        }
+    }
+
+    fn spec(&self, ask: &Ask, now: Millis) -> Result<CallSpec, KeyError> {
+        let time = u64::try_from(ask.time_max.as_millis()).unwrap_or(u64::MAX);
+        Ok(CallSpec {
+            service: ask.service.as_str().parse()?,
+            idempotent: ask.idempotent,
+            deadline: now.plus(Millis(time)),
+            price_max: Some(ask.price_max.unwrap_or(self.0.config.price_max)),
+            region: ask.region.clone(),
+            needs: Capabilities::NONE,
+            abandon: ask.abandon,
+            hedge: ask.hedge,
+            attempt_max: None,
+        })
+    }
+
+    fn now(&self) -> Millis {
+        let elapsed = self.0.began.elapsed().as_millis();
+        Millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    fn router(&self) -> MutexGuard<'_, Router> {
+        // Every step of the router leaves it whole.
+        self.0.router.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, BTreeMap<String, PayingClient>> {
+        self.0
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that is given up when nobody waits for it any more.
+struct Guarded<'a> {
+    client: &'a MeshClient,
+    call: Call,
+}
+
+impl Guarded<'_> {
+    fn poll(&mut self) -> Action {
+        let now = self.client.now();
+        self.call.poll(&mut self.client.router(), now)
+    }
+
+    fn on_result(&mut self, ended: &Ended) {
+        let now = self.client.now();
+        let mut router = self.client.router();
+        self.call
+            .on_result(&mut router, ended.attempt, ended.outcome, now);
+    }
+}
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        let now = self.client.now();
+        let exposure = self.call.cancel(&mut self.client.router(), now);
+        if !exposure.is_empty() {
+            tracing::debug!(?exposure, "a call may yet be charged");
+        }
+    }
+}
+
+fn finish(report: Report, ended: Vec<Ended>) -> Result<MeshAnswer, MeshError> {
+    let Report {
+        attempt,
+        attempts,
+        exposure,
+        ..
+    } = report;
+    let last = ended.into_iter().find(|ended| ended.attempt == attempt);
+    match last {
+        Some(Ended {
+            provider,
+            answer: Ok(answer),
+            ..
+        }) => Ok(MeshAnswer {
+            answer,
+            provider,
+            attempts,
+            exposure,
+        }),
+        Some(Ended {
+            provider,
+            answer: Err(error),
+            ..
+        }) => Err(MeshError::Failed {
+            provider,
+            attempts,
+            exposure,
+            source: Box::new(error),
+        }),
+        None => Err(MeshError::Late { attempts, exposure }),
+    }
+}
+
+fn exposed(exposure: &[Exposure]) -> String {
+    match exposure {
+        [] => "nothing".to_owned(),
+        [one] => format!("a call of at most {} at {}", one.price, one.provider),
+        many => format!("calls at {} providers", many.len()),
+    }
+}
+
+/// Clients that are kept; each has a pool of connections.
+const CLIENTS_MAX: usize = 256;

@@ -1,0 +1,109 @@
+//! Providers by the word of a node's local door. What it says is signed by those of whom it says it, and
+//! checked here: the door is believed about where they are reached, and about nothing else.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rialto_registry::router::{Permille, Reach};
+use rialto_registry::{Name, SignedOffer};
+use serde::{Deserialize, Serialize};
+
+use super::super::bounded::{DOCUMENT_BYTES_MAX, read_bounded};
+use super::{Directory, DirectoryError, Finding, Provider};
+
+/// Asks a node's local door.
+#[derive(Debug, Clone)]
+pub struct DoorDirectory {
+    http: reqwest::Client,
+    door: String,
+}
+
+/// A provider as the door writes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ProviderRecord {
+    /// The signed offer, in base 64.
+    pub(crate) offer: String,
+    /// The gateway's base URL.
+    pub(crate) gateway: String,
+    /// Whether it is reached through a relay.
+    pub(crate) relayed: bool,
+    /// What is known of how it serves, in thousandths.
+    pub(crate) reputation: u16,
+}
+
+/// What the door answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ProvidersRecord {
+    pub(crate) providers: Vec<ProviderRecord>,
+}
+
+impl DoorDirectory {
+    /// The directory behind a local door's URL.
+    #[must_use]
+    pub fn new(door: &str) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            door: door.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    async fn ask(&self, service: &Name) -> Result<Vec<Provider>, DirectoryError> {
+        let url = format!("{}/providers/{service}", self.door);
+        let answer = self.http.get(&url).send().await.map_err(cannot)?;
+        let status = answer.status();
+        let body = read_bounded(answer, DOCUMENT_BYTES_MAX)
+            .await
+            .map_err(cannot)?;
+        if !status.is_success() {
+            return Err(cannot(Refused { url, status }));
+        }
+        let records: ProvidersRecord = serde_json::from_slice(&body).map_err(cannot)?;
+        let records = records.providers.into_iter();
+        Ok(records.filter_map(ProviderRecord::checked).collect())
+    }
+}
+
+impl Directory for DoorDirectory {
+    fn providers<'a>(&'a self, service: &'a Name) -> Finding<'a> {
+        Box::pin(self.ask(service))
+    }
+}
+
+impl ProviderRecord {
+    /// A provider as it is written.
+    pub(crate) fn new(
+        offer: &SignedOffer,
+        gateway: String,
+        relayed: bool,
+        reputation: u16,
+    ) -> Self {
+        Self {
+            offer: STANDARD.encode(offer.bytes()),
+            gateway,
+            relayed,
+            reputation,
+        }
+    }
+
+    /// The provider, if its offer is signed as it should be.
+    pub(crate) fn checked(self) -> Option<Provider> {
+        let bytes = STANDARD.decode(&self.offer).ok()?;
+        let offer = SignedOffer::parse(&bytes).ok()?;
+        let reach = match self.relayed {
+            true => Reach::Relayed,
+            false => Reach::Direct,
+        };
+        let reputation = Permille::clamped(u64::from(self.reputation));
+        Provider::new(offer, self.gateway, reach, reputation).ok()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{url} answers {status}: is it the local door of a node that takes part in the mesh?")]
+struct Refused {
+    url: String,
+    status: http::StatusCode,
+}
+
+fn cannot(error: impl std::error::Error + Send + Sync + 'static) -> DirectoryError {
+    DirectoryError(Box::new(error))
+}

@@ -1,0 +1,164 @@
+//! What the mesh has: searching it, and who offers a service.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use rialto_channels::Amount;
+use rialto_node::{FoundService, Node, SearchError};
+use rialto_registry::SignedOffer;
+use rialto_registry::index;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Local;
+use crate::client::mesh::{ProviderRecord, ProvidersRecord};
+use crate::problem::{ErrorCode, Problem};
+
+/// How programs of this machine reach gateways.
+#[derive(Debug, Clone)]
+pub(super) struct Bases {
+    door: String,
+    gateway: String,
+}
+
+impl Bases {
+    pub(super) fn new(door: &str, gateway: &str) -> Self {
+        Self {
+            door: door.trim_end_matches('/').to_owned(),
+            gateway: gateway.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// Where an offer's gateway is: its own URL if it has one, else by libp2p.
+    pub(super) fn record(&self, node: &Node, offer: &SignedOffer) -> ProviderRecord {
+        let own = node.peer() == Some(offer.peer());
+        let said = offer.offer().gateways.first();
+        let base = match (own, said) {
+            (true, _) => self.gateway.clone(),
+            (false, Some(url)) => url.trim_end_matches('/').to_owned(),
+            (false, None) => format!("{}/peers/{}", self.door, offer.peer()),
+        };
+        let relayed = said.is_none() && !own && is_relayed(offer);
+        ProviderRecord::new(offer, base, relayed, NEUTRAL)
+    }
+}
+
+/// Whether all addresses of an offer lead through relays.
+fn is_relayed(offer: &SignedOffer) -> bool {
+    let addresses = &offer.offer().addresses;
+    !addresses.is_empty() && addresses.iter().all(|it| it.contains("/p2p-circuit"))
+}
+
+/// What is searched for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Wanted {
+    text: String,
+    interface: Option<String>,
+    tag: Option<String>,
+    method: Option<String>,
+    price_max: Option<String>,
+    region: Option<String>,
+    hardware: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Searches what the node knows.
+pub(super) async fn search(
+    State(local): State<Arc<Local>>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(wanted) = wanted.map_err(|error| bad(error.body_text()))?;
+    let query = query(wanted)?;
+    let found = local.node.search(&query).map_err(|error| alone(&error))?;
+    let services: Vec<Value> = found.iter().map(found_json).collect();
+    Ok(Json(json!({ "services": services })))
+}
+
+/// Lists who offers a service now.
+pub(super) async fn providers(
+    State(local): State<Arc<Local>>,
+    Path(service): Path<String>,
+) -> Result<Json<ProvidersRecord>, Problem> {
+    let name = service
+        .parse()
+        .map_err(|error| bad(format!("`{service}` {error}")))?;
+    let offers = local.node.providers(&name).await;
+    let offers = offers.map_err(|error| alone(&error))?;
+    let records = offers
+        .iter()
+        .map(|offer| local.bases.record(&local.node, offer));
+    Ok(Json(ProvidersRecord {
+        providers: records.collect(),
+    }))
+}
+
+fn query(wanted: Wanted) -> Result<index::Query, Problem> {
+    let price = wanted.price_max.map(|text| {
+        let parsed = text.parse::<Amount>();
+        parsed.map_err(|error| bad(format!("price_max `{text}`: {error}")))
+    });
+    let method = wanted.method.map(|text| {
+        let parsed = text.parse();
+        parsed.map_err(|error| bad(format!("method `{text}` {error}")))
+    });
+    Ok(index::Query {
+        text: wanted.text,
+        interface: wanted.interface,
+        tag: wanted.tag,
+        method: method.transpose()?,
+        price_max: price.transpose()?,
+        region: wanted.region,
+        hardware: wanted.hardware,
+        limit: wanted.limit.unwrap_or(index::Query::default().limit),
+        ..index::Query::default()
+    })
+}
+
+fn found_json(found: &FoundService) -> Value {
+    let prices = found
+        .listed
+        .iter()
+        .flat_map(|listed| listed.prices.values());
+    let cheapest = prices
+        .filter_map(|price| price.parse::<Amount>().ok())
+        .min();
+    let providers: Vec<Value> = found
+        .listed
+        .iter()
+        .map(|listed| {
+            json!({
+                "peer": listed.peer.to_string(),
+                "prices": listed.prices,
+                "region": listed.region,
+                "hardware": listed.hardware,
+                "load": listed.load,
+            })
+        })
+        .collect();
+    json!({
+        "service": found.service.as_str(),
+        "version": found.version,
+        "description": found.description,
+        "publisher": found.publisher,
+        "tags": found.tags,
+        "deprecated": found.deprecated,
+        "verified": found.verified,
+        "resembles": found.resembles.as_ref().map(rialto_registry::Name::as_str),
+        "matched": found.fields,
+        "price_min": cheapest.map(|price| price.to_string()),
+        "providers": providers,
+    })
+}
+
+fn bad(message: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::ArgumentsInvalid, message)
+}
+
+fn alone(error: &SearchError) -> Problem {
+    Problem::new(ErrorCode::Unavailable, error.to_string())
+}
+
+/// The reputation of somebody of whom nothing is known.
+const NEUTRAL: u16 = 500;

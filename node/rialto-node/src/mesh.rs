@@ -1,0 +1,216 @@
+//! This node as one of many: what it publishes and offers, whom it knows, and whose names it believes.
+//!
+//! The mesh is a convenience to a node that sells by its own address, and its door to one that does not:
+//! nothing here decides about money. Names are the chain's (`names`), offers the peers' (`offers`), and what
+//! is fetched is checked against what was signed (`take`).
+//!
+//! Not here: libp2p (`rialto-discovery`), which provider a call goes to (`rialto_registry::router`).
+
+mod agents;
+mod blobs;
+mod draft;
+mod find;
+mod heard;
+mod judge;
+mod names;
+mod offers;
+mod publish;
+mod published;
+mod take;
+mod tunnels;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use rialto_artifacts::Store;
+use rialto_discovery::{Discovery, Event, Incoming, Started};
+use rialto_registry::{Name, NameBook, PeerId, PeerKey, RegistryId};
+use tokio::sync::{Notify, mpsc};
+
+use crate::Node;
+use crate::config::{Config, Mesh as Settings};
+use crate::keys::{self, KeyError};
+use crate::shelf::PendingError;
+
+pub use agents::AgentCalls;
+pub use draft::Publishing;
+pub use find::{FoundService, ListedProvider, SearchError};
+pub use names::OnChain;
+pub use publish::{PublishError, ToPublish, agent_metadata};
+pub use take::TakeError;
+pub use tunnels::{DialError, Duplex, Tunnel, TunnelProtocol, Tunnels};
+
+use blobs::Shelves;
+use find::Directory;
+use judge::OfferJudge;
+use names::Fact;
+use offers::Sequence;
+use published::Published;
+
+/// What a node that takes part in the mesh holds.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    key: PeerKey,
+    registry: RegistryId,
+    discovery: Discovery,
+    store: Store,
+    published: Published,
+    names: RwLock<NameBook>,
+    /// The first block whose claims were not taken in. Held while they are.
+    names_next: tokio::sync::Mutex<u64>,
+    /// Told when names were taken in.
+    names_changed: Notify,
+    /// What the chain said of names lately.
+    facts: Mutex<BTreeMap<Name, Fact>>,
+    directory: Mutex<Directory>,
+    sequence: Sequence,
+    /// Told when offers should be made anew.
+    wanted: Notify,
+    events: Mutex<Option<mpsc::Receiver<Event>>>,
+    incoming: Mutex<Option<mpsc::Receiver<Incoming>>>,
+}
+
+impl Mesh {
+    /// Joins the mesh.
+    ///
+    /// # Errors
+    /// [`MeshError`]; nothing is left running.
+    pub(crate) fn join(config: &Config, chain_id: u64, store: Store) -> Result<Self, MeshError> {
+        let address = rialto_chain::registry::identity_registry(chain_id);
+        let address = address.ok_or(MeshError::NoRegistry(chain_id))?;
+        let key = peer_key(&config.data_dir)?;
+        let settings = discovery_config(&config.mesh, &key)?;
+        let blobs = Arc::new(Shelves(store.clone()));
+        let Started {
+            discovery,
+            events,
+            incoming,
+        } = Discovery::start(settings, Arc::new(OfferJudge), blobs)?;
+        Ok(Self {
+            key,
+            registry: RegistryId { chain_id, address },
+            discovery,
+            store,
+            published: Published::open(&config.data_dir)?,
+            names: RwLock::default(),
+            names_next: tokio::sync::Mutex::new(config.mesh.names_from_block),
+            names_changed: Notify::new(),
+            facts: Mutex::default(),
+            directory: Mutex::new(Directory::new()),
+            sequence: Sequence::default(),
+            wanted: Notify::new(),
+            events: Mutex::new(Some(events)),
+            incoming: Mutex::new(Some(incoming)),
+        })
+    }
+
+    /// Who this node is to its peers.
+    pub(crate) fn peer(&self) -> PeerId {
+        self.key.peer()
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Directory> {
+        // An index stays sound whatever a panicking thread did to it: each entry is put in whole.
+        self.directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How libp2p is to behave. Who listens on this machine or a private network alone is reached there, and
+/// who says where others reach it is believed; everybody else finds out by asking peers.
+fn discovery_config(
+    settings: &Settings,
+    key: &PeerKey,
+) -> Result<rialto_discovery::Config, MeshError> {
+    use rialto_discovery::{Identity, Reach};
+    let read = |list: &[String]| {
+        let parsed = list.iter().map(|text| {
+            let address = text.parse();
+            address.map_err(|_| MeshError::Address(text.clone()))
+        });
+        parsed.collect::<Result<Vec<_>, _>>()
+    };
+    let is_private = |address: &String| PRIVATE.iter().any(|start| address.starts_with(start));
+    let private = !settings.listen.is_empty() && settings.listen.iter().all(is_private);
+    let reach = match (settings.listen.is_empty(), settings.external.is_empty()) {
+        (true, true) => Reach::Private,
+        (false, true) if !private => Reach::Detect,
+        (_, _) => Reach::Public,
+    };
+    Ok(rialto_discovery::Config {
+        listen: read(&settings.listen)?,
+        bootstrap: read(&settings.bootstrap)?,
+        external: read(&settings.external)?,
+        relays: read(&settings.relays)?,
+        mdns: settings.mdns,
+        relay_server: settings.relay,
+        private_addresses: private || settings.private,
+        reach,
+        ..rialto_discovery::Config::new(Identity::from_seed(key.seed()))
+    })
+}
+
+/// The peer's key, made once.
+///
+/// # Errors
+/// [`KeyError`] when the file cannot be read or written.
+fn peer_key(data_dir: &Path) -> Result<PeerKey, KeyError> {
+    let path = data_dir.join("keys").join("peer.key");
+    if !path.exists() {
+        keys::store(&path, &rand::random())?;
+    }
+    Ok(PeerKey::from_seed(&keys::read_bytes(&path)?))
+}
+
+/// Why a node cannot take part in the mesh. The operator acts.
+#[derive(Debug, thiserror::Error)]
+pub enum MeshError {
+    /// The peer's key.
+    #[error("the peer's key cannot be had")]
+    Key(#[from] KeyError),
+    /// What was published before cannot be read.
+    #[error("what was published cannot be read")]
+    Published(#[from] PendingError),
+    /// An address in the configuration.
+    #[error(
+        "[mesh] has `{0}`, which is no multiaddress: one looks like /ip4/192.0.2.7/tcp/8406/p2p/12D3KooW…"
+    )]
+    Address(String),
+    /// libp2p cannot start.
+    #[error("the mesh cannot be joined: see [mesh] in the configuration")]
+    Discovery(#[from] rialto_discovery::StartError),
+    /// There is no registry on this chain.
+    #[error("chain {0} has no identity registry that this version knows: set mesh.enabled = false")]
+    NoRegistry(u64),
+}
+
+impl Node {
+    /// The mesh, if this node takes part in it.
+    pub(crate) fn mesh(&self) -> Option<&Mesh> {
+        self.0.mesh.as_deref()
+    }
+
+    /// Who this node is to its peers; none if it takes no part in the mesh.
+    pub fn peer(&self) -> Option<PeerId> {
+        self.mesh().map(Mesh::peer)
+    }
+
+    /// Where peers reach this node: multiaddresses, each with the peer.
+    pub fn peer_addresses(&self) -> Vec<String> {
+        let Some(mesh) = self.mesh() else {
+            return Vec::new();
+        };
+        let peer = mesh.peer();
+        let listening = mesh.discovery.listening();
+        let named = listening.iter().map(|address| match address.to_string() {
+            address if address.contains("/p2p/") => address,
+            address => format!("{address}/p2p/{peer}"),
+        });
+        named.collect()
+    }
+}
+
+/// How multiaddresses of this machine and of private networks begin.
+const PRIVATE: [&str; 4] = ["/ip4/127.", "/ip6/::1/", "/ip4/10.", "/ip4/192.168."];

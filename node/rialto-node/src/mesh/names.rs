@@ -1,0 +1,173 @@
+//! The chain's word on names: who owns one, what they published, and whether it should be used.
+//!
+//! Claims of names are read once, in the order of the chain's log. What an agent says of its service is
+//! asked when it is needed.
+
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::Address;
+use rialto_chain::client::ChainError;
+use rialto_registry::names::{MANIFEST_KEY, NAME_KEY, Position, STATUS_KEY};
+use rialto_registry::{AgentId, Digest, Name, Status};
+
+use super::Mesh;
+use crate::Node;
+
+/// What the chain says of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnChain {
+    /// The agent that owns the name.
+    pub agent: AgentId,
+    /// The account that owns the agent.
+    pub owner: Address,
+    /// The current signed manifest; none before the first.
+    pub manifest: Option<Digest>,
+    /// Whether it should be used.
+    pub status: Status,
+    /// When the name was claimed.
+    pub since: Position,
+}
+
+impl Node {
+    /// Reads names from the chain for as long as the node runs.
+    pub(crate) async fn read_names_forever(self) {
+        loop {
+            if let Err(error) = self.read_names().await {
+                tracing::debug!(%error, "names were not read");
+            }
+            tokio::select! {
+                () = self.stopping() => return,
+                () = tokio::time::sleep(self.config().mesh.names_every) => {}
+            }
+        }
+    }
+
+    /// Takes in the claims of names that are new in the chain.
+    pub(super) async fn read_names(&self) -> Result<(), ChainError> {
+        let Some(mesh) = self.mesh() else {
+            return Ok(());
+        };
+        let chain = self.chain_client();
+        let mut next = mesh.names_next.lock().await;
+        // What may yet be taken back is read when it may not.
+        let depth = self.config().payments.confirmations.saturating_sub(1);
+        let newest = chain.block_number().await?.saturating_sub(depth);
+        while *next <= newest {
+            let to = newest.min(next.saturating_add(BLOCKS_MAX));
+            let claims = chain
+                .name_claims(mesh.registry.address, NAME_KEY, *next, to)
+                .await?;
+            if !claims.is_empty() {
+                mesh.names_changed.notify_one();
+            }
+            let mut names = mesh.names.write().unwrap_or_else(PoisonError::into_inner);
+            for claim in claims {
+                let agent = AgentId {
+                    registry: mesh.registry,
+                    token: claim.agent,
+                };
+                let at = Position {
+                    block: claim.block,
+                    index: claim.index,
+                };
+                names.claim(agent, &claim.value, at);
+            }
+            *next = to.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// What the chain said of a name some seconds ago at most: for calls, which come often.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the chain cannot be read.
+    pub(super) async fn name_lately(&self, name: &Name) -> Result<Option<OnChain>, ChainError> {
+        let Some(mesh) = self.mesh() else {
+            return Ok(None);
+        };
+        if let Some(known) = mesh.facts().get(name)
+            && known.at.elapsed() < FACTS_GOOD_FOR
+        {
+            return Ok(known.said.clone());
+        }
+        let said = self.name_on_chain(name).await?;
+        let mut facts = mesh.facts();
+        if facts.len() >= FACTS_MAX {
+            facts.retain(|_, fact| fact.at.elapsed() < FACTS_GOOD_FOR);
+        }
+        if facts.len() < FACTS_MAX {
+            let fact = Fact {
+                said: said.clone(),
+                at: Instant::now(),
+            };
+            facts.insert(name.clone(), fact);
+        }
+        Ok(said)
+    }
+
+    /// What the chain says of a name now; none for a name that nobody owns.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the chain cannot be read.
+    pub async fn name_on_chain(&self, name: &Name) -> Result<Option<OnChain>, ChainError> {
+        let Some(mesh) = self.mesh() else {
+            return Ok(None);
+        };
+        // Whoever has just registered a name asks for it at once.
+        self.read_names().await?;
+        let Some((agent, since)) = mesh.owner(name) else {
+            return Ok(None);
+        };
+        let chain = self.chain_client();
+        let (registry, token) = (agent.registry.address, agent.token);
+        let (owner, manifest, status) = tokio::try_join!(
+            chain.agent_owner(registry, token),
+            chain.agent_metadata(registry, token, MANIFEST_KEY),
+            chain.agent_metadata(registry, token, STATUS_KEY),
+        )?;
+        let manifest = <[u8; 32]>::try_from(manifest.as_ref()).ok();
+        Ok(owner.map(|owner| OnChain {
+            agent,
+            owner,
+            manifest: manifest.map(Digest::new),
+            status: Status::from_value(&status),
+            since,
+        }))
+    }
+}
+
+/// What the chain said of a name, and when.
+#[derive(Debug)]
+pub(super) struct Fact {
+    said: Option<OnChain>,
+    at: Instant,
+}
+
+impl Mesh {
+    fn facts(&self) -> MutexGuard<'_, BTreeMap<Name, Fact>> {
+        // Facts are put in and taken out whole.
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The owner of a name and when it claimed it, as far as the chain was read.
+    pub(super) fn owner(&self, name: &Name) -> Option<(AgentId, Position)> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        Some((names.owner(name)?, names.since(name)?))
+    }
+
+    /// All names as far as the chain was read.
+    pub(super) fn owned(&self) -> Vec<(Name, AgentId)> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let owners = names.owners();
+        owners.map(|(name, agent)| (name.clone(), agent)).collect()
+    }
+}
+
+/// Blocks that are read at once.
+const BLOCKS_MAX: u64 = 2_000;
+/// How long what the chain said of a name is believed by calls.
+const FACTS_GOOD_FOR: Duration = Duration::from_secs(10);
+/// Names of which it is remembered what the chain said.
+const FACTS_MAX: usize = 16_384;
