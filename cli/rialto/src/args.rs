@@ -201,8 +201,11 @@ pub(crate) struct SearchArgs {
 /// A version to take in.
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
-    /// A folder with service.toml and component.wasm, or the name of a published service.
+    /// A folder with service.toml and component.wasm; with --mesh the name of a published service.
     pub(crate) folder: PathBuf,
+    /// Run what somebody published under this name: it gets the grants that its manifest asks for.
+    #[arg(long)]
+    pub(crate) mesh: bool,
     /// Print JSON for scripts.
     #[arg(long)]
     pub(crate) json: bool,

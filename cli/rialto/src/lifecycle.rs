@@ -93,9 +93,11 @@ impl Act {
 
 /// A folder, or what somebody published, becomes the running version of its service.
 pub(crate) async fn deploy(args: DeployArgs) -> Result<()> {
-    let wanted = match published_name(&args.folder) {
-        Some(name) => Act::Take { name },
-        None => {
+    let wanted = match args.mesh {
+        true => Act::Take {
+            name: published_name(&args.folder)?,
+        },
+        false => {
             let folder = std::path::absolute(&args.folder)?;
             check_folder(&folder)?;
             Act::Deploy { folder }
@@ -106,11 +108,13 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<()> {
     Ok(())
 }
 
-/// The name that this is, if it is no folder.
-fn published_name(folder: &Path) -> Option<String> {
-    let text = folder.to_str()?;
-    let name: rialto_registry::Name = text.parse().ok()?;
-    (!folder.exists()).then(|| name.to_string())
+/// The name of a published service, in the folder's place.
+fn published_name(folder: &Path) -> Result<String> {
+    let text = folder.to_str().context("a service's name is text")?;
+    let name: rialto_registry::Name = text
+        .parse()
+        .with_context(|| format!("`{text}` is no service's name"))?;
+    Ok(name.to_string())
 }
 
 /// Whether a folder holds a service as far as its files tell.

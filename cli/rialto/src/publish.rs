@@ -139,7 +139,10 @@ fn tell(signed: &SignedManifest, transactions: &[B256], answer: &Value, json: bo
         signed.digest()
     ));
     line(format!("  found by  rialto search {}", signed.name()));
-    line(format!("  run by    rialto deploy {}", signed.name()));
+    line(format!(
+        "  run by    rialto deploy --mesh {}",
+        signed.name()
+    ));
 }
 
 /// What the node's desk does for a publisher.

@@ -80,7 +80,7 @@ fn show_services(services: &[Value]) {
     }
     line(table.to_string());
     line(dim(
-        "rialto call NAME METHOD JSON calls one; rialto deploy NAME runs it here",
+        "rialto call NAME METHOD JSON calls one; rialto deploy --mesh NAME runs it here",
     ));
 }
 

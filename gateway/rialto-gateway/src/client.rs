@@ -297,6 +297,8 @@ impl PayingClient {
         }
         let http = reqwest::Client::builder()
             .timeout(config.timeout)
+            // A gateway answers itself. Somebody who redirects wants a payment to be sent elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(ClientError::Transport)?;
         let purse = Purse::new(config.budget, config.store.clone());

@@ -16,8 +16,12 @@ mod peers;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use http::uri::Authority;
+use http::{HeaderValue, Uri, header};
 use rialto_node::Node;
 use rialto_registry::Name;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -65,8 +69,48 @@ pub fn local(
         .route("/peers/{peer}/{*path}", any(peers::forward))
         .fallback(any(unknown))
         .with_state(state)
+        .layer(middleware::from_fn_with_state(authority(door), no_pages))
         .layer(DefaultBodyLimit::disable()) // `Budget` limits what is really read
         .layer(CatchPanicLayer::custom(|_| panicked()))
+}
+
+/// Lets programs in and pages of browsers not: what is behind this door spends money, and a page that somebody
+/// visits may ask a door of this machine for anything. Pages say where they come from (`Origin`,
+/// `Sec-Fetch-Site`); one that has a name of its own for this machine asks for another host.
+async fn no_pages(State(door): State<Option<String>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let is_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
+    let is_here = host.is_none_or(|host| door.as_deref() == Some(host) || is_loopback(host));
+    if is_page || !is_here {
+        return Problem::new(
+            ErrorCode::RouteUnknown,
+            "this door is for programs, not for pages",
+        )
+        .hint("call it from a program of this machine, by its address")
+        .into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
+    let nosniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+/// The host and port of a door's URL.
+fn authority(door: &str) -> Option<String> {
+    let uri: Uri = door.parse().ok()?;
+    uri.authority().map(ToString::to_string)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    ["127.0.0.1", "localhost", "[::1]"].contains(&name)
 }
 
 /// Providers as this node itself finds them.

@@ -20,6 +20,7 @@ impl Node {
     /// [`ChangeError`]; then everything is as it was.
     pub async fn deploy(&self, folder: &Path) -> Result<Changed, ChangeError> {
         let (changed, manifest) = self.0.catalog.deploy(folder).await?;
+        self.offer_soon();
         Ok(self.took_in(changed, &manifest))
     }
 
@@ -34,6 +35,7 @@ impl Node {
         version: Option<&str>,
     ) -> Result<Changed, ChangeError> {
         let (changed, manifest) = self.0.catalog.roll_back(service, version).await?;
+        self.offer_soon();
         Ok(self.took_in(changed, &manifest))
     }
 

@@ -78,6 +78,8 @@ pub struct Payee {
     pub token: Address,
     /// The provider's payout address.
     pub payout: Address,
+    /// Whom channels pay: the payout address, or the splitter of the service's royalty.
+    pub receiver: Address,
     /// The account of the host's key, which signs receipts and claims.
     pub host: Address,
 }

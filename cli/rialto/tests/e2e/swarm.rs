@@ -109,7 +109,7 @@ impl Swarm {
         let data_dir = self.dir(number).join("data");
         until("what was published runs elsewhere", || async {
             let mut command = program_of_users();
-            command.args(["deploy", SERVICE, "--json", "--data-dir"]);
+            command.args(["deploy", "--mesh", SERVICE, "--json", "--data-dir"]);
             command.arg(&data_dir);
             let done: Output = run(&mut command).await?;
             Ok(done.success)

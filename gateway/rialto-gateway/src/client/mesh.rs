@@ -191,15 +191,18 @@ impl MeshClient {
         providers: &[Provider],
         guarded: &mut Guarded<'_>,
     ) -> Result<MeshAnswer, MeshError> {
-        let mut names: BTreeMap<ProviderId, String> = BTreeMap::new();
         let mut running = FuturesUnordered::new();
         let mut ended: Vec<Ended> = Vec::new();
         loop {
             match guarded.poll() {
+                Action::Repeat(attempt) if in_doubt(&ended, &attempt) => {
+                    // A repetition would have to go over the channel of the first request, and a host keeps
+                    // no answers of free calls: what may have been carried out is not asked for again.
+                    let end = unasked(attempt);
+                    guarded.on_result(&end);
+                }
                 Action::Try(attempt) | Action::Repeat(attempt) | Action::Hedge(attempt) => {
-                    let name = names.entry(attempt.provider.clone());
-                    let name = name.or_insert_with(payment_name).clone();
-                    running.push(self.attempt(ask, providers, attempt, name));
+                    running.push(self.attempt(ask, providers, attempt));
                 }
                 Action::Wait { until } => {
                     let pause = Duration::from_millis(until.since(self.now()).0);
@@ -221,19 +224,15 @@ impl MeshClient {
         }
     }
 
-    async fn attempt(
-        &self,
-        ask: &Ask,
-        providers: &[Provider],
-        attempt: Attempt,
-        name: String,
-    ) -> Ended {
+    async fn attempt(&self, ask: &Ask, providers: &[Provider], attempt: Attempt) -> Ended {
         let mut course = Course::default();
+        // A little before the router gives the attempt up, which then knows how it ended.
         let left = Duration::from_millis(attempt.timeout_at.since(self.now()).0);
+        let left = left.saturating_sub(left / 32);
         let asked = providers.iter().find(|it| *it.id() == attempt.provider);
         let answer = match asked {
             Some(provider) => {
-                let asking = self.ask_one(ask, provider, &name, &mut course);
+                let asking = self.ask_one(ask, provider, left / 2, &mut course);
                 tokio::time::timeout(left, asking)
                     .await
                     .unwrap_or(Err(ClientError::Unfinished))
@@ -253,12 +252,13 @@ impl MeshClient {
         &self,
         ask: &Ask,
         provider: &Provider,
-        name: &str,
+        patience: Duration,
         course: &mut Course,
     ) -> Result<Answer, ClientError> {
         let client = self.client(provider)?;
-        let service = ask.service.as_str();
-        let quote = client.quote(service, &ask.method, &ask.body).await?;
+        let quoting = client.quote(ask.service.as_str(), &ask.method, &ask.body);
+        let quote = tokio::time::timeout(patience.min(QUOTE_TIME_MAX), quoting).await;
+        let quote = quote.map_err(|_| ClientError::Unfinished)??;
         provider.check(&quote)?;
         if let Some(limit) = ask.price_max
             && quote.price > limit
@@ -267,7 +267,9 @@ impl MeshClient {
             return Err(ClientError::TooDear { price, limit });
         }
         let request = Request::whole(&ask.body);
-        client.call_with(&quote, request, name, course).await
+        client
+            .call_with(&quote, request, &payment_name(), course)
+            .await
     }
 
     fn client(&self, provider: &Provider) -> Result<PayingClient, ClientError> {
@@ -359,6 +361,22 @@ impl Drop for Guarded<'_> {
     }
 }
 
+/// Whether an earlier attempt at the same provider may have been carried out.
+fn in_doubt(ended: &[Ended], attempt: &Attempt) -> bool {
+    let mut there = ended.iter().filter(|end| end.provider == attempt.provider);
+    there.any(|end| end.outcome == Outcome::Unknown)
+}
+
+/// An attempt that was not made, of a call that nobody knows the end of.
+fn unasked(attempt: Attempt) -> Ended {
+    Ended {
+        attempt: attempt.id,
+        provider: attempt.provider,
+        outcome: Outcome::Unknown,
+        answer: Err(ClientError::Unfinished),
+    }
+}
+
 fn finish(report: Report, ended: Vec<Ended>) -> Result<MeshAnswer, MeshError> {
     let Report {
         attempt,
@@ -400,5 +418,7 @@ fn exposed(exposure: &[Exposure]) -> String {
     }
 }
 
+/// The longest that a provider may take to name its price.
+const QUOTE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Clients that are kept; each has a pool of connections.
 const CLIENTS_MAX: usize = 256;

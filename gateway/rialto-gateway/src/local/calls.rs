@@ -12,8 +12,8 @@ use rialto_registry::router::{Abandon, Hedge};
 use serde::Deserialize;
 
 use super::Local;
-use crate::client::Body;
 use crate::client::mesh::{Ask, MeshAnswer, MeshError};
+use crate::client::{Body, ClientError};
 use crate::problem::{ErrorCode, Problem};
 use crate::x402::header::RIALTO_RECEIPT_ID;
 
@@ -27,7 +27,7 @@ pub(super) struct Manner {
     time_ms_max: Option<u64>,
     /// The one region that will do.
     region: Option<String>,
-    /// Whether carrying it out twice does no harm; without a word, what the manifest lets conclude.
+    /// Whether carrying it out twice does no harm.
     idempotent: bool,
     /// What may be left behind at providers that went silent, in base units.
     abandon_max: Option<String>,
@@ -118,7 +118,7 @@ fn told(answered: MeshAnswer) -> Response {
 fn refused(error: &MeshError) -> Problem {
     let code = match error {
         MeshError::Nobody { .. } | MeshError::Directory(_) => ErrorCode::Unavailable,
-        MeshError::Failed { .. } => ErrorCode::PeerUnreachable,
+        MeshError::Failed { source, .. } => failed(source),
         MeshError::Late { .. } => ErrorCode::ServiceTimeout,
         MeshError::Key(_) => ErrorCode::ArgumentsInvalid,
     };
@@ -129,6 +129,20 @@ fn refused(error: &MeshError) -> Problem {
         cause = error.source();
     }
     Problem::new(code, message)
+}
+
+/// What the last provider said: its word on the request itself is passed on, and of everything else it counts
+/// as possible that the work was done.
+fn failed(source: &ClientError) -> ErrorCode {
+    if let ClientError::Refused { status, .. } = source {
+        if *status == 422 {
+            return ErrorCode::ServiceRefused;
+        }
+        if (400..429).contains(status) {
+            return ErrorCode::ArgumentsInvalid;
+        }
+    }
+    ErrorCode::PeerBrokeOff
 }
 
 fn amount(name: &str, text: Option<String>) -> Result<Option<Amount>, Problem> {

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Uri, header};
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rialto_node::{DialError, Node};
 use rialto_registry::PeerId;
 use tokio::time::timeout;
@@ -102,6 +102,9 @@ impl Peers {
         let dialed = self.node.dial(peer).await;
         let stream = dialed.map_err(|source| ForwardError::Dial { peer, source })?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|source| ForwardError::Broke { peer, source })?;
@@ -222,6 +225,8 @@ const HOP: [&str; 8] = [
 ];
 const LINES_MAX: usize = 256;
 const DIAL_TIME_MAX: Duration = Duration::from_secs(20);
+/// A peer that says nothing for this long after it was asked whether it is there is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -43,16 +43,16 @@ pub async fn serve_tunnels(
                 let Some(tunnel) = next else {
                     break;
                 };
-                let count = held.entry(tunnel.peer).or_insert(0);
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                     tracing::debug!(peer = %tunnel.peer, "a stream was refused: all places are taken");
                     continue;
                 };
-                if *count >= each_max {
+                let count = held.get(&tunnel.peer).copied().unwrap_or(0);
+                if count >= each_max {
                     tracing::debug!(peer = %tunnel.peer, "a stream was refused: its peer has as many as it may");
                     continue;
                 }
-                *count = count.saturating_add(1);
+                held.insert(tunnel.peer, count.saturating_add(1));
                 let (router, config, stopping) = (router.clone(), Arc::clone(&config), stopping.clone());
                 running.spawn(async move {
                     let Tunnel { peer, protocol, stream } = tunnel;

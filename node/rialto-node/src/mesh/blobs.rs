@@ -39,7 +39,11 @@ impl Blobs for Shelves {
 }
 
 /// Peers as the store asks them.
-struct Swarm<'a>(&'a Discovery);
+struct Swarm<'a> {
+    discovery: &'a Discovery,
+    /// What is longer is refused before it is fetched.
+    bytes_max: u64,
+}
 
 impl Peers for Swarm<'_> {
     fn providers<'a>(
@@ -47,7 +51,7 @@ impl Peers for Swarm<'_> {
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Vec<PeerName>, PeerError>> {
         Box::pin(async move {
-            let found = self.0.artifact_providers(digest).await;
+            let found = self.discovery.artifact_providers(digest).await;
             let names = found.iter().map(|peer| peer.to_string().parse());
             Ok(names.filter_map(Result::ok).collect())
         })
@@ -59,8 +63,12 @@ impl Peers for Swarm<'_> {
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Outline, PeerError>> {
         Box::pin(async move {
-            let said = self.0.artifact_outline(key(peer)?, digest).await;
+            let said = self.discovery.artifact_outline(key(peer)?, digest).await;
             let said = said.map_err(refused)?;
+            if said.size > self.bytes_max {
+                let most = self.bytes_max;
+                return Err(PeerError::Garbled(format!("more than {most} bytes")));
+            }
             let outline = Outline::new(said.size, said.chunks);
             outline.map_err(|error| PeerError::Garbled(error.to_string()))
         })
@@ -74,7 +82,10 @@ impl Peers for Swarm<'_> {
     ) -> BoxFuture<'a, Result<Bytes, PeerError>> {
         Box::pin(async move {
             // The outline that a chunk is held against is not proven yet: the store judges.
-            let chunk = self.0.artifact_chunk(key(peer)?, digest, index, None).await;
+            let chunk = self
+                .discovery
+                .artifact_chunk(key(peer)?, digest, index, None)
+                .await;
             chunk.map_err(refused)
         })
     }
@@ -116,8 +127,8 @@ impl Mesh {
 fn pin(store: &Store, signed: &SignedManifest) -> Result<Vec<Digest>, PinError> {
     let put = store.put_bytes(signed.to_text().as_bytes());
     let manifest = put.map_err(|error| PinError::Io(std::io::Error::other(error)))?;
-    // A service's name is a pin's owner, too.
-    let owner = format!("published-{}", signed.name());
+    let short: String = signed.digest().to_string().chars().take(16).collect();
+    let owner = format!("manifest-{short}");
     let owner: PinOwner = owner
         .parse()
         .map_err(|error| PinError::Io(std::io::Error::other(error)))?;
@@ -145,20 +156,35 @@ impl Node {
         digest: &Digest,
         progress: &Progress,
     ) -> Result<PathBuf, Box<FetchError>> {
+        self.fetch_within(sources, digest, u64::MAX, progress).await
+    }
+
+    /// The same for what has so many bytes at most, if it comes from peers.
+    ///
+    /// # Errors
+    /// [`FetchError`]; nothing is left behind.
+    pub(super) async fn fetch_within(
+        &self,
+        sources: &[Source],
+        digest: &Digest,
+        bytes_max: u64,
+        progress: &Progress,
+    ) -> Result<PathBuf, Box<FetchError>> {
         let report = artifacts::reported(progress);
         let Some(mesh) = self.mesh() else {
             let store = self.0.catalog.store();
             let fetched = store.fetch_any(sources, None, digest, &report).await;
             return fetched.map_err(Box::new);
         };
-        let swarm = Swarm(&mesh.discovery);
+        let swarm = Swarm {
+            discovery: &mesh.discovery,
+            bytes_max,
+        };
+        // Peers are told of what is run, not of all that was looked at.
         let fetched = mesh
             .store
             .fetch_any(sources, Some(&swarm), digest, &report)
-            .await?;
-        if let Err(error) = mesh.discovery.provide_artifact(digest).await {
-            tracing::debug!(%digest, %error, "peers are not told of an artifact");
-        }
-        Ok(fetched)
+            .await;
+        fetched.map_err(Box::new)
     }
 }

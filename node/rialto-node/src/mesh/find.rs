@@ -145,6 +145,9 @@ impl Node {
             return Ok(());
         }
         let manifest = self.manifest(name, digest, &Progress::silent()).await?;
+        if !known.has_signed(name, &manifest) {
+            return Err(super::TakeError::NotTheOwner(name.clone()));
+        }
         let now = since_epoch().as_secs();
         let mut directory = mesh.directory();
         for offer in offers {
@@ -155,6 +158,13 @@ impl Node {
 }
 
 impl OnChain {
+    /// Whether a manifest is of this name, by its owner, for this registry.
+    pub(super) fn has_signed(&self, name: &Name, manifest: &SignedManifest) -> bool {
+        manifest.name() == name
+            && manifest.publisher() == self.owner
+            && manifest.registry() == self.agent.registry
+    }
+
     /// Whether an offer is of what the name's owner published last, and wants to be used.
     fn is_offered_by(&self, offer: &SignedOffer) -> bool {
         let offer = offer.offer();
@@ -172,7 +182,7 @@ impl Node {
             return Vec::new();
         };
         let (known, is_due) = mesh.directory().known(service, since_epoch().as_secs());
-        if !is_due {
+        if !is_due && !known.is_empty() {
             return known;
         }
         if known.is_empty() {
@@ -222,6 +232,10 @@ impl Directory {
         let key = (offer.offer().service.clone(), offer.peer());
         let newer = |old: &SignedOffer| old.offer().seq > offer.offer().seq;
         if self.offers.get(&key).is_some_and(newer) {
+            return;
+        }
+        let of_service = self.offers(&key.0, now).len();
+        if of_service >= OFFERS_OF_SERVICE_MAX && !self.offers.contains_key(&key) {
             return;
         }
         if self.offers.len() >= OFFERS_MAX && !self.offers.contains_key(&key) {
@@ -362,6 +376,8 @@ fn field(field: rialto_registry::index::Field) -> &'static str {
 
 /// Offers that are kept; each takes about as much memory as it has bytes, twice.
 const OFFERS_MAX: usize = 65_536;
+/// Offers that are kept of one service: more than are ever chosen among.
+const OFFERS_OF_SERVICE_MAX: usize = 64;
 /// How often peers are asked who offers a service, while somebody wants to know.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// Services of which it is remembered when peers were asked.

@@ -59,9 +59,7 @@ impl Node {
             let claims = chain
                 .name_claims(mesh.registry.address, NAME_KEY, *next, to)
                 .await?;
-            if !claims.is_empty() {
-                mesh.names_changed.notify_one();
-            }
+            let is_news = !claims.is_empty();
             let mut names = mesh.names.write().unwrap_or_else(PoisonError::into_inner);
             for claim in claims {
                 let agent = AgentId {
@@ -73,6 +71,10 @@ impl Node {
                     index: claim.index,
                 };
                 names.claim(agent, &claim.value, at);
+            }
+            drop(names);
+            if is_news {
+                mesh.names_changed.notify_one();
             }
             *next = to.saturating_add(1);
         }

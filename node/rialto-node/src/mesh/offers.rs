@@ -10,7 +10,7 @@ use rialto_chain::client::ChainError;
 use rialto_channels::Amount;
 use rialto_discovery::{Key, Topic};
 use rialto_registry::offer::{OFFER_SECS_MAX, OfferError, Payee};
-use rialto_registry::{MethodName, Offer, SignedManifest, SignedOffer, Status};
+use rialto_registry::{Manifest, MethodName, Offer, SignedManifest, SignedOffer, Status};
 
 use super::Mesh;
 use crate::Node;
@@ -70,7 +70,9 @@ impl Node {
     async fn offer(&self, mesh: &Mesh, manifest: &SignedManifest) -> Result<(), NotOffered> {
         let view = self.service(manifest.name().as_str());
         let view = view.ok_or(NotOffered::Never("it does not run here"))?;
-        if view.component.0 != *manifest.component().as_bytes() {
+        if view.component.0 != *manifest.component().as_bytes()
+            || !same_terms(&view.manifest, manifest.manifest())
+        {
             return Err(NotOffered::Never(
                 "another version runs here than the signed one",
             ));
@@ -94,6 +96,13 @@ impl Node {
         mesh.directory().learn(&signed, manifest, &known, now);
         mesh.spread(signed).await;
         Ok(())
+    }
+
+    /// Makes offers anew at once: what runs has changed.
+    pub(crate) fn offer_soon(&self) {
+        if let Some(mesh) = self.mesh() {
+            mesh.offer_soon();
+        }
     }
 
     fn unsigned(&self, mesh: &Mesh, manifest: &SignedManifest, view: &ServiceView) -> Offer {
@@ -121,6 +130,10 @@ impl Node {
                 chain_id: payee.chain_id,
                 token: payee.token,
                 payout: payee.provider,
+                receiver: view
+                    .manifest
+                    .royalty()
+                    .map_or(payee.provider, |royalty| royalty.receiver(payee.provider)),
                 host: payee.receiver_authorizer,
             },
             gateways: config.gateways.clone(),
@@ -203,6 +216,22 @@ pub(super) fn since_epoch() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
+}
+
+/// Whether what runs asks, allows and costs what was signed. Where models are fetched from does not matter.
+fn same_terms(runs: &Manifest, signed: &Manifest) -> bool {
+    let models = |manifest: &Manifest| -> Vec<_> {
+        let models = manifest.models().iter();
+        models.map(|it| (it.name.clone(), it.digest)).collect()
+    };
+    runs.version() == signed.version()
+        && runs.prices() == signed.prices()
+        && runs.royalty() == signed.royalty()
+        && runs.limits() == signed.limits()
+        && runs.grants() == signed.grants()
+        && runs.config() == signed.config()
+        && runs.deterministic() == signed.deterministic()
+        && models(runs) == models(signed)
 }
 
 /// Where an offer is talked about: its interfaces, in its region and everywhere.

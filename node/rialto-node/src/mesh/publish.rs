@@ -4,6 +4,7 @@
 //! neither is this node's to do.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use rialto_chain::client::ChainError;
@@ -154,16 +155,7 @@ impl Node {
     ) -> Result<(SignedManifest, Changed), PublishError> {
         let mesh = self.mesh().ok_or(PublishError::Alone)?;
         let signed = SignedManifest::check(payload, Signature::parse(signature)?)?;
-        let known = self.name_on_chain(signed.name()).await?;
-        let says_so = known.is_some_and(|known| {
-            known.manifest == Some(signed.digest()) && known.owner == signed.publisher()
-        });
-        if !says_so {
-            return Err(PublishError::NotOnChain {
-                name: signed.name().clone(),
-                signed: signed.digest(),
-            });
-        }
+        self.wait_for_the_chain(&signed).await?;
         let inspected = self.0.catalog.inspect(folder).await?;
         if Digest::of(&inspected.component) != signed.component()
             || inspected.manifest.version() != signed.version()
@@ -177,6 +169,33 @@ impl Node {
         Ok((signed, changed))
     }
 }
+
+impl Node {
+    /// Waits until the chain says what was signed, as deep as names are read.
+    async fn wait_for_the_chain(&self, signed: &SignedManifest) -> Result<(), PublishError> {
+        let give_up = Instant::now() + CHAIN_WAIT;
+        loop {
+            let known = self.name_on_chain(signed.name()).await?;
+            let says_so = known.is_some_and(|known| {
+                known.manifest == Some(signed.digest()) && known.owner == signed.publisher()
+            });
+            if says_so {
+                return Ok(());
+            }
+            if Instant::now() >= give_up {
+                return Err(PublishError::NotOnChain {
+                    name: signed.name().clone(),
+                    signed: signed.digest(),
+                });
+            }
+            tokio::time::sleep(CHAIN_PAUSE).await;
+        }
+    }
+}
+
+/// How long publishing waits for confirmations.
+const CHAIN_WAIT: Duration = Duration::from_secs(120);
+const CHAIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// What an agent says on the chain of the service that it is: metadata keys and values.
 #[must_use]

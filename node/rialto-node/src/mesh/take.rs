@@ -1,10 +1,10 @@
 //! Running what somebody else published: the manifest by the name's owner, the component and models by their
 //! digests, from peers or wherever the manifest says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rialto_chain::client::ChainError;
-use rialto_registry::signed_manifest::SignedManifestError;
+use rialto_registry::signed_manifest::{MANIFEST_BYTES_MAX, SignedManifestError};
 use rialto_registry::{Digest, Name, SignedManifest, Source, Status};
 
 use crate::Node;
@@ -117,7 +117,7 @@ impl Node {
             .ok_or_else(|| TakeError::NothingPublished(name.clone()))?;
         progress.say(&format!("fetching the manifest of {name}"));
         let signed = self.manifest(name, digest, progress).await?;
-        if signed.publisher() != known.owner || signed.name() != name {
+        if !known.has_signed(name, &signed) {
             return Err(TakeError::NotTheOwner(name.clone()));
         }
         progress.say(&format!("fetching {name} {}", signed.version()));
@@ -143,13 +143,14 @@ impl Node {
         digest: Digest,
         progress: &Progress,
     ) -> Result<SignedManifest, TakeError> {
-        let fetched = self.fetch(&[], &digest, progress).await;
+        let most = u64::try_from(MANIFEST_BYTES_MAX).unwrap_or(u64::MAX);
+        let fetched = self.fetch_within(&[], &digest, most, progress).await;
         let file = fetched.map_err(|source| TakeError::NoManifest {
             name: name.clone(),
             digest,
             source,
         })?;
-        let read = tokio::fs::read(&file).await;
+        let read = read_within(&file, most).await;
         let text = read.map_err(|source| TakeError::Read { path: file, source })?;
         Ok(SignedManifest::parse(&text)?)
     }
@@ -185,4 +186,12 @@ impl Node {
         write("component.wasm", Err(component))?;
         Ok(folder)
     }
+}
+
+/// Reads a file that has so many bytes at most.
+async fn read_within(file: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    if tokio::fs::metadata(file).await?.len() > bytes_max {
+        return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
+    }
+    tokio::fs::read(file).await
 }

@@ -42,6 +42,7 @@ struct PayeeDocument {
     chain_id: u64,
     token: Address,
     payout: Address,
+    receiver: Address,
     host: Address,
     /// The host's signature for the peer.
     signature: String,
@@ -66,6 +67,7 @@ pub(super) fn write(offer: &Offer, host: Signature) -> String {
             chain_id: offer.payee.chain_id,
             token: offer.payee.token,
             payout: offer.payee.payout,
+            receiver: offer.payee.receiver,
             host: offer.payee.host,
             signature: host.to_hex(),
         },
@@ -127,13 +129,14 @@ fn check_times(document: &Document) -> Result<(), OfferError> {
 }
 
 fn payee(document: &PayeeDocument) -> Result<Payee, OfferError> {
-    if document.payout.is_zero() || document.host.is_zero() {
+    if document.payout.is_zero() || document.host.is_zero() || document.receiver.is_zero() {
         return Err(field("payee", "is nobody"));
     }
     Ok(Payee {
         chain_id: document.chain_id,
         token: document.token,
         payout: document.payout,
+        receiver: document.receiver,
         host: document.host,
     })
 }
@@ -152,9 +155,15 @@ fn prices(
 
 fn gateways(urls: Vec<String>) -> Result<Vec<String>, OfferError> {
     let urls = texts("gateways", urls, GATEWAYS_MAX)?;
-    let scheme = |url: &&String| !url.starts_with("https://") && !url.starts_with("http://");
-    match urls.iter().find(scheme) {
-        Some(url) => Err(field("gateways", format!("has {url:?}, no HTTP address"))),
+    let odd = |url: &&String| {
+        let scheme = url.starts_with("https://") || url.starts_with("http://");
+        !scheme || url.contains(['?', '#', '@', '\\'])
+    };
+    match urls.iter().find(odd) {
+        Some(url) => Err(field(
+            "gateways",
+            format!("has {url:?}, no gateway's address"),
+        )),
         None => Ok(urls),
     }
 }

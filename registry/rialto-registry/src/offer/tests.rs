@@ -29,6 +29,7 @@ fn offer() -> Offer {
             chain_id: 84_532,
             token: Address::repeat_byte(1),
             payout: Address::repeat_byte(2),
+            receiver: Address::repeat_byte(2),
             host: key().address(),
         },
         gateways: vec!["https://host.example".to_owned()],
@@ -111,7 +112,9 @@ fn fields_out_of_their_bounds_are_refused() {
     check("interfaces", |o| o.interfaces = vec![String::new()]);
     check("prices", |o| o.prices.clear());
     check("payee", |o| o.payee.payout = Address::ZERO);
+    check("payee", |o| o.payee.receiver = Address::ZERO);
     check("gateways", |o| o.gateways = vec!["ftp://a".to_owned()]);
+    check("gateways", |o| o.gateways = vec!["http://a/?x#".to_owned()]);
     check("gateways", |o| o.gateways = vec!["http://a".to_owned(); 5]);
     check("addresses", |o| {
         o.addresses = vec!["/ip4/1.2.3.4 /tcp/1".to_owned()]

@@ -70,6 +70,12 @@ fn unsent(error: &ClientError) -> Outcome {
 /// What a host's refusal says by its status and its stable code.
 fn refused(status: StatusCode, code: &str, retry_after: Option<Millis>) -> Outcome {
     match status {
+        // Said also when an answer could not be recorded after the work; and of a bug nobody knows more.
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::INTERNAL_SERVER_ERROR
+            if code == ErrorCode::Unavailable.as_str() || code == ErrorCode::Internal.as_str() =>
+        {
+            Outcome::Unknown
+        }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             Outcome::NotStarted(NotStarted::Refused { retry_after })
         }
@@ -102,6 +108,8 @@ mod tests {
             (404, "service_unknown", busy(None)),
             (402, "payment_required", busy(None)),
             (409, "payment_conflict", Outcome::Unknown),
+            (503, "unavailable", Outcome::Unknown),
+            (500, "internal", Outcome::Unknown),
             (
                 502,
                 "peer_unreachable",

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rialto_channels::Amount;
 use rialto_registry::router::{
-    Candidate, Capabilities, KeyError, Millis, Permille, ProviderId, Reach,
+    Abandon, Candidate, Capabilities, KeyError, Millis, Permille, ProviderId, Reach,
 };
 use rialto_registry::{MethodName, SignedOffer};
 
@@ -59,11 +59,17 @@ impl Provider {
     ) -> Option<Candidate> {
         let offer = self.offer.offer();
         let method: MethodName = ask.method.parse().ok()?;
-        let price: Amount = *offer.prices.get(&method)?;
+        let least: Amount = *offer.prices.get(&method)?;
+        // What may be left behind is reckoned with the most that would be signed, which an offer does not say:
+        // whoever allows leaving gets the client's own limit, and nobody's call counts as free.
+        let price = match ask.abandon {
+            Abandon::Never => least.max(Amount::new(1)),
+            Abandon::UpTo(_) => ask.price_max.unwrap_or(config.price_max),
+        };
         let pays = |token: &super::super::Token| {
             token.chain_id == offer.payee.chain_id && token.address == offer.payee.token
         };
-        if !price.is_zero() && !config.tokens.iter().any(pays) {
+        if !least.is_zero() && !config.tokens.iter().any(pays) {
             return None;
         }
         let left = offer.expires.saturating_sub(epoch_secs);
@@ -91,6 +97,7 @@ impl Provider {
         };
         let payee = &self.offer.offer().payee;
         if terms.config.receiver_authorizer == payee.host
+            && terms.config.receiver == payee.receiver
             && terms.config.token == payee.token
             && terms.settlement.chain_id == payee.chain_id
         {
