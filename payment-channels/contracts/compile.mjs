@@ -21,12 +21,15 @@ const CONTRACTS = {
   "DevPermit2.json": "src/DevPermit2.sol",
   "RoyaltySplitter.json": "src/RoyaltySplitter.sol",
   "RoyaltySplitterFactory.json": "src/RoyaltySplitterFactory.sol",
+  "IdentityRegistry.json": "src/registry/IdentityRegistry.sol",
+  "ReputationRegistry.json": "src/registry/ReputationRegistry.sol",
   "test/HostileToken.json": "test/HostileToken.sol",
   "test/TestCollector.json": "test/TestCollector.sol",
+  "test/TestReceiver.json": "test/TestReceiver.sol",
   "test/TestWallet.json": "test/TestWallet.sol",
 };
 
-/** Where a development chain's genesis puts the code; unmodified x402 clients look there. */
+/** Where a development chain's genesis puts the code; unmodified clients of x402 and ERC-8004 look there. */
 const GENESIS = {
   BatchSettlement: "0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003",
   Erc3009DepositCollector: "0x4020806089470a89826cB9fB1f4059150b550004",
@@ -34,6 +37,8 @@ const GENESIS = {
   DevToken: "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
   DevPermit2: "0x000000000022D473030F116dDEE9F6B43aC78BA3",
   RoyaltySplitterFactory: "0xfaa9DD09F61171Ebf53423A9219dB447c4Cb3585",
+  IdentityRegistry: "0x8004A818BFB912233c491871b3d84c89A494BD9e",
+  ReputationRegistry: "0x8004B663056A597Dffe9eCcC1965A193B7388713",
 };
 
 /** Deploys anything at an address that follows from its code, on every chain. */
