@@ -43,6 +43,7 @@ const TARGETS: &[Target] = &[
     target("channel_text", None, 256),
     target("voucher", None, 128),
     target("manifest", None, 4096),
+    target("registration", None, 4096),
     target("gguf_file", Some("lm"), 4096),
     target("gguf_model", Some("lm"), 4096),
     target("ledger_rows", Some("ledger"), 2048),

@@ -21,6 +21,7 @@
 pub mod agent;
 pub mod digest;
 pub mod envelope;
+pub mod erc8004;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -35,6 +36,7 @@ pub mod peer;
 mod prices;
 pub mod problem;
 pub mod raw;
+pub mod registration;
 mod royalty;
 mod settings;
 pub mod signed_manifest;
@@ -52,6 +54,7 @@ pub use origin::Origin;
 pub use peer::{PeerId, PeerKey};
 pub use problem::{ManifestErrors, Problem};
 pub use raw::RawManifest;
+pub use registration::Registration;
 pub use signed_manifest::SignedManifest;
 pub use source::Source;
 
