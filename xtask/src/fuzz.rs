@@ -45,6 +45,7 @@ const TARGETS: &[Target] = &[
     target("manifest", None, 4096),
     target("outline", None, 4096),
     target("source", None, 512),
+    target("registration", None, 4096),
     target("gguf_file", Some("lm"), 4096),
     target("gguf_model", Some("lm"), 4096),
     target("ledger_rows", Some("ledger"), 2048),

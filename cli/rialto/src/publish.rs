@@ -95,10 +95,10 @@ async fn register(
     }
     let metadata = agent_metadata(signed);
     let calls = match &prepared.agent {
-        None => vec![AgentCalls::register(&AgentCalls::uri(signed), &metadata)],
+        None => vec![AgentCalls::register(&AgentCalls::uri(signed), &metadata)?],
         Some(agent) => {
             let agent: AgentId = agent.parse()?;
-            AgentCalls::update(agent.token, &AgentCalls::uri(signed), &metadata)
+            AgentCalls::update(agent.token, &AgentCalls::uri(signed), &metadata)?
         }
     };
     let mut transactions = Vec::new();

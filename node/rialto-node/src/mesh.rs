@@ -24,7 +24,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rialto_artifacts::Store;
+use rialto_chain::client::{ChainClient, ConnectError, RegistryClient};
 use rialto_discovery::{Discovery, Event, Incoming, Started};
+use rialto_registry::erc8004::Registries;
 use rialto_registry::{Name, NameBook, PeerId, PeerKey, RegistryId};
 use tokio::sync::{Notify, mpsc};
 
@@ -53,6 +55,8 @@ use published::Published;
 pub(crate) struct Mesh {
     key: PeerKey,
     registry: RegistryId,
+    /// What the registry says.
+    agents: RegistryClient,
     discovery: Discovery,
     store: Store,
     published: Published,
@@ -76,9 +80,15 @@ impl Mesh {
     ///
     /// # Errors
     /// [`MeshError`]; nothing is left running.
-    pub(crate) fn join(config: &Config, chain_id: u64, store: Store) -> Result<Self, MeshError> {
-        let address = rialto_chain::registry::identity_registry(chain_id);
-        let address = address.ok_or(MeshError::NoRegistry(chain_id))?;
+    pub(crate) async fn join(
+        config: &Config,
+        chain: &ChainClient,
+        chain_id: u64,
+        store: Store,
+    ) -> Result<Self, MeshError> {
+        let registries = Registries::canonical(chain_id);
+        let registries = registries.ok_or(MeshError::NoRegistry(chain_id))?;
+        let agents = chain.registries(registries).await?;
         let key = peer_key(&config.data_dir)?;
         let settings = discovery_config(&config.mesh, &key)?;
         let blobs = Arc::new(Shelves(store.clone()));
@@ -89,7 +99,8 @@ impl Mesh {
         } = Discovery::start(settings, Arc::new(OfferJudge), blobs)?;
         Ok(Self {
             key,
-            registry: RegistryId { chain_id, address },
+            registry: registries.id(),
+            agents,
             discovery,
             store,
             published: Published::open(&config.data_dir)?,
@@ -181,6 +192,9 @@ pub enum MeshError {
     /// libp2p cannot start.
     #[error("the mesh cannot be joined: see [mesh] in the configuration")]
     Discovery(#[from] rialto_discovery::StartError),
+    /// The registry cannot be used.
+    #[error("the chain's identity registry cannot be used")]
+    Registry(#[from] ConnectError),
     /// There is no registry on this chain.
     #[error("chain {0} has no identity registry that this version knows: set mesh.enabled = false")]
     NoRegistry(u64),

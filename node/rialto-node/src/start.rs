@@ -85,7 +85,7 @@ impl Node {
         };
         let (services, data) = (&config.services_dir, &config.data_dir);
         let catalog = Catalog::load(services, site, data, progress).await?;
-        let mesh = join_mesh(&config, payee.chain_id, &store)?;
+        let mesh = join_mesh(&config, &chain, &store).await?;
         let (ledger, book) = open_money(&config, &payee).await?;
         book.add_receivers(catalog.splitters().into_keys());
         let clock = clock_of(&chain).await?;
@@ -194,14 +194,17 @@ fn open_store(config: &Config) -> Result<Store, StartError> {
     Store::open(artifacts::settings(&config.artifacts_dir)).map_err(StartError::Artifacts)
 }
 
-fn join_mesh(
+async fn join_mesh(
     config: &Config,
-    chain_id: u64,
+    chain: &Chain,
     store: &Store,
 ) -> Result<Option<Box<Mesh>>, StartError> {
-    let join = || Mesh::join(config, chain_id, store.clone());
-    let joined = config.mesh.enabled.then(join).transpose()?;
-    Ok(joined.map(Box::new))
+    if !config.mesh.enabled {
+        return Ok(None);
+    }
+    let (client, chain_id) = (chain.client(), chain.chain_id());
+    let joined = Mesh::join(config, client, chain_id, store.clone()).await?;
+    Ok(Some(Box::new(joined)))
 }
 
 async fn open_computers(config: &Config) -> Result<Vec<Arc<dyn Device>>, StartError> {

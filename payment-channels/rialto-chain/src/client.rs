@@ -1,12 +1,11 @@
-//! The chain through a JSON-RPC endpoint: deposits, claims, settlement, withdrawals, and what the
-//! contracts say.
+//! The chain through a JSON-RPC endpoint: deposits, claims, settlement, withdrawals, agents and feedback,
+//! and what the contracts say.
 //!
 //! Works with the development chain, anvil, or any EVM chain with EIP-1559 fees. Every
 //! transaction is simulated before it is sent, replaced at a better price when it hangs, and counts
 //! only after `confirmations` blocks. Several endpoints of one chain stand in for each other.
 //! Non-goals: deciding when to do any of it; keeping keys (one key, given at the start).
 
-mod agents;
 mod claim;
 mod consent;
 mod endpoints;
@@ -19,6 +18,7 @@ pub(crate) mod fuzzing;
 mod kept;
 mod permit2;
 mod read;
+mod registry;
 mod relay;
 mod royalty;
 mod send;
@@ -48,6 +48,7 @@ pub use events::{ChannelEvent, Event};
 pub use follow::Followed;
 pub use kept::{Fate, KeepError, KeepSent, Outcome, Sent};
 pub use read::{Claims, Sight};
+pub use registry::{Given, KeptFeedback, Placed, Registered, RegistryClient, RegistryError, Step};
 pub use relay::{SignedClaims, SignedRefund};
 pub use royalty::Released;
 pub use trail::{BlockRef, Trail};

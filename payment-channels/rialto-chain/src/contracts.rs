@@ -1,20 +1,21 @@
-//! The contracts that channels live on: addresses, Rust bindings and the code for development
+//! The contracts that channels and agents live on: addresses, Rust bindings and the code for development
 //! chains.
 //!
 //! The bindings cover what Rialto calls; `contracts/src/interfaces` has every function with its
-//! rules. Non-goals: deployment on public chains, where the canonical contracts are used.
+//! rules. Non-goals: deployment on public chains, where the canonical contracts are used; the
+//! registries' bindings and addresses, which `rialto_registry::erc8004` has.
 
 mod bindings;
 
 use alloy::primitives::{Address, Bytes, U256, address, keccak256};
 use alloy::sol_types::SolValue;
+use rialto_registry::erc8004::abi::IIdentityRegistry;
+use rialto_registry::erc8004::{TESTNET_IDENTITY, TESTNET_REPUTATION};
 use serde::Deserialize;
 
-use crate::registry::TEST_IDENTITY_REGISTRY;
-
 pub use bindings::{
-    IBatchSettlement, IErc3009, IErc3009DepositCollector, IIdentityRegistry, IPermit2,
-    IPermit2DepositCollector, IRoyaltySplitter, IRoyaltySplitterFactory,
+    IBatchSettlement, IErc3009, IErc3009DepositCollector, IPermit2, IPermit2DepositCollector,
+    IRoyaltySplitter, IRoyaltySplitterFactory,
 };
 /// The royalty splitters' factory, at the same address on every chain.
 pub use rialto_channels::royalty::SPLITTER_FACTORY;
@@ -137,13 +138,23 @@ impl Artifact {
         ))
     }
 
-    /// ERC-8004's identity registry.
+    /// Our registry of agents.
     ///
     /// # Errors
     /// If the committed file is damaged: a fault of the build.
     pub fn identity_registry() -> Result<Self, serde_json::Error> {
         serde_json::from_str(include_str!(
             "../../contracts/artifacts/IdentityRegistry.json"
+        ))
+    }
+
+    /// Our registry of feedback on agents.
+    ///
+    /// # Errors
+    /// If the committed file is damaged: a fault of the build.
+    pub fn reputation_registry() -> Result<Self, serde_json::Error> {
+        serde_json::from_str(include_str!(
+            "../../contracts/artifacts/ReputationRegistry.json"
         ))
     }
 
@@ -196,8 +207,12 @@ impl Placement {
                 Artifact::splitter_factory()?.deployed_bytecode,
             ),
             (
-                TEST_IDENTITY_REGISTRY,
+                TESTNET_IDENTITY,
                 Artifact::identity_registry()?.deployed_bytecode,
+            ),
+            (
+                TESTNET_REPUTATION,
+                Artifact::reputation_registry()?.deployed_bytecode,
             ),
         ];
         let mut sums = std::collections::BTreeMap::<Address, U256>::new();
@@ -246,9 +261,7 @@ pub fn error_name(data: &[u8]) -> Option<&'static str> {
                     selector,
                 )
             })
-            .or_else(|| {
-                bindings::IIdentityRegistry::IIdentityRegistryErrors::name_by_selector(selector)
-            }),
+            .or_else(|| IIdentityRegistry::IIdentityRegistryErrors::name_by_selector(selector)),
     }
 }
 
@@ -306,6 +319,26 @@ mod tests {
     }
 
     #[test]
+    fn every_bound_function_and_event_of_the_registries_is_in_the_artifact() {
+        use alloy::sol_types::SolInterface;
+        use rialto_registry::erc8004::abi::IReputationRegistry;
+        let identity = abi(Artifact::identity_registry().unwrap());
+        for selector in IIdentityRegistry::IIdentityRegistryCalls::selectors() {
+            assert!(identity.functions().any(|f| f.selector() == selector));
+        }
+        for selector in IIdentityRegistry::IIdentityRegistryEvents::SELECTORS {
+            assert!(identity.events().any(|e| e.selector().0 == *selector));
+        }
+        let reputation = abi(Artifact::reputation_registry().unwrap());
+        for selector in IReputationRegistry::IReputationRegistryCalls::selectors() {
+            assert!(reputation.functions().any(|f| f.selector() == selector));
+        }
+        for selector in IReputationRegistry::IReputationRegistryEvents::SELECTORS {
+            assert!(reputation.events().any(|e| e.selector().0 == *selector));
+        }
+    }
+
+    #[test]
     fn addresses_follow_from_the_code() {
         use rialto_channels::royalty::SPLITTER_INIT_CODE_HASH;
         let splitter = Artifact::splitter().unwrap();
@@ -324,6 +357,8 @@ mod tests {
             Artifact::dev_permit2(),
             Artifact::splitter(),
             Artifact::splitter_factory(),
+            Artifact::identity_registry(),
+            Artifact::reputation_registry(),
             Artifact::dev_token(),
         ] {
             for error in abi(artifact.unwrap()).errors() {

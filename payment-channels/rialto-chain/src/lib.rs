@@ -13,4 +13,3 @@ pub mod devchain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod install;
-pub mod registry;

@@ -1,12 +1,16 @@
-//! What fuzz targets call: manifests that anyone may publish, outlines that peers give, and addresses,
-//! with the properties that must hold for all that are accepted. A broken property panics.
+//! What fuzz targets call: manifests and registration files that anyone may publish, outlines that peers
+//! give, and addresses, with the properties that must hold for all that are accepted. A broken property
+//! panics.
 //!
 //! Compiled for the feature `fuzzing` and for tests, and no part of the API. Not here: TOML (the
 //! caller brings the decoder, as the node does) and the loop that makes inputs (`fuzz/`).
 
 use std::str;
 
-use crate::{Digest, Limits, Manifest, MethodName, Name, Outline, RawManifest, Source, outline};
+use crate::registration::{SERVICES_MAX, WORD_BYTES_MAX};
+use crate::{
+    Digest, Limits, Manifest, MethodName, Name, Outline, RawManifest, Registration, Source, outline,
+};
 
 /// A manifest's text: refused with reasons, or correct by construction.
 pub fn manifest(data: &[u8], decode: impl Fn(&str) -> Option<RawManifest>) {
@@ -19,6 +23,23 @@ pub fn manifest(data: &[u8], decode: impl Fn(&str) -> Option<RawManifest>) {
     match Manifest::try_from(raw) {
         Ok(manifest) => check(&manifest),
         Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+}
+
+/// A registration file, or a URI that holds one: refused, or within its bounds, and read again as it was read.
+pub fn registration(data: &[u8]) {
+    let read = match str::from_utf8(data) {
+        Ok(uri) if uri.starts_with("data:") => Registration::from_data_uri(uri),
+        Ok(_) | Err(_) => Registration::read(data),
+    };
+    let Ok(read) = read else {
+        return;
+    };
+    assert!(read.name.len() <= WORD_BYTES_MAX && read.services.len() <= SERVICES_MAX);
+    assert!(!read.name.chars().any(|c| c.is_control() && c != '\n'));
+    match Registration::read(read.to_value().to_string().as_bytes()) {
+        Ok(again) => assert_eq!(again, read),
+        Err(error) => panic!("what was read cannot be read again: {error}"),
     }
 }
 
@@ -123,5 +144,10 @@ mod tests {
         replay::seeds("manifest", |data| {
             manifest(data, |text| toml::from_str(text).ok());
         });
+    }
+
+    #[test]
+    fn registrations_are_refused_or_within_bounds() {
+        replay::seeds("registration", registration);
     }
 }

@@ -21,6 +21,7 @@
 pub mod agent;
 pub mod digest;
 pub mod envelope;
+pub mod erc8004;
 mod fixed;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -39,6 +40,7 @@ pub mod peer;
 mod prices;
 pub mod problem;
 pub mod raw;
+pub mod registration;
 pub mod reputation;
 pub mod router;
 mod royalty;
@@ -61,6 +63,7 @@ pub use outline::Outline;
 pub use peer::{PeerId, PeerKey};
 pub use problem::{ManifestErrors, Problem};
 pub use raw::RawManifest;
+pub use registration::Registration;
 pub use reputation::{Reputation, ReputationConfig};
 pub use signed_manifest::SignedManifest;
 pub use source::Source;

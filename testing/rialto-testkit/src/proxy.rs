@@ -39,6 +39,8 @@ pub enum Fault {
     OtherAnswer,
     /// This result, whatever was asked.
     Say(Value),
+    /// The request is refused, in these words.
+    Refuse(&'static str),
     /// A submission is acknowledged and forgotten.
     Swallow,
 }
@@ -184,6 +186,11 @@ impl Plan {
                 axum::Json(answer).into_response()
             }
             Some(Fault::Say(value)) => result(value),
+            Some(Fault::Refuse(words)) => {
+                let error = json!({ "code": -32_602, "message": words });
+                let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
+                axum::Json(answer).into_response()
+            }
             Some(Fault::Swallow) => {
                 let raw = request["params"][0].as_str().context("no transaction")?;
                 let raw = hex::decode(raw.trim_start_matches("0x"))?;

@@ -3,9 +3,8 @@
 use alloy_primitives::U256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rialto_chain::registry;
-use rialto_registry::names::STATUS_KEY;
-use rialto_registry::{SignedManifest, Status};
+use rialto_registry::SignedManifest;
+use rialto_registry::erc8004::calls::{self, CallError, Entry};
 use serde_json::json;
 
 /// Calls of an identity registry, as data of transactions.
@@ -14,23 +13,27 @@ pub struct AgentCalls;
 
 impl AgentCalls {
     /// Registers an agent of the sender's.
-    #[must_use]
-    pub fn register(uri: &str, metadata: &[(String, Vec<u8>)]) -> Vec<u8> {
-        registry::register(uri, metadata)
+    ///
+    /// # Errors
+    /// [`CallError`] if a text is out of bounds.
+    pub fn register(uri: &str, metadata: &[(String, Vec<u8>)]) -> Result<Vec<u8>, CallError> {
+        let entries: Vec<Entry> = metadata.iter().map(entry).collect();
+        Ok(calls::register(uri, &entries)?.to_vec())
     }
 
     /// Says anew what an agent is: a call for each value.
-    #[must_use]
-    pub fn update(agent: U256, uri: &str, metadata: &[(String, Vec<u8>)]) -> Vec<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`CallError`] if a text is out of bounds.
+    pub fn update(
+        agent: U256,
+        uri: &str,
+        metadata: &[(String, Vec<u8>)],
+    ) -> Result<Vec<Vec<u8>>, CallError> {
         let values = metadata.iter();
-        let values = values.map(|(key, value)| registry::set_metadata(agent, key, value));
-        values.chain([registry::set_uri(agent, uri)]).collect()
-    }
-
-    /// Says whether a service should still be used.
-    #[must_use]
-    pub fn status(agent: U256, status: &Status) -> Vec<u8> {
-        registry::set_metadata(agent, STATUS_KEY, &status.to_value())
+        let values = values.map(|it| calls::set_metadata(agent, &entry(it)));
+        let all = values.chain([calls::set_uri(agent, uri)]);
+        all.map(|call| Ok(call?.to_vec())).collect()
     }
 
     /// The registration file of ERC-8004, as a URI that holds it whole: nobody has to serve it.
@@ -54,4 +57,8 @@ impl AgentCalls {
         let encoded = STANDARD.encode(file.to_string());
         format!("data:application/json;base64,{encoded}")
     }
+}
+
+fn entry((key, value): &(String, Vec<u8>)) -> Entry {
+    Entry::new(key.clone(), value.clone())
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rialto_chain::client::ChainError;
+use rialto_chain::client::RegistryError;
 use rialto_discovery::{Key, WANT};
 use rialto_registry::index::{Entry, Index, IndexLimits, Listing, Query};
 use rialto_registry::{Name, PeerId, SignedManifest, SignedOffer, Status};
@@ -78,7 +78,7 @@ pub enum SearchError {
     Alone,
     /// The chain cannot be read.
     #[error("the chain cannot be read")]
-    Chain(#[from] ChainError),
+    Chain(#[from] RegistryError),
 }
 
 impl Node {

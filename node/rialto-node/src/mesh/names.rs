@@ -8,7 +8,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use rialto_chain::client::ChainError;
+use rialto_chain::client::RegistryError;
 use rialto_registry::names::{MANIFEST_KEY, NAME_KEY, Position, STATUS_KEY};
 use rialto_registry::{AgentId, Digest, Name, Status};
 
@@ -45,38 +45,27 @@ impl Node {
     }
 
     /// Takes in the claims of names that are new in the chain.
-    pub(super) async fn read_names(&self) -> Result<(), ChainError> {
+    pub(super) async fn read_names(&self) -> Result<(), RegistryError> {
         let Some(mesh) = self.mesh() else {
             return Ok(());
         };
-        let chain = self.chain_client();
         let mut next = mesh.names_next.lock().await;
-        // What may yet be taken back is read when it may not.
-        let depth = self.config().payments.confirmations.saturating_sub(1);
-        let newest = chain.block_number().await?.saturating_sub(depth);
-        while *next <= newest {
-            let to = newest.min(next.saturating_add(BLOCKS_MAX));
-            let claims = chain
-                .name_claims(mesh.registry.address, NAME_KEY, *next, to)
-                .await?;
-            let is_news = !claims.is_empty();
-            let mut names = mesh.names.write().unwrap_or_else(PoisonError::into_inner);
-            for claim in claims {
-                let agent = AgentId {
-                    registry: mesh.registry,
-                    token: claim.agent,
-                };
-                let at = Position {
-                    block: claim.block,
-                    index: claim.index,
-                };
-                names.claim(agent, &claim.value, at);
+        loop {
+            let step = mesh.agents.metadata_log(&[NAME_KEY], *next).await?;
+            let is_news = !step.found.is_empty();
+            {
+                let mut names = mesh.names.write().unwrap_or_else(PoisonError::into_inner);
+                for claim in step.found {
+                    names.claim(claim.entry.agent, &claim.entry.value, claim.at);
+                }
             }
-            drop(names);
+            *next = step.next;
             if is_news {
                 mesh.names_changed.notify_one();
             }
-            *next = to.saturating_add(1);
+            if !step.more {
+                break;
+            }
         }
         Ok(())
     }
@@ -84,8 +73,8 @@ impl Node {
     /// What the chain said of a name some seconds ago at most: for calls, which come often.
     ///
     /// # Errors
-    /// [`ChainError`] when the chain cannot be read.
-    pub(super) async fn name_lately(&self, name: &Name) -> Result<Option<OnChain>, ChainError> {
+    /// [`RegistryError`] when the chain cannot be read.
+    pub(super) async fn name_lately(&self, name: &Name) -> Result<Option<OnChain>, RegistryError> {
         let Some(mesh) = self.mesh() else {
             return Ok(None);
         };
@@ -112,8 +101,8 @@ impl Node {
     /// What the chain says of a name now; none for a name that nobody owns.
     ///
     /// # Errors
-    /// [`ChainError`] when the chain cannot be read.
-    pub async fn name_on_chain(&self, name: &Name) -> Result<Option<OnChain>, ChainError> {
+    /// [`RegistryError`] when the chain cannot be read.
+    pub async fn name_on_chain(&self, name: &Name) -> Result<Option<OnChain>, RegistryError> {
         let Some(mesh) = self.mesh() else {
             return Ok(None);
         };
@@ -122,15 +111,13 @@ impl Node {
         let Some((agent, since)) = mesh.owner(name) else {
             return Ok(None);
         };
-        let chain = self.chain_client();
-        let (registry, token) = (agent.registry.address, agent.token);
         let (owner, manifest, status) = tokio::try_join!(
-            chain.agent_owner(registry, token),
-            chain.agent_metadata(registry, token, MANIFEST_KEY),
-            chain.agent_metadata(registry, token, STATUS_KEY),
+            mesh.agents.owner_of(&agent),
+            mesh.agents.metadata(&agent, MANIFEST_KEY),
+            mesh.agents.metadata(&agent, STATUS_KEY),
         )?;
-        let manifest = <[u8; 32]>::try_from(manifest.as_ref()).ok();
-        Ok(owner.map(|owner| OnChain {
+        let manifest = <[u8; 32]>::try_from(manifest.as_slice()).ok();
+        Ok(Some(OnChain {
             agent,
             owner,
             manifest: manifest.map(Digest::new),
@@ -167,8 +154,6 @@ impl Mesh {
     }
 }
 
-/// Blocks that are read at once.
-const BLOCKS_MAX: u64 = 2_000;
 /// How long what the chain said of a name is believed by calls.
 const FACTS_GOOD_FOR: Duration = Duration::from_secs(10);
 /// Names of which it is remembered what the chain said.

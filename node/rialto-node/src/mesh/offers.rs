@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rialto_chain::client::ChainError;
+use rialto_chain::client::RegistryError;
 use rialto_channels::Amount;
 use rialto_discovery::{Key, Topic};
 use rialto_registry::offer::{OFFER_SECS_MAX, OfferError, Payee};
@@ -162,7 +162,7 @@ enum NotOffered {
     #[error("{0}")]
     Never(&'static str),
     #[error("the chain cannot be asked who owns its name")]
-    Chain(#[from] ChainError),
+    Chain(#[from] RegistryError),
     #[error(transparent)]
     Offer(#[from] OfferError),
 }

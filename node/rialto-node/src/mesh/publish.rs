@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use rialto_chain::client::ChainError;
+use rialto_chain::client::RegistryError;
 use rialto_channels::{Signature, SignatureError};
 use rialto_registry::names::{COMPONENT_KEY, MANIFEST_KEY, NAME_KEY};
 use rialto_registry::signed_manifest::{SignedManifestError, ToSign};
@@ -82,7 +82,7 @@ pub enum PublishError {
     Changed,
     /// The chain cannot be read.
     #[error("the chain cannot be read")]
-    Chain(#[from] ChainError),
+    Chain(#[from] RegistryError),
     /// The artifact store is full.
     #[error("the component cannot be stored")]
     Store(#[source] rialto_artifacts::PutError),

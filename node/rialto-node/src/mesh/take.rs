@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rialto_chain::client::ChainError;
+use rialto_chain::client::RegistryError;
 use rialto_registry::signed_manifest::{MANIFEST_BYTES_MAX, SignedManifestError};
 use rialto_registry::{Digest, Name, SignedManifest, Source, Status};
 
@@ -84,7 +84,7 @@ pub enum TakeError {
     Change(#[from] ChangeError),
     /// The chain cannot be read.
     #[error("the chain cannot be read")]
-    Chain(#[from] ChainError),
+    Chain(#[from] RegistryError),
     /// What others need cannot be kept for them.
     #[error("what others need to run it cannot be kept")]
     Pin(#[from] rialto_artifacts::PinError),

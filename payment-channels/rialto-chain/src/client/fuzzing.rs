@@ -4,10 +4,14 @@
 use alloy::primitives::{Address, B256, Bytes, Log as Inner, LogData};
 use alloy::rpc::types::Log;
 use alloy::sol_types::SolCall;
+use rialto_registry::erc8004::Registries;
+use rialto_registry::erc8004::abi::{IIdentityRegistry, IReputationRegistry};
+use rialto_registry::erc8004::calls::VALUE_BYTES_MAX;
+use rialto_registry::erc8004::logs;
 
 use super::ChainError;
 use super::events::decode;
-use crate::contracts::{IBatchSettlement, IErc3009};
+use crate::contracts::{DEV_CHAIN_ID, IBatchSettlement, IErc3009};
 
 /// The answer to a read, after a byte that picks which: what is read is what is written again.
 pub(crate) fn chain_answers(data: &[u8]) {
@@ -47,7 +51,7 @@ fn reverted(data: &[u8]) {
 }
 
 /// A log as JSON, or, after a first byte of no JSON, from parts: that byte picks the event, the rest
-/// is topics and data. An event is where its log was.
+/// is topics and data. An event is where its log was, and what a registry's says is within bounds.
 pub(crate) fn chain_logs(data: &[u8]) {
     let log = match data.split_first() {
         Some((b'{', _)) => match serde_json::from_slice::<Log>(data) {
@@ -62,11 +66,29 @@ pub(crate) fn chain_logs(data: &[u8]) {
         assert_eq!(Some(event.block_hash), log.block_hash);
         assert_eq!(Some(event.transaction), log.transaction_hash);
     }
+    let Some(at) = Registries::canonical(DEV_CHAIN_ID) else {
+        return;
+    };
+    let of = |address| Inner {
+        address,
+        data: log.inner.data.clone(),
+    };
+    if let Some(set) = logs::metadata_set(&at, &of(at.identity)) {
+        assert!(set.value.len() <= VALUE_BYTES_MAX && set.agent.registry == at.id());
+    }
+    if let Some(event) = logs::feedback(&at, &of(at.reputation)) {
+        assert_eq!(event.agent().registry, at.id());
+    }
+    let registered = logs::registered(&at, &[of(at.identity)]);
+    let given = logs::transferred(&at, &of(at.identity));
+    assert!(registered.is_none() || given.is_none());
 }
 
 fn assembled(kind: u8, parts: &[u8]) -> Log {
-    use IBatchSettlement::IBatchSettlementEvents as Events;
-    let known = Events::SELECTORS;
+    use IBatchSettlement::IBatchSettlementEvents as Channels;
+    use IIdentityRegistry::IIdentityRegistryEvents as Agents;
+    use IReputationRegistry::IReputationRegistryEvents as Feedback;
+    let known = [Channels::SELECTORS, Agents::SELECTORS, Feedback::SELECTORS].concat();
     let first = known.get(usize::from(kind) % known.len());
     let mut topics: Vec<B256> = first.map(|first| B256::from(*first)).into_iter().collect();
     let (count, mut rest) = parts.split_first().unwrap_or((&0, &[]));

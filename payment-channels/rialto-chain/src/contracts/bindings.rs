@@ -162,33 +162,3 @@ alloy::sol! {
         function INIT_CODE_HASH() external view returns (bytes32);
     }
 }
-
-alloy::sol! {
-    /// The identity registry of ERC-8004: agents as ERC-721 tokens with metadata.
-    #[derive(Debug, PartialEq, Eq)]
-    interface IIdentityRegistry {
-        /// A key of an agent's metadata, and its value.
-        struct MetadataEntry {
-            string metadataKey;
-            bytes metadataValue;
-        }
-
-        event Registered(uint256 indexed agentId, string agentURI, address indexed owner);
-        event MetadataSet(uint256 indexed agentId, string indexed indexedMetadataKey, string metadataKey, bytes metadataValue);
-
-        error NoSuchAgent(uint256 agentId);
-        error NotAuthorized();
-        error ReservedKey();
-        error InvalidDeadline();
-        error InvalidWalletSignature();
-        error ERC721NonexistentToken(uint256 tokenId);
-
-        function register(string calldata agentURI, MetadataEntry[] calldata metadata) external returns (uint256 agentId);
-        function setMetadata(uint256 agentId, string calldata metadataKey, bytes calldata metadataValue) external;
-        function setAgentURI(uint256 agentId, string calldata newURI) external;
-        function transferFrom(address from, address to, uint256 tokenId) external;
-        function getMetadata(uint256 agentId, string calldata metadataKey) external view returns (bytes memory);
-        function ownerOf(uint256 tokenId) external view returns (address owner);
-        function tokenURI(uint256 tokenId) external view returns (string memory);
-    }
-}

@@ -1,5 +1,6 @@
 //! The client against real chains: every test runs on the in-process development chain and on
-//! anvil (`RIALTO_ANVIL` names its binary; `cargo xtask test` sets it).
+//! anvil (`RIALTO_ANVIL` names its binary; `cargo xtask test` sets it). A published ERC-8004 client runs on
+//! both too (`RIALTO_NODE`, `RIALTO_NODE_MODULES`).
 //!
 //! Non-goals: the contracts' own rules, which have their own tests.
 
@@ -20,6 +21,7 @@ macro_rules! on_both {
     };
 }
 
+mod agent0;
 #[path = "../shared/anvil.rs"]
 mod anvil;
 mod chain;
@@ -31,6 +33,8 @@ mod kept;
 mod life;
 mod payouts;
 mod people;
+mod registries;
+mod registry_logs;
 mod reorgs;
 mod settlements;
 mod transfers;

@@ -41,6 +41,18 @@ sol! {
 sol! {
     #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
+    IdentityRegistry,
+    "../contracts/artifacts/IdentityRegistry.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    ReputationRegistry,
+    "../contracts/artifacts/ReputationRegistry.json"
+}
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
     DevToken,
     "../contracts/artifacts/DevToken.json"
 }
@@ -62,6 +74,12 @@ sol! {
     TestWallet,
     "../contracts/artifacts/test/TestWallet.json"
 }
+sol! {
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    TestReceiver,
+    "../contracts/artifacts/test/TestReceiver.json"
+}
 
 /// The EIP-712 types once more, hashed by alloy: a second opinion on every digest.
 pub(crate) mod typed {
@@ -82,6 +100,7 @@ pub(crate) mod typed {
         struct ReceiveWithAuthorization {
             address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
         }
+        struct AgentWalletSet { uint256 agentId; address newWallet; address owner; uint256 deadline; }
         struct CancelAuthorization { address authorizer; bytes32 nonce; }
         struct Permit { address owner; address spender; uint256 value; uint256 nonce; uint256 deadline; }
         struct TokenPermissions { address token; uint256 amount; }

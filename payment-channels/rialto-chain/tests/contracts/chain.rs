@@ -15,11 +15,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::abi::{
-    BatchSettlement, DevPermit2, DevToken, Erc3009DepositCollector, Permit2DepositCollector,
-    RoyaltySplitterFactory,
+    BatchSettlement, DevPermit2, DevToken, Erc3009DepositCollector, IdentityRegistry,
+    Permit2DepositCollector, ReputationRegistry, RoyaltySplitterFactory,
 };
 use crate::anvil::{AnvilProcess, start_anvil};
-use crate::world::{COLLECTOR, FACTORY, PERMIT2, PERMIT2_COLLECTOR, SETTLEMENT, TOKEN, signers};
+use crate::world::{
+    COLLECTOR, FACTORY, IDENTITY, PERMIT2, PERMIT2_COLLECTOR, REPUTATION, SETTLEMENT, TOKEN,
+    signers,
+};
 
 /// The chain id that unmodified x402 clients expect on a development chain.
 pub(crate) const CHAIN_ID: u64 = 84_532;
@@ -190,6 +193,8 @@ impl Chain {
             (TOKEN, &DevToken::DEPLOYED_BYTECODE),
             (PERMIT2, &DevPermit2::DEPLOYED_BYTECODE),
             (FACTORY, &RoyaltySplitterFactory::DEPLOYED_BYTECODE),
+            (IDENTITY, &IdentityRegistry::DEPLOYED_BYTECODE),
+            (REPUTATION, &ReputationRegistry::DEPLOYED_BYTECODE),
         ];
         for (address, code) in code {
             self.rpc("anvil_setCode", json!([address, code])).await;

@@ -19,6 +19,8 @@ fn every_error_and_event_is_named_in_a_test() {
         "DevPermit2",
         "RoyaltySplitter",
         "RoyaltySplitterFactory",
+        "IdentityRegistry",
+        "ReputationRegistry",
         "DevToken",
     ] {
         let path = here.join(format!("../contracts/artifacts/{contract}.json"));

@@ -2,7 +2,7 @@
 //!
 //! Each test speaks JSON-RPC only and runs twice: on the in-process development chain, and on anvil
 //! (`RIALTO_ANVIL` names its binary; `cargo xtask test` sets it). The invariants I1 to I11, C1, C2,
-//! P1, P2, R1 to R4, F1 and T1 to T4 that comments here cite are those of the contracts' NatSpec.
+//! P1, P2, R1 to R4, F1, A1 to A6, G1 to G5 and T1 to T4 that comments here cite are those of the contracts' NatSpec.
 //! Non-goals: the client of this crate and the chain itself; they have their own tests.
 
 #![expect(
@@ -24,6 +24,9 @@ macro_rules! on_both {
 }
 
 mod abi;
+mod agent_runs;
+mod agent_wallets;
+mod agents;
 #[path = "../shared/anvil.rs"]
 mod anvil;
 mod chain;
@@ -33,6 +36,7 @@ mod coverage;
 mod deposit_consent;
 mod deposits;
 mod digests;
+mod feedback;
 mod gas;
 mod golden;
 mod guard;

@@ -21,6 +21,9 @@ pub(crate) const PERMIT2_COLLECTOR: Address = address!("4020425FAf3B746C082C2f94
 pub(crate) const PERMIT2: Address = address!("000000000022D473030F116dDEE9F6B43aC78BA3");
 /// The royalty splitters' factory: its address follows from its code.
 pub(crate) const FACTORY: Address = address!("faa9DD09F61171Ebf53423A9219dB447c4Cb3585");
+/// The registries, where test networks have them.
+pub(crate) const IDENTITY: Address = address!("8004A818BFB912233c491871b3d84c89A494BD9e");
+pub(crate) const REPUTATION: Address = address!("8004B663056A597Dffe9eCcC1965A193B7388713");
 /// Shortest delay that the contract takes, in seconds.
 pub(crate) const DELAY: u64 = 900;
 

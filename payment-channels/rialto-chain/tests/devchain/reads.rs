@@ -8,6 +8,7 @@ use rialto_chain::contracts::{
     BATCH_SETTLEMENT, DEV_TOKEN, ERC3009_DEPOSIT_COLLECTOR, IBatchSettlement,
 };
 use rialto_chain::devchain::{Config, DEV_ACCOUNTS};
+use rialto_registry::erc8004::{TESTNET_IDENTITY, TESTNET_REPUTATION};
 use serde_json::json;
 
 use crate::node::{Node, address, quantity};
@@ -24,7 +25,13 @@ async fn genesis_has_the_contracts_and_funds_every_account() {
     assert_eq!(node.ask("eth_chainId", json!([])).await, "0x14a34");
     assert_eq!(node.ask("net_version", json!([])).await, "84532");
     assert_eq!(node.ask("eth_accounts", json!([])).await, json!([]));
-    for contract in [BATCH_SETTLEMENT, ERC3009_DEPOSIT_COLLECTOR, DEV_TOKEN] {
+    for contract in [
+        BATCH_SETTLEMENT,
+        ERC3009_DEPOSIT_COLLECTOR,
+        DEV_TOKEN,
+        TESTNET_IDENTITY,
+        TESTNET_REPUTATION,
+    ] {
         let code = node.ask("eth_getCode", json!([contract, "latest"])).await;
         assert!(code.as_str().unwrap().len() > 100);
     }

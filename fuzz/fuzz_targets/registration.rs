@@ -1,0 +1,4 @@
+//! Registration files of agents: refused, or within their bounds.
+#![no_main]
+
+rialto_fuzz::target!(512 << 10, rialto_registry::fuzzing::registration);
