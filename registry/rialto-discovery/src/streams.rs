@@ -1,6 +1,6 @@
 //! Streams of this crate's own protocols, without losing any.
 //!
-//! A stream that a peer opens takes a place behind a [`Door`](door::Door) and lies in a queue that is as
+//! A stream that a peer opens takes a place behind a [`Door`] and lies in a queue that is as
 //! long as there are places: nothing is dropped because somebody was slow to look. Where there is no
 //! place it waits, for a while and in a bounded number; then it is refused.
 //!

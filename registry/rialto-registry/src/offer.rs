@@ -1,7 +1,7 @@
 //! Offers: a provider's signed and expiring statement that it runs a service, at what price, and where it
 //! is reached.
 //!
-//! An offer travels in a signed [`envelope`](crate::envelope) of at most 4 KiB: the peer signs the offer,
+//! An offer travels in a signed [`envelope`] of at most 4 KiB: the peer signs the offer,
 //! and inside it the host's key signs the peer, so that nobody offers in another host's name.
 //!
 //! Not here: whether the offered manifest is the one that the name's owner published, and whether
