@@ -98,7 +98,7 @@ impl Simulation {
         config.bootstrap = self.some_addresses(BOOTSTRAP);
         // Short, so that a thousand nodes do not keep all their connections.
         config.periods = Periods {
-            idle: Duration::from_secs(5),
+            idle: Duration::from_secs(10),
             ..Periods::default()
         };
         config.limits = Limits {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::kad::{self, QueryId};
-use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{PeerId, Swarm, gossipsub};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     relays: Vec<Contact>,
     /// When each relay was last asked for a place, in ticks.
     relays_asked: HashMap<PeerId, u64>,
+    /// When a new peer last displaced another in the routing table, in ticks.
+    challenged: Option<u64>,
     topics: HashSet<Topic>,
     /// How many listen to each topic; counted again when somebody comes or goes.
     listeners: Vec<(String, usize)>,
@@ -79,6 +81,7 @@ impl Driver {
             circuits: HashMap::new(),
             relays: Vec::new(),
             relays_asked: HashMap::new(),
+            challenged: None,
             topics: HashSet::new(),
             listeners: Vec::new(),
             ticks: 0,
@@ -132,7 +135,12 @@ impl Driver {
                 }
             }
             SwarmEvent::IncomingConnectionError { .. } => counters.one(Count::ConnectionsRefused),
-            SwarmEvent::OutgoingConnectionError { .. } => counters.one(Count::DialsFailed),
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+                counters.one(Count::DialsFailed);
+                if let (Some(peer), DialError::Transport(_)) = (peer_id, &error) {
+                    self.unreachable(&peer);
+                }
+            }
             SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 self.circuits.remove(&listener_id);

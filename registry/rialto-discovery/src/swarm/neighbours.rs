@@ -4,7 +4,7 @@
 //! Not here: the table itself, which is the library's.
 
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId, identify, mdns, relay};
+use libp2p::{Multiaddr, PeerId, identify, kad, mdns, relay};
 
 use super::Driver;
 use crate::counters::Count;
@@ -91,8 +91,38 @@ impl Driver {
                 return;
             }
         }
+        if !self.routed.contains_key(&peer) && !self.may_challenge(peer) {
+            return;
+        }
         for address in addresses {
             self.swarm.behaviour_mut().kad.add_address(&peer, address);
+        }
+    }
+
+    /// Returns whether a new peer may be put into the table: always where there is room, and now and then
+    /// where there is none.
+    ///
+    /// The library then dials the one that has been silent longest, who meets a new peer by that, for whom
+    /// it may have no room either: in a large network without a limit this goes on for ever.
+    fn may_challenge(&mut self, peer: PeerId) -> bool {
+        let place = self.swarm.behaviour_mut().kad.kbucket(peer);
+        if place.is_none_or(|place| place.num_entries() < kad::K_VALUE.get()) {
+            return true;
+        }
+        let now = self.ticks;
+        let rested = self
+            .challenged
+            .is_none_or(|last| now.saturating_sub(last) >= CHALLENGE_TICKS);
+        if rested {
+            self.challenged = Some(now);
+        }
+        rested
+    }
+
+    /// Takes a peer that cannot be reached out of the table, unless nobody can.
+    pub(super) fn unreachable(&mut self, peer: &PeerId) {
+        if !self.networks.is_empty() && !self.networks.contains_key(peer) {
+            self.unroute(peer);
         }
     }
 
@@ -116,9 +146,10 @@ impl Driver {
         }
     }
 
-    /// Joins again where this node has lost everybody.
+    /// Joins again where this node knows nobody but whom it was told of, and reaches none of them. To have
+    /// no connection is no loss by itself: a quiet network has none.
     pub(super) fn rejoin(&mut self) {
-        if self.networks.is_empty() {
+        if self.networks.is_empty() && self.routed.len() <= self.context.config.bootstrap.len() {
             self.join();
         }
     }
@@ -136,8 +167,10 @@ impl Driver {
                 self.dial(peer, vec![address]);
             }
         }
-        // Without anybody to ask this is tried again.
-        if let Err(error) = self.swarm.behaviour_mut().kad.bootstrap() {
+        // The first peers of an empty table make the library look around by itself.
+        if !self.routed.is_empty()
+            && let Err(error) = self.swarm.behaviour_mut().kad.bootstrap()
+        {
             tracing::debug!(%error, "nobody to join by");
         }
     }
@@ -159,6 +192,8 @@ fn other_family(network: Prefix, claimed: Prefix) -> bool {
     )
 }
 
+/// After how many ticks a peer without room in the table may displace another.
+const CHALLENGE_TICKS: u64 = 10;
 /// How many peers of the local network are dialled at a time.
 const MDNS_MAX: usize = 16;
 /// How many possible relays are remembered.
