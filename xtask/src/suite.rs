@@ -10,7 +10,7 @@ use crate::lock;
 use crate::paths::Paths;
 use crate::report::{Outcome, Report};
 use crate::toolchain::InstallTarget;
-use crate::{clients, guests, languages, prerequisites, process, progress, tidy};
+use crate::{clients, guests, languages, models, prerequisites, process, progress, tidy};
 
 /// Runs all steps, or the named ones, and prints the table; stops at the first failure.
 ///
@@ -94,7 +94,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "models",
         what: "models, fetched and checked",
-        run: models,
+        run: fetch_models,
     },
     Step {
         name: "clients",
@@ -194,8 +194,10 @@ fn build(paths: &Paths) -> Result<Outcome> {
     host::build(paths).map(|()| Outcome::Passed)
 }
 
-fn models(paths: &Paths) -> Result<Outcome> {
-    host::fetch_models(paths).map(|()| Outcome::Passed)
+fn fetch_models(paths: &Paths) -> Result<Outcome> {
+    host::fetch_models(paths)?;
+    models::fetch_for_tests(paths)?;
+    Ok(Outcome::Passed)
 }
 
 fn install_clients(paths: &Paths) -> Result<Outcome> {

@@ -13,12 +13,20 @@ const MAGIKA: &str = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de4331
 const MINILM: &str = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6";
 const TOLERANCE: f32 = 1e-4;
 
-/// A model's file from the store that `cargo xtask test` fills.
+/// A model's file from the folders that `cargo xtask test` fills: what services name is in the
+/// artifact store, the rest among the assets.
 pub(crate) fn file(digest: &str) -> Bytes {
-    let dir = std::env::var_os("RIALTO_ARTIFACTS").expect(
-        "RIALTO_ARTIFACTS names the folder of fetched models; `cargo xtask test` fills and sets it",
-    );
-    let path = PathBuf::from(dir).join(digest);
+    let folder = |variable: &str| {
+        std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
+            panic!("{variable} names a folder of fetched models; `cargo xtask test` fills and sets it")
+        })
+    };
+    let stored = folder("RIALTO_ARTIFACTS").join(digest);
+    let path = if stored.is_file() {
+        stored
+    } else {
+        folder("RIALTO_ASSETS").join("models").join(digest)
+    };
     let bytes = std::fs::read(&path).unwrap_or_else(|error| {
         panic!("{}: {error}; `cargo xtask test` fetches it", path.display())
     });
