@@ -1,5 +1,7 @@
 //! The command line, as clap sees it. What each command does is in the module of its name.
 
+mod mesh;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use rialto_templates::{Language, ProjectName};
 
 use crate::artifacts::ArtifactsCommand;
 use crate::policy::Units;
+
+pub(crate) use mesh::{MeshArgs, MeshCallArgs, NameCommand, PublishArgs, SearchArgs};
 
 /// A mesh of AI services in WebAssembly, paid per call.
 #[derive(Debug, Parser)]
@@ -36,6 +40,9 @@ pub(crate) enum Command {
     Publish(PublishArgs),
     /// Search the mesh for services.
     Search(SearchArgs),
+    /// Show a published name, deprecate, revoke or restore it, or give it away.
+    #[command(subcommand)]
+    Name(NameCommand),
     /// Let a running node go back to an earlier version of a service.
     Rollback(RollbackArgs),
     /// Let no new calls of a service in; those that run end.
@@ -142,60 +149,6 @@ pub(crate) struct ServicesArgs {
     pub(crate) versions: bool,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgs,
-}
-
-/// What to publish.
-#[derive(Debug, Args)]
-pub(crate) struct PublishArgs {
-    /// A folder with service.toml and component.wasm.
-    pub(crate) folder: PathBuf,
-    /// A word to be found by; may be repeated.
-    #[arg(long = "tag", value_name = "WORD")]
-    pub(crate) tags: Vec<String>,
-    /// Where the component can be fetched besides from peers; may be repeated.
-    #[arg(long = "source", value_name = "URL")]
-    pub(crate) sources: Vec<String>,
-    #[command(flatten)]
-    pub(crate) payer: PayerArgs,
-}
-
-/// What to look for.
-#[derive(Debug, Args)]
-pub(crate) struct SearchArgs {
-    /// Words; without any, everything is listed.
-    pub(crate) words: Vec<String>,
-    /// An interface, such as `rialto:embed/api`, with or without its version.
-    #[arg(long, value_name = "INTERFACE")]
-    pub(crate) interface: Option<String>,
-    /// A tag.
-    #[arg(long, value_name = "WORD")]
-    pub(crate) tag: Option<String>,
-    /// A method that it must have.
-    #[arg(long, value_name = "METHOD")]
-    pub(crate) method: Option<String>,
-    /// The most that a call may cost: base units (1000000 is one USDC) or `0.05 USDC`.
-    #[arg(long, value_name = "AMOUNT")]
-    pub(crate) max_price: Option<Units>,
-    /// A region, or its beginning: `eu` finds `eu-west`.
-    #[arg(long, value_name = "REGION")]
-    pub(crate) region: Option<String>,
-    /// A part of what hosts say they compute on.
-    #[arg(long, value_name = "WORD")]
-    pub(crate) hardware: Option<String>,
-    /// How many to show.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(crate) limit: usize,
-    /// The local door of the node to ask.
-    #[arg(
-        long,
-        env = "RIALTO_LOCAL",
-        default_value = "http://127.0.0.1:8405",
-        value_name = "URL"
-    )]
-    pub(crate) local: String,
-    /// Print JSON for scripts.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// A version to take in.
@@ -361,21 +314,8 @@ pub(crate) struct UpArgs {
         value_name = "URL"
     )]
     pub(crate) ledger: Option<String>,
-    /// Take part in the mesh: find others and be found.
-    #[arg(long)]
-    pub(crate) mesh: bool,
-    /// Where peers reach this node, as a multiaddress such as /ip4/0.0.0.0/tcp/8406; may be repeated.
-    #[arg(long, value_name = "MULTIADDR", requires = "mesh")]
-    pub(crate) mesh_listen: Vec<String>,
-    /// A peer to ask first, as a multiaddress with /p2p/PEER; may be repeated.
-    #[arg(long, value_name = "MULTIADDR", requires = "mesh")]
-    pub(crate) bootstrap: Vec<String>,
-    /// Where this host is: a lowercase word such as eu-west.
-    #[arg(long, value_name = "REGION", requires = "mesh")]
-    pub(crate) region: Option<String>,
-    /// Where the door for this machine's own programs listens; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8405")]
-    pub(crate) local: SocketAddr,
+    #[command(flatten)]
+    pub(crate) mesh: MeshArgs,
     /// Make one paid call of each known service, then claim and settle, and show what happened.
     #[arg(long)]
     pub(crate) tour: bool,
@@ -408,20 +348,8 @@ pub(crate) struct CallArgs {
     /// Make the same call so often.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) times: u32,
-    /// Call whoever on the mesh is best, and another where one fails.
-    #[arg(long, conflicts_with_all = ["times", "parallel"])]
-    pub(crate) mesh: bool,
-    /// The local door of the node that knows the mesh.
-    #[arg(
-        long,
-        env = "RIALTO_LOCAL",
-        default_value = "http://127.0.0.1:8405",
-        value_name = "URL"
-    )]
-    pub(crate) local: String,
-    /// With --mesh: carrying the call out twice does no harm, so it may go elsewhere when a provider goes silent.
-    #[arg(long, requires = "mesh")]
-    pub(crate) idempotent: bool,
+    #[command(flatten)]
+    pub(crate) mesh: MeshCallArgs,
     /// Make so many calls at once, on several channels if one is not enough.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) parallel: Option<u32>,

@@ -15,13 +15,14 @@ use base64::engine::general_purpose::STANDARD;
 use rialto_channels::Amount;
 use rialto_gateway::client::mesh::{Ask, DoorDirectory};
 use rialto_gateway::client::{Answer, Body, Config, PayingClient, Quote};
-use rialto_registry::router::{Abandon, Hedge};
+use rialto_registry::router::{Abandon, Hedge, Region};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
 use crate::args::CallArgs;
 use crate::exit::Breach;
 use crate::heard::Listener;
+use crate::policy::Units;
 use crate::{pay, show};
 
 /// Shows the price, pays, prints the answer: once, or so often and so many at once as asked.
@@ -30,7 +31,7 @@ pub(crate) async fn run(args: CallArgs) -> Result<()> {
         args.parameters.as_deref(),
         &args.files,
     )?));
-    if args.mesh {
+    if args.mesh.enabled {
         return by_mesh(&args, body).await;
     }
     let client = pay::client_with(&args.payer, |config| limit(&args, config))?;
@@ -79,7 +80,7 @@ fn limit(args: &CallArgs, config: &mut Config) {
 
 /// Whoever on the mesh is best answers, and is paid.
 async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
-    let directory = Arc::new(DoorDirectory::new(&args.local));
+    let directory = Arc::new(DoorDirectory::new(&args.mesh.door.local));
     let client = pay::mesh_client(&args.payer, directory, |config| limit(args, config))?;
     let ask = Ask {
         service: args
@@ -88,12 +89,15 @@ async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
             .with_context(|| format!("`{}` is no service's name", args.service))?,
         method: args.method.clone(),
         body,
-        idempotent: args.idempotent,
+        idempotent: args.mesh.idempotent,
         time_max: MESH_TIME_MAX,
         price_max: args.max_price.map(|price| price.0),
-        region: None,
+        region: region(args.mesh.region.as_deref())?,
         abandon: Abandon::Never,
-        hedge: Hedge::Never,
+        hedge: match args.mesh.hedge {
+            Some(Units(extra_max)) => Hedge::Allowed { extra_max },
+            None => Hedge::Never,
+        },
     };
     let answered = client.call(&ask).await?;
     let answer = answered.answer;
@@ -108,6 +112,14 @@ async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
         show::line(readable(&answer.body));
     }
     kept_its_word(&answer)
+}
+
+fn region(text: Option<&str>) -> Result<Option<Region>> {
+    let parsed = text.map(|text| {
+        let parsed = text.parse();
+        parsed.map_err(|error| anyhow::anyhow!("--region `{text}` {error}"))
+    });
+    parsed.transpose()
 }
 
 /// The same call again and again, with a line for each, and what they cost together.

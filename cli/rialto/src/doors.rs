@@ -34,8 +34,8 @@ impl Doors {
         };
         let asked = match args.listen.port() {
             // A gateway on any free port is a test's or a second mesh's: its doors must not collide.
-            0 => std::net::SocketAddr::new(args.local.ip(), 0),
-            _ => args.local,
+            0 => std::net::SocketAddr::new(args.mesh.local.ip(), 0),
+            _ => args.mesh.local,
         };
         let listener = TcpListener::bind(asked).await.with_context(|| {
             format!("cannot listen on {asked} for this machine's programs: pass another --local")

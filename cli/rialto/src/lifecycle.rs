@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::args::{DeployArgs, DrainArgs, RemoveArgs, ResumeArgs, RollbackArgs};
 use crate::publish::desk;
 use crate::show::{self, line};
-use crate::{admin, home};
+use crate::{admin, home, name};
 
 /// What the operator wants done; one line of JSON to the desk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ pub(crate) enum Act {
         folder: PathBuf,
         payload: String,
         signature: String,
+    },
+    /// What the chain says of a name now; what was remembered of it goes.
+    Name {
+        name: String,
     },
     Rollback {
         service: String,
@@ -65,6 +69,7 @@ impl Act {
                 payload,
                 signature,
             } => desk::publish(node, folder, payload, &signature).await?,
+            Self::Name { name } => serde_json::to_value(name::look(node, &name).await?)?,
             Self::Rollback { service, version } => {
                 changed_json(&node.roll_back(&service, version.as_deref()).await?)
             }

@@ -14,6 +14,7 @@ mod heard;
 mod home;
 mod ledger;
 mod lifecycle;
+mod name;
 mod new;
 mod pay;
 mod policy;
@@ -91,6 +92,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Deploy(args) => lifecycle::deploy(args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Search(args) => search::run(args).await,
+        Command::Name(command) => name::run(command).await,
         Command::Rollback(args) => lifecycle::rollback(args).await,
         Command::Drain(args) => lifecycle::drain(args).await,
         Command::Resume(args) => lifecycle::resume(args).await,

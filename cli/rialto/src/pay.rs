@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use rialto_channels::receipt::SignedReceipt;
 use rialto_gateway::client::mesh::{Directory, MeshClient};
-use rialto_gateway::client::{Answer, Config, PayingClient, Quote};
+use rialto_gateway::client::{Answer, Config, PayingClient, Quote, Wallet};
 use serde_json::{Value, json};
 
 use crate::args::PayerArgs;
 use crate::show::{dim, money};
+use crate::wallet::Opened;
 use crate::{home, policy, show, wallet};
 
 /// A client of this gateway that pays from this user's wallet, by its policy.
@@ -22,15 +23,8 @@ pub(crate) fn client_with(
     args: &PayerArgs,
     change: impl FnOnce(&mut Config),
 ) -> Result<PayingClient> {
-    let data = &args.gateway.data;
-    let data_dir = home::data_dir(data.data_dir.as_deref())?;
-    let opened = wallet::open(&data_dir, data.password_file.as_deref())?;
-    let mut config = policy::client_config(&data_dir, &args.gateway.gateway, &opened)?;
-    if let Some(rpc) = &args.rpc {
-        config.rpc_url = Some(rpc.clone());
-    }
-    change(&mut config);
-    Ok(PayingClient::with_wallet(config, opened.wallet)?)
+    let (config, wallet) = opened(args, change)?;
+    Ok(PayingClient::with_wallet(config, wallet)?)
 }
 
 /// A client of all providers that `directory` knows, with this user's wallet and policy.
@@ -39,6 +33,22 @@ pub(crate) fn mesh_client(
     directory: Arc<dyn Directory>,
     change: impl FnOnce(&mut Config),
 ) -> Result<MeshClient> {
+    let (config, wallet) = opened(args, change)?;
+    Ok(MeshClient::new(config, wallet, directory))
+}
+
+/// A client for transactions of an open wallet, by the endpoint that was asked for, is configured or, else,
+/// the node uses.
+pub(crate) fn on_chain(args: &PayerArgs, opened: Opened, rpc: &str) -> Result<PayingClient> {
+    let data_dir = home::data_dir(args.gateway.data.data_dir.as_deref())?;
+    let mut config = policy::client_config(&data_dir, &args.gateway.gateway, &opened)?;
+    let asked = args.rpc.clone().or(config.rpc_url);
+    config.rpc_url = asked.or_else(|| Some(rpc.to_owned()).filter(|url| !url.is_empty()));
+    Ok(PayingClient::with_wallet(config, opened.wallet)?)
+}
+
+/// This user's wallet, open, and how it pays.
+fn opened(args: &PayerArgs, change: impl FnOnce(&mut Config)) -> Result<(Config, Arc<dyn Wallet>)> {
     let data = &args.gateway.data;
     let data_dir = home::data_dir(data.data_dir.as_deref())?;
     let opened = wallet::open(&data_dir, data.password_file.as_deref())?;
@@ -47,7 +57,7 @@ pub(crate) fn mesh_client(
         config.rpc_url = Some(rpc.clone());
     }
     change(&mut config);
-    Ok(MeshClient::new(config, opened.wallet, directory))
+    Ok((config, opened.wallet))
 }
 
 /// The answer and what it cost, for scripts.

@@ -9,7 +9,7 @@ use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, Result};
 use rialto_channels::Signature;
 use rialto_gateway::client::{PayingClient, SignContent, SignRequest};
-use rialto_node::{AgentCalls, Publishing, agent_metadata};
+use rialto_node::{AgentCalls, Publishing, Said, agent_metadata};
 use rialto_registry::{AgentId, Digest, SignedManifest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::args::PublishArgs;
 use crate::lifecycle::{self, Act};
 use crate::show::{self, cyan, line, note};
-use crate::{home, policy, wallet};
+use crate::{home, pay, wallet};
 
 /// What the node says has to be signed and sent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub(crate) struct Prepared {
     pub(crate) agent: Option<String>,
     /// The manifest that the chain says it has now.
     pub(crate) current: Option<String>,
+    /// What the chain has of the agent already.
+    pub(crate) said: Said,
 }
 
 /// Signs, registers and offers what a folder holds.
@@ -67,10 +69,7 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
     };
     let signature: Signature = opened.wallet.sign(&request).await?;
     let signed = SignedManifest::check(prepared.payload.clone(), signature)?;
-    let mut config = policy::client_config(&data_dir, &args.payer.gateway.gateway, &opened)?;
-    let rpc = args.payer.rpc.clone().or(config.rpc_url);
-    config.rpc_url = rpc.or(Some(prepared.rpc.clone()).filter(|url| !url.is_empty()));
-    let client = PayingClient::with_wallet(config, opened.wallet)?;
+    let client = pay::on_chain(&args.payer, opened, &prepared.rpc)?;
     let transactions = register(&client, &prepared, &signed, json).await?;
     let wanted = Act::Publish {
         folder,
@@ -98,20 +97,34 @@ async fn register(
         None => vec![AgentCalls::register(&AgentCalls::uri(signed), &metadata)?],
         Some(agent) => {
             let agent: AgentId = agent.parse()?;
-            AgentCalls::update(agent.token, &AgentCalls::uri(signed), &metadata)?
+            AgentCalls::update(
+                agent.token,
+                &AgentCalls::uri(signed),
+                &metadata,
+                &prepared.said,
+            )?
         }
     };
+    let purpose = format!("register {} {}", signed.name(), signed.version());
+    let registry = (prepared.chain_id, prepared.registry);
+    send(client, registry, calls, &purpose, json).await
+}
+
+/// Sends calls to a chain's registry, one after the other, and shows each.
+pub(crate) async fn send(
+    client: &PayingClient,
+    (chain_id, registry): (u64, Address),
+    calls: Vec<Vec<u8>>,
+    purpose: &str,
+    json: bool,
+) -> Result<Vec<B256>> {
     let mut transactions = Vec::new();
     for data in calls {
-        let purpose = format!("register {} {}", signed.name(), signed.version());
-        let transaction = client
-            .call_contract(prepared.chain_id, prepared.registry, data, purpose)
-            .await?;
+        let sent = client.call_contract(chain_id, registry, data, purpose.to_owned());
+        let transaction = sent.await?;
         if !json {
-            note(format!(
-                "chain     tx {}",
-                show::short(&transaction.to_string())
-            ));
+            let short = show::short(&transaction.to_string());
+            note(format!("chain     tx {short}"));
         }
         transactions.push(transaction);
     }
@@ -170,6 +183,7 @@ pub(crate) mod desk {
             rpc: node.chain().rpc_url.clone(),
             agent: prepared.agent.map(|agent| agent.to_string()),
             current: prepared.current.map(|digest| digest.to_string()),
+            said: prepared.said,
         })?)
     }
 

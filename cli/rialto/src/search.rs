@@ -17,6 +17,7 @@ pub(crate) async fn run(args: SearchArgs) -> Result<()> {
         ("price_max", args.max_price.map(|price| price.0.to_string())),
         ("region", args.region),
         ("hardware", args.hardware),
+        ("meaning", args.meaning.then(|| "true".to_owned())),
         ("limit", Some(args.limit.to_string())),
     ];
     query.extend(
@@ -24,7 +25,7 @@ pub(crate) async fn run(args: SearchArgs) -> Result<()> {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?))),
     );
-    let url = format!("{}/search", args.local.trim_end_matches('/'));
+    let url = format!("{}/search", args.door.local.trim_end_matches('/'));
     let mut asking = reqwest::Url::parse(&url).with_context(|| format!("--local: {url}"))?;
     asking.query_pairs_mut().extend_pairs(&query);
     let asked = reqwest::get(asking).await;

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::admin::Desk;
-use crate::args::UpArgs;
+use crate::args::{MeshArgs, UpArgs};
 use crate::doors::Doors;
 use crate::progress::Board;
 use crate::show::{bold, cyan, dim, green, line};
@@ -200,7 +200,7 @@ pub(crate) fn config(args: &UpArgs) -> Result<Config> {
             None => {}
         }
     }
-    overlay_mesh(args, &mut config.mesh)?;
+    overlay_mesh(&args.mesh, &mut config.mesh)?;
     if let Some(format) = args.log_format {
         config.observability.log_format = format.into();
     }
@@ -224,8 +224,8 @@ pub(crate) fn config(args: &UpArgs) -> Result<Config> {
 }
 
 /// What the arguments say of the mesh.
-fn overlay_mesh(args: &UpArgs, mesh: &mut MeshChoice) -> Result<()> {
-    mesh.enabled |= args.mesh;
+fn overlay_mesh(args: &MeshArgs, mesh: &mut MeshChoice) -> Result<()> {
+    mesh.enabled |= args.enabled;
     if !args.mesh_listen.is_empty() {
         mesh.listen.clone_from(&args.mesh_listen);
     }

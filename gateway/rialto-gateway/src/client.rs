@@ -25,6 +25,7 @@ mod kept;
 mod lanes;
 mod listen;
 pub mod mesh;
+pub(crate) mod public;
 mod quote;
 mod reach;
 mod reading;
@@ -106,6 +107,11 @@ pub struct Config {
     pub answer_bytes_max: u64,
     /// How often a request is sent before it is given up, the first time included.
     pub attempts: u32,
+    /// How often a paid request whose answer was lost is sent again beyond that, under the same payment: the
+    /// host gives the answer that it kept, and charges once.
+    pub repeats: u32,
+    /// Whether the gateway has to be on the internet: it is a stranger's who could name this machine.
+    pub public_only: bool,
 }
 
 /// A token that a client may pay with. Its names are fixed here and not taken from a host, because
@@ -146,6 +152,8 @@ impl Config {
             unexplained_max: Amount::new(100_000),
             answer_bytes_max: ANSWER_BYTES_MAX,
             attempts: 4,
+            repeats: 0,
+            public_only: false,
         }
     }
 }
@@ -242,6 +250,8 @@ struct Inner {
     wallet: Arc<dyn Wallet>,
     authorizer: Authorizer,
     http: reqwest::Client,
+    /// For the chain, which is chosen by its user.
+    chain_http: reqwest::Client,
     rpc: tokio::sync::OnceCell<Rpc>,
     channels: Mutex<HashMap<ChannelId, Arc<Channel>>>,
     receivers: Receivers,
@@ -295,12 +305,18 @@ impl PayingClient {
         while config.gateway.ends_with('/') {
             config.gateway.pop();
         }
-        let http = reqwest::Client::builder()
-            .timeout(config.timeout)
-            // A gateway answers itself. Somebody who redirects wants a payment to be sent elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(ClientError::Transport)?;
+        let http = || {
+            reqwest::Client::builder()
+                .timeout(config.timeout)
+                // A gateway answers itself. Somebody who redirects wants a payment to be sent elsewhere.
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        let chain_http = http().build().map_err(ClientError::Transport)?;
+        let http = match config.public_only {
+            true => http().dns_resolver(Arc::new(public::PublicNames)).build(),
+            false => Ok(chain_http.clone()),
+        };
+        let http = http.map_err(ClientError::Transport)?;
         let purse = Purse::new(config.budget, config.store.clone());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -308,6 +324,7 @@ impl PayingClient {
                 wallet,
                 authorizer,
                 http,
+                chain_http,
                 rpc: tokio::sync::OnceCell::new(),
                 channels: Mutex::new(HashMap::new()),
                 receivers: Receivers::default(),

@@ -11,6 +11,7 @@
 
 mod calls;
 mod find;
+mod meaning;
 mod peers;
 
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use axum::routing::{any, get, post};
 use http::uri::Authority;
 use http::{HeaderValue, Uri, header};
 use rialto_node::Node;
-use rialto_registry::Name;
+use rialto_registry::reputation::Outcome as Rating;
+use rialto_registry::{Name, PeerId};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::Config;
@@ -142,6 +144,16 @@ impl Directory for NodeDirectory {
             Ok(records.filter_map(|record| record.checked()).collect())
         })
     }
+
+    fn ended(&self, provider: PeerId, rating: Rating) {
+        self.node.rate(provider, rating);
+    }
+}
+
+fn no_wallet() -> Problem {
+    let message = "this node has no wallet that is open";
+    Problem::new(ErrorCode::Unavailable, message)
+        .hint("start it with --password-file, or pay yourself: rialto call --mesh")
 }
 
 async fn unknown() -> Problem {

@@ -83,7 +83,8 @@ pub use facilitator::{
 pub use manifest::{ManifestFileError, read_manifest};
 pub use mesh::{
     AgentCalls, DialError, Duplex, FoundService, ListedProvider, MeshError, OnChain, PublishError,
-    Publishing, SearchError, TakeError, ToPublish, Tunnel, TunnelProtocol, Tunnels, agent_metadata,
+    Publishing, Said, SearchError, TakeError, ToPublish, Tunnel, TunnelProtocol, Tunnels, Unread,
+    agent_metadata,
 };
 pub use models::ModelLoadError;
 pub use node::Node;
@@ -93,6 +94,7 @@ pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
     ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, DoorLoad,
     Histogram, HistogramView, Interface, Isolation, ItemList, Limit, Method, Param, Part,
+    is_public,
 };
 pub use rialto_ledger::{Audited, Finding};
 pub use settings::SettingsError;

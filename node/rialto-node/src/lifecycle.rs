@@ -57,7 +57,9 @@ impl Node {
     /// # Errors
     /// [`ChangeError`]; then everything is as it was.
     pub async fn drain(&self, service: &str) -> Result<u32, ChangeError> {
-        self.0.catalog.drain(service, true).await
+        let running = self.0.catalog.drain(service, true).await?;
+        self.offer_soon();
+        Ok(running)
     }
 
     /// Lets calls of a service in again, and ends its quarantine.
@@ -65,17 +67,22 @@ impl Node {
     /// # Errors
     /// [`ChangeError`]; then everything is as it was.
     pub async fn resume(&self, service: &str) -> Result<(), ChangeError> {
-        self.0.catalog.drain(service, false).await.map(drop)
+        self.0.catalog.drain(service, false).await?;
+        self.offer_soon();
+        Ok(())
     }
 
     /// Lets no new calls of any service in, until the node ends or is resumed. Returns how many still run.
     pub fn drain_all(&self) -> u32 {
-        self.0.catalog.drain_all(true)
+        let running = self.0.catalog.drain_all(true);
+        self.offer_soon();
+        running
     }
 
     /// Ends [`drain_all`](Self::drain_all).
     pub fn resume_all(&self) {
         self.0.catalog.drain_all(false);
+        self.offer_soon();
     }
 
     /// Waits until no call of a service runs, or of all of them, and at most so long. Returns how many still

@@ -8,6 +8,7 @@
 
 mod agents;
 mod blobs;
+mod directory;
 mod draft;
 mod find;
 mod heard;
@@ -16,16 +17,19 @@ mod names;
 mod offers;
 mod publish;
 mod published;
+mod ratings;
 mod take;
 mod tunnels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rialto_artifacts::Store;
 use rialto_chain::client::{ChainClient, ConnectError, RegistryClient};
 use rialto_discovery::{Discovery, Event, Incoming, Started};
+use rialto_host::is_public;
 use rialto_registry::erc8004::Registries;
 use rialto_registry::{Name, NameBook, PeerId, PeerKey, RegistryId};
 use tokio::sync::{Notify, mpsc};
@@ -35,20 +39,21 @@ use crate::config::{Config, Mesh as Settings};
 use crate::keys::{self, KeyError};
 use crate::shelf::PendingError;
 
-pub use agents::AgentCalls;
+pub use agents::{AgentCalls, Said};
 pub use draft::Publishing;
-pub use find::{FoundService, ListedProvider, SearchError};
+pub use find::{FoundService, ListedProvider, SearchError, Unread};
 pub use names::OnChain;
 pub use publish::{PublishError, ToPublish, agent_metadata};
 pub use take::TakeError;
 pub use tunnels::{DialError, Duplex, Tunnel, TunnelProtocol, Tunnels};
 
 use blobs::Shelves;
-use find::Directory;
+use directory::Directory;
 use judge::OfferJudge;
 use names::Fact;
 use offers::Sequence;
 use published::Published;
+use ratings::Ratings;
 
 /// What a node that takes part in the mesh holds.
 #[derive(Debug)]
@@ -60,6 +65,7 @@ pub(crate) struct Mesh {
     discovery: Discovery,
     store: Store,
     published: Published,
+    ratings: Ratings,
     names: RwLock<NameBook>,
     /// The first block whose claims were not taken in. Held while they are.
     names_next: tokio::sync::Mutex<u64>,
@@ -69,6 +75,8 @@ pub(crate) struct Mesh {
     facts: Mutex<BTreeMap<Name, Fact>>,
     directory: Mutex<Directory>,
     sequence: Sequence,
+    /// What is offered now.
+    offered: Mutex<BTreeSet<Name>>,
     /// Told when offers should be made anew.
     wanted: Notify,
     events: Mutex<Option<mpsc::Receiver<Event>>>,
@@ -104,12 +112,14 @@ impl Mesh {
             discovery,
             store,
             published: Published::open(&config.data_dir)?,
+            ratings: Ratings::open(&config.data_dir),
             names: RwLock::default(),
             names_next: tokio::sync::Mutex::new(config.mesh.names_from_block),
             names_changed: Notify::new(),
             facts: Mutex::default(),
             directory: Mutex::new(Directory::new()),
             sequence: Sequence::default(),
+            offered: Mutex::default(),
             wanted: Notify::new(),
             events: Mutex::new(Some(events)),
             incoming: Mutex::new(Some(incoming)),
@@ -129,6 +139,25 @@ impl Mesh {
     }
 }
 
+/// Whether addresses of private networks count: where this node listens on such alone, and where its operator
+/// says so.
+fn counts_private(settings: &Settings) -> bool {
+    settings.private || listens_privately(settings)
+}
+
+fn listens_privately(settings: &Settings) -> bool {
+    !settings.listen.is_empty() && settings.listen.iter().all(|it| is_private(it))
+}
+
+/// Whether a multiaddress begins with an address that nobody on the internet reaches. All addresses at once
+/// (`0.0.0.0`) may have a public one among them.
+fn is_private(multiaddress: &str) -> bool {
+    let mut parts = multiaddress.split('/').skip(1);
+    let is_ip = parts.next().is_some_and(|it| it == "ip4" || it == "ip6");
+    let address = parts.next().and_then(|text| text.parse::<IpAddr>().ok());
+    is_ip && address.is_some_and(|it| !it.is_unspecified() && !is_public(it))
+}
+
 /// How libp2p is to behave. Who listens on this machine or a private network alone is reached there, and
 /// who says where others reach it is believed; everybody else finds out by asking peers.
 fn discovery_config(
@@ -143,8 +172,7 @@ fn discovery_config(
         });
         parsed.collect::<Result<Vec<_>, _>>()
     };
-    let is_private = |address: &String| PRIVATE.iter().any(|start| address.starts_with(start));
-    let private = !settings.listen.is_empty() && settings.listen.iter().all(is_private);
+    let private = listens_privately(settings);
     let reach = match (settings.listen.is_empty(), settings.external.is_empty()) {
         (true, true) => Reach::Private,
         (false, true) if !private => Reach::Detect,
@@ -157,7 +185,7 @@ fn discovery_config(
         relays: read(&settings.relays)?,
         mdns: settings.mdns,
         relay_server: settings.relay,
-        private_addresses: private || settings.private,
+        private_addresses: counts_private(settings),
         reach,
         ..rialto_discovery::Config::new(Identity::from_seed(key.seed()))
     })
@@ -211,6 +239,11 @@ impl Node {
         self.mesh().map(Mesh::peer)
     }
 
+    /// Whether addresses of this machine and of private networks count as others' addresses.
+    pub fn counts_private_addresses(&self) -> bool {
+        counts_private(&self.config().mesh)
+    }
+
     /// Where peers reach this node: multiaddresses, each with the peer.
     pub fn peer_addresses(&self) -> Vec<String> {
         let Some(mesh) = self.mesh() else {
@@ -226,5 +259,25 @@ impl Node {
     }
 }
 
-/// How multiaddresses of this machine and of private networks begin.
-const PRIVATE: [&str; 4] = ["/ip4/127.", "/ip6/::1/", "/ip4/10.", "/ip4/192.168."];
+#[cfg(test)]
+mod tests {
+    use super::is_private;
+
+    #[test]
+    fn private_addresses_are_seen() {
+        for text in [
+            "/ip4/127.0.0.1/tcp/0",
+            "/ip4/172.20.1.1/tcp/1",
+            "/ip6/fd00::1/tcp/1",
+        ] {
+            assert!(is_private(text), "{text}");
+        }
+        for text in [
+            "/ip4/0.0.0.0/tcp/1",
+            "/ip4/9.9.9.9/udp/1/quic-v1",
+            "/dns4/host/tcp/1",
+        ] {
+            assert!(!is_private(text), "{text}");
+        }
+    }
+}

@@ -144,6 +144,7 @@ impl Node {
             tasks.spawn(self.clone().offer_forever());
             tasks.spawn(self.clone().browse_forever());
             tasks.spawn(self.clone().listen_to_peers());
+            tasks.spawn(self.clone().keep_ratings());
         }
         Ok(())
     }

@@ -239,6 +239,14 @@ impl Index {
         })
     }
 
+    /// Notes what an entry means, and says whether the entry is there.
+    pub fn note_meaning(&mut self, service: &Name, publisher: &str, meaning: Vector) -> bool {
+        self.change(service, publisher, |entry| {
+            entry.meaning = Some(meaning);
+            true
+        })
+    }
+
     /// Takes an entry out.
     pub fn remove(&mut self, service: &Name, publisher: &str) -> Option<Entry> {
         let id = self.id(service, publisher)?;
@@ -275,6 +283,19 @@ impl Index {
     pub fn get(&self, service: &Name, publisher: &str) -> Option<&Entry> {
         let document = self.documents.get(&self.id(service, publisher)?)?;
         Some(&document.entry)
+    }
+
+    /// All entries, the longest known first.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.documents.values().map(|document| &document.entry)
+    }
+
+    /// Whose entries of a name there are.
+    pub fn publishers(&self, service: &Name) -> impl Iterator<Item = &str> {
+        let ids = self.ids.get(service);
+        ids.into_iter()
+            .flatten()
+            .map(|(publisher, _)| publisher.as_str())
     }
 
     /// How many entries there are.

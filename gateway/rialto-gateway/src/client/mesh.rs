@@ -19,11 +19,12 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rialto_channels::Amount;
-use rialto_registry::Name;
+use rialto_registry::reputation::Outcome as Rating;
 use rialto_registry::router::{
     Abandon, Action, Attempt, AttemptId, Call, CallSpec, Capabilities, Exposure, Hedge, KeyError,
     Millis, NoProvider, Outcome, ProviderId, Region, Report, Router,
 };
+use rialto_registry::{Name, PeerId};
 
 use super::call::{Course, payment_name};
 use super::send::Request;
@@ -41,6 +42,9 @@ pub type Finding<'a> =
 pub trait Directory: std::fmt::Debug + Send + Sync {
     /// Those that offer a service now, each once.
     fn providers<'a>(&'a self, service: &'a Name) -> Finding<'a>;
+
+    /// Hears what came of a request to one of them.
+    fn ended(&self, _provider: PeerId, _rating: Rating) {}
 }
 
 /// Why no providers are known.
@@ -134,10 +138,13 @@ struct Inner {
     /// For each provider with its own gateway.
     config: Config,
     wallet: Arc<dyn Wallet>,
-    clients: Mutex<BTreeMap<String, PayingClient>>,
+    /// By the gateway, and when each was used last.
+    clients: Mutex<Clients>,
     router: Mutex<Router>,
     began: Instant,
 }
+
+type Clients = BTreeMap<String, (PayingClient, Instant)>;
 
 /// What an attempt came to.
 struct Ended {
@@ -156,6 +163,8 @@ impl MeshClient {
             // What is tried again, and where, is the router's to decide.
             config: Config {
                 attempts: 1,
+                // But what was paid for and lost on the way is asked for where it was sent.
+                repeats: REPEATS,
                 ..config
             },
             wallet,
@@ -196,8 +205,8 @@ impl MeshClient {
         loop {
             match guarded.poll() {
                 Action::Repeat(attempt) if in_doubt(&ended, &attempt) => {
-                    // A repetition would have to go over the channel of the first request, and a host keeps
-                    // no answers of free calls: what may have been carried out is not asked for again.
+                    // What was paid for was sent again under its payment already, and a host keeps no answers
+                    // of free calls: what may have been carried out is not asked for again.
                     let end = unasked(attempt);
                     guarded.on_result(&end);
                 }
@@ -210,6 +219,7 @@ impl MeshClient {
                         Some(end) = running.next() => {
                             let end: Ended = end;
                             guarded.on_result(&end);
+                            self.rate(providers, &end);
                             ended.push(end);
                         }
                         () = tokio::time::sleep(pause) => {}
@@ -221,6 +231,16 @@ impl MeshClient {
                     return Err(MeshError::Nobody { service, why });
                 }
             }
+        }
+    }
+
+    /// Tells whoever keeps providers how one of them served.
+    fn rate(&self, providers: &[Provider], end: &Ended) {
+        let asked = providers.iter().find(|it| *it.id() == end.provider);
+        if let Some(provider) = asked
+            && let Some(rating) = outcome::rating(end.outcome, &end.answer)
+        {
+            self.0.directory.ended(provider.peer(), rating);
         }
     }
 
@@ -274,26 +294,32 @@ impl MeshClient {
 
     fn client(&self, provider: &Provider) -> Result<PayingClient, ClientError> {
         let mut clients = self.clients();
-        if let Some(client) = clients.get(&provider.base) {
+        let now = Instant::now();
+        if let Some((client, used)) = clients.get_mut(&provider.base) {
+            *used = now;
             return Ok(client.clone());
         }
         if clients.len() >= CLIENTS_MAX {
-            // Channels are on the disk; those that are used come back at once.
-            clients.pop_first();
+            // Channels are on the disk: who is used again comes back at once.
+            let idle = clients.iter().min_by_key(|(_, (_, used))| *used);
+            if let Some(base) = idle.map(|(base, _)| base.clone()) {
+                clients.remove(&base);
+            }
         }
         let config = Config {
             gateway: provider.base.clone(),
+            public_only: provider.public_only,
             ..self.0.config.clone()
         };
         let client = PayingClient::with_wallet(config, Arc::clone(&self.0.wallet))?;
-        clients.insert(provider.base.clone(), client.clone());
+        clients.insert(provider.base.clone(), (client.clone(), now));
         Ok(client)
     }
 
     async fn has_channel(&self, provider: &Provider) -> bool {
         let client = self.clients().get(&provider.base).cloned();
         match client {
-            Some(client) => !client.channels().await.is_empty(),
+            Some((client, _)) => !client.channels().await.is_empty(),
             None => false,
         }
     }
@@ -323,7 +349,7 @@ impl MeshClient {
         self.0.router.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clients(&self) -> MutexGuard<'_, BTreeMap<String, PayingClient>> {
+    fn clients(&self) -> MutexGuard<'_, Clients> {
         self.0
             .clients
             .lock()
@@ -420,5 +446,7 @@ fn exposed(exposure: &[Exposure]) -> String {
 
 /// The longest that a provider may take to name its price.
 const QUOTE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often a paid request that may have arrived is sent again to the same provider.
+const REPEATS: u32 = 2;
 /// Clients that are kept; each has a pool of connections.
 const CLIENTS_MAX: usize = 256;

@@ -40,7 +40,7 @@ impl PayingClient {
                         Err(error) => remembered.ok_or(error)?,
                     },
                 };
-                Rpc::connect(self.inner.http.clone(), url).await
+                Rpc::connect(self.inner.chain_http.clone(), url).await
             })
             .await?;
         match rpc.chain_id() {

@@ -143,31 +143,39 @@ impl PayingClient {
         request: &mut Request<'_>,
         payment: Option<HeaderValue>,
     ) -> Sent {
+        let config = &self.inner.config;
         let mut seen = false;
         let mut attempt: u32 = 1;
         loop {
-            let last = attempt >= self.inner.config.attempts;
-            let wait = match self.post(url, request, payment.clone()).await {
+            let posted = self.post(url, request, payment.clone()).await;
+            seen |= match &posted {
+                Ok(reply) => config.repeats > 0 && reply.is_anothers(),
+                Err(ReadError::Broken(error)) => !error.is_connect(),
+                Err(ReadError::Unfinished) => true,
+                Err(ReadError::TooLong { .. }) => false,
+            };
+            // A payment that may have arrived is safe to send again, and the way to its answer.
+            let repeats = match seen && payment.is_some() {
+                true => config.repeats,
+                false => 0,
+            };
+            let last = attempt >= config.attempts.saturating_add(repeats);
+            let wait = match posted {
+                Ok(reply) if seen && !last && reply.is_anothers() => backoff(attempt),
                 Ok(reply) => match reply.busy() {
                     Some(wait) if !last => wait,
                     Some(_) | None => return Sent::Reply(reply, seen),
                 },
                 // It would be as long the next time.
                 Err(ReadError::TooLong { limit }) => return Sent::TooLong { limit },
+                Err(ReadError::Broken(_) | ReadError::Unfinished) if !last => backoff(attempt),
+                Err(ReadError::Broken(error)) if seen => {
+                    return Sent::Lost(ClientError::Transport(error));
+                }
                 Err(ReadError::Broken(error)) => {
-                    seen |= !error.is_connect();
-                    let error = ClientError::Transport(error);
-                    match (last, seen) {
-                        (true, true) => return Sent::Lost(error),
-                        (true, false) => return Sent::Unreached(error),
-                        (false, _) => backoff(attempt),
-                    }
+                    return Sent::Unreached(ClientError::Transport(error));
                 }
-                Err(ReadError::Unfinished) if last => return Sent::Lost(ClientError::Unfinished),
-                Err(ReadError::Unfinished) => {
-                    seen = true;
-                    backoff(attempt)
-                }
+                Err(ReadError::Unfinished) => return Sent::Lost(ClientError::Unfinished),
             };
             sleep(wait).await;
             attempt += 1;

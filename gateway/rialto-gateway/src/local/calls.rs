@@ -11,7 +11,7 @@ use rialto_channels::Amount;
 use rialto_registry::router::{Abandon, Hedge};
 use serde::Deserialize;
 
-use super::Local;
+use super::{Local, no_wallet};
 use crate::client::mesh::{Ask, MeshAnswer, MeshError};
 use crate::client::{Body, ClientError};
 use crate::problem::{ErrorCode, Problem};
@@ -31,6 +31,8 @@ pub(super) struct Manner {
     idempotent: bool,
     /// What may be left behind at providers that went silent, in base units.
     abandon_max: Option<String>,
+    /// What a second provider may cost that is asked while the first is late, in base units.
+    hedge_max: Option<String>,
 }
 
 /// Calls a method of a service at whichever provider is best.
@@ -53,11 +55,7 @@ async fn answer(
     manner: Result<Query<Manner>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Some(client) = &local.client else {
-        let message = "this node has no wallet that is open";
-        return Err(Problem::new(ErrorCode::Unavailable, message)
-            .hint("start it with --password-file, or pay yourself: rialto call --mesh"));
-    };
+    let client = local.client.as_ref().ok_or_else(no_wallet)?;
     let Query(manner) = manner.map_err(|error| bad(error.body_text()))?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
@@ -81,7 +79,10 @@ async fn answer(
             Some(most) => Abandon::UpTo(most),
             None => Abandon::Never,
         },
-        hedge: Hedge::Never,
+        hedge: match amount("hedge_max", manner.hedge_max)? {
+            Some(extra_max) => Hedge::Allowed { extra_max },
+            None => Hedge::Never,
+        },
     };
     match client.call(&ask).await {
         Ok(answered) => Ok(told(answered)),

@@ -11,8 +11,9 @@ use rialto_registry::index;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Local;
+use super::{Local, meaning, no_wallet};
 use crate::client::mesh::{ProviderRecord, ProvidersRecord};
+use crate::client::public::may_be_public;
 use crate::problem::{ErrorCode, Problem};
 
 /// How programs of this machine reach gateways.
@@ -33,14 +34,18 @@ impl Bases {
     /// Where an offer's gateway is: its own URL if it has one, else by libp2p.
     pub(super) fn record(&self, node: &Node, offer: &SignedOffer) -> ProviderRecord {
         let own = node.peer() == Some(offer.peer());
-        let said = offer.offer().gateways.first();
+        let private = node.counts_private_addresses();
+        let mut said = offer.offer().gateways.iter();
+        let said = said.find(|url| private || may_be_public(url));
         let base = match (own, said) {
             (true, _) => self.gateway.clone(),
             (false, Some(url)) => url.trim_end_matches('/').to_owned(),
             (false, None) => format!("{}/peers/{}", self.door, offer.peer()),
         };
         let relayed = said.is_none() && !own && is_relayed(offer);
-        ProviderRecord::new(offer, base, relayed, NEUTRAL)
+        let strangers = said.is_some() && !own && !private;
+        let reputation = node.reputation(offer.peer());
+        ProviderRecord::new(offer, base, relayed, strangers, reputation)
     }
 }
 
@@ -61,6 +66,8 @@ pub(super) struct Wanted {
     price_max: Option<String>,
     region: Option<String>,
     hardware: Option<String>,
+    /// Whether services that mean the same count as well, whatever their words are.
+    meaning: bool,
     limit: Option<usize>,
 }
 
@@ -70,7 +77,13 @@ pub(super) async fn search(
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(wanted) = wanted.map_err(|error| bad(error.body_text()))?;
-    let query = query(wanted)?;
+    let by_meaning = wanted.meaning;
+    let mut query = query(wanted)?;
+    if by_meaning && !query.text.trim().is_empty() {
+        let client = local.client.as_ref().ok_or_else(no_wallet)?;
+        let meant = meaning::of(&local.node, client, &query.text).await?;
+        query.semantic = Some(meant);
+    }
     let found = local.node.search(&query).map_err(|error| alone(&error))?;
     let services: Vec<Value> = found.iter().map(found_json).collect();
     Ok(Json(json!({ "services": services })))
@@ -147,6 +160,7 @@ fn found_json(found: &FoundService) -> Value {
         "verified": found.verified,
         "resembles": found.resembles.as_ref().map(rialto_registry::Name::as_str),
         "matched": found.fields,
+        "nearness": found.nearness,
         "price_min": cheapest.map(|price| price.to_string()),
         "providers": providers,
     })
@@ -159,6 +173,3 @@ fn bad(message: impl Into<String>) -> Problem {
 fn alone(error: &SearchError) -> Problem {
     Problem::new(ErrorCode::Unavailable, error.to_string())
 }
-
-/// The reputation of somebody of whom nothing is known.
-const NEUTRAL: u16 = 500;

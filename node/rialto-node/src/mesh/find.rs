@@ -1,15 +1,12 @@
-//! What is offered on the mesh, as far as this node knows: an index for searching, and the newest offer of each
-//! provider.
+//! Finding services and who offers them: asking peers, a walk over the names that the chain knows, searching.
 //!
-//! It is filled by what this node looks up, by what it hears from peers and by a walk over the names that the
-//! chain knows. What is shown as verified was compared with the chain.
+//! Not here: what is kept of it (`directory`).
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use rialto_chain::client::RegistryError;
 use rialto_discovery::{Key, WANT};
-use rialto_registry::index::{Entry, Index, IndexLimits, Listing, Query};
+use rialto_registry::index::{Query, Vector};
 use rialto_registry::{Name, PeerId, SignedManifest, SignedOffer, Status};
 
 use super::Mesh;
@@ -17,16 +14,6 @@ use super::names::OnChain;
 use super::offers::since_epoch;
 use crate::Node;
 use crate::progress::Progress;
-
-/// What this node knows of the mesh.
-#[derive(Debug)]
-pub(super) struct Directory {
-    index: Index,
-    /// The newest offer of each service by each peer.
-    offers: BTreeMap<(Name, PeerId), SignedOffer>,
-    /// When peers were asked last for a service's offers.
-    asked: BTreeMap<Name, Instant>,
-}
 
 /// A service that was found, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +36,8 @@ pub struct FoundService {
     pub resembles: Option<Name>,
     /// Where the words were found.
     pub fields: Vec<&'static str>,
+    /// How near its meaning is to what was asked for, in thousandths, where that made it a hit.
+    pub nearness: Option<u16>,
     /// Who offers it, best first.
     pub listed: Vec<ListedProvider>,
 }
@@ -66,6 +55,17 @@ pub struct ListedProvider {
     pub hardware: Vec<String>,
     /// How much of it is in use, in thousandths.
     pub load: u16,
+}
+
+/// A service whose text nobody has read for its meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Its name.
+    pub service: Name,
+    /// Who published it.
+    pub publisher: String,
+    /// What is to be read.
+    pub text: String,
 }
 
 /// Why nothing can be searched.
@@ -109,6 +109,29 @@ impl Node {
         Ok(hits.into_iter().map(FoundService::from).collect())
     }
 
+    /// Services of which this node does not know yet what they mean, with the texts to be read: so many at most.
+    pub fn unread_services(&self, limit: usize) -> Vec<Unread> {
+        let Some(mesh) = self.mesh() else {
+            return Vec::new();
+        };
+        let unread = mesh.directory().unread(limit).into_iter();
+        unread
+            .map(|(service, publisher, text)| Unread {
+                service,
+                publisher,
+                text,
+            })
+            .collect()
+    }
+
+    /// Keeps what the text of a service means, for searching by meaning.
+    pub fn understand(&self, read: &Unread, meaning: Vector) {
+        if let Some(mesh) = self.mesh() {
+            let mut directory = mesh.directory();
+            directory.understood(&read.service, &read.publisher, meaning);
+        }
+    }
+
     /// Looks at the names that the chain knows, one after the other, for as long as the node runs.
     pub(crate) async fn browse_forever(self) {
         let Some(mesh) = self.mesh() else {
@@ -122,6 +145,11 @@ impl Node {
                         tracing::debug!(%name, %error, "not listed");
                     }
                 }
+            }
+            {
+                let mut directory = mesh.directory();
+                directory.expire(since_epoch().as_secs());
+                directory.compare_names();
             }
             tokio::select! {
                 () = self.stopping() => return,
@@ -151,7 +179,8 @@ impl Node {
         let now = since_epoch().as_secs();
         let mut directory = mesh.directory();
         for offer in offers {
-            directory.learn(offer, &manifest, &known, now);
+            let reputation = self.reputation(offer.peer());
+            directory.learn(offer, &manifest, &known, now, reputation);
         }
         Ok(())
     }
@@ -215,125 +244,6 @@ impl Mesh {
     }
 }
 
-impl Directory {
-    pub(super) fn new() -> Self {
-        Self {
-            index: Index::new(IndexLimits::DEFAULT),
-            offers: BTreeMap::new(),
-            asked: BTreeMap::new(),
-        }
-    }
-
-    /// Keeps an offer unless a newer one of its service and peer is kept.
-    pub(super) fn keep(&mut self, offer: SignedOffer, now: u64) {
-        if offer.check_time(now).is_err() {
-            return;
-        }
-        let key = (offer.offer().service.clone(), offer.peer());
-        let newer = |old: &SignedOffer| old.offer().seq > offer.offer().seq;
-        if self.offers.get(&key).is_some_and(newer) {
-            return;
-        }
-        let of_service = self.offers(&key.0, now).len();
-        if of_service >= OFFERS_OF_SERVICE_MAX && !self.offers.contains_key(&key) {
-            return;
-        }
-        if self.offers.len() >= OFFERS_MAX && !self.offers.contains_key(&key) {
-            self.offers.retain(|_, old| old.offer().expires > now);
-            if self.offers.len() >= OFFERS_MAX {
-                return;
-            }
-        }
-        self.offers.insert(key, offer);
-    }
-
-    /// The offers of a service that are known, and whether it is time to ask peers; whoever is told so asks.
-    fn known(&mut self, service: &Name, now: u64) -> (Vec<SignedOffer>, bool) {
-        let known = self.offers(service, now);
-        let asked = self.asked.get(service);
-        let is_due = asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY);
-        if is_due {
-            if self.asked.len() >= ASKED_MAX {
-                self.asked.retain(|_, asked| asked.elapsed() < ASK_EVERY);
-            }
-            if self.asked.len() < ASKED_MAX {
-                self.asked.insert(service.clone(), Instant::now());
-            }
-        }
-        (known, is_due)
-    }
-
-    /// The offers of a service that are good now.
-    fn offers(&self, service: &Name, now: u64) -> Vec<SignedOffer> {
-        let first = (service.clone(), PeerId::from_key([0; 32]));
-        let of_service = self.offers.range(first..);
-        let of_service = of_service.take_while(|((name, _), _)| name == service);
-        of_service
-            .filter(|(_, offer)| offer.check_time(now).is_ok())
-            .map(|(_, offer)| offer.clone())
-            .collect()
-    }
-
-    /// Lists a service and one who offers it.
-    pub(super) fn learn(
-        &mut self,
-        offer: &SignedOffer,
-        manifest: &SignedManifest,
-        known: &OnChain,
-        now: u64,
-    ) {
-        self.keep(offer.clone(), now);
-        let mut entry = entry(manifest, known, offer.offer().expires);
-        let before = self.index.get(&entry.service, &entry.publisher);
-        let others = before.iter().flat_map(|before| &before.listings);
-        let others = others.filter(|it| it.provider != offer.peer()).cloned();
-        entry.listings = others.chain([listing(offer)]).collect();
-        entry.expires = before.map_or(entry.expires, |it| it.expires.max(entry.expires));
-        if let Err(error) = self.index.insert(entry, now) {
-            tracing::debug!(service = %manifest.name(), %error, "not listed");
-        }
-    }
-}
-
-fn entry(manifest: &SignedManifest, known: &OnChain, expires: u64) -> Entry {
-    let methods = manifest.methods().iter();
-    let methods = methods.filter_map(|it| Some((it.name.parse().ok()?, it.docs.clone())));
-    Entry {
-        service: manifest.name().clone(),
-        publisher: manifest.publisher().to_string(),
-        title: manifest.manifest().description().to_owned(),
-        description: String::new(),
-        methods: methods.collect(),
-        interfaces: manifest.interfaces().iter().cloned().collect(),
-        tags: manifest.tags().iter().cloned().collect(),
-        licence: manifest.manifest().license().to_owned(),
-        version: manifest.version().clone(),
-        deprecated: match &known.status {
-            Status::Deprecated(why) | Status::Revoked(why) => Some(why.clone()),
-            Status::Active => None,
-        },
-        verified: known.owner == manifest.publisher(),
-        resembles: None,
-        expires,
-        meaning: None,
-        listings: Vec::new(),
-    }
-}
-
-fn listing(offer: &SignedOffer) -> Listing {
-    let said = offer.offer();
-    Listing {
-        provider: offer.peer(),
-        prices: said.prices.clone(),
-        region: said.region.as_ref().map(ToString::to_string),
-        hardware: said.hardware.iter().map(ToString::to_string).collect(),
-        load_permille: said.load,
-        expires: said.expires,
-        reputation_permille: NEUTRAL,
-        verified: true,
-    }
-}
-
 impl From<rialto_registry::index::Hit<'_>> for FoundService {
     fn from(hit: rialto_registry::index::Hit<'_>) -> Self {
         let entry = hit.entry;
@@ -357,6 +267,7 @@ impl From<rialto_registry::index::Hit<'_>> for FoundService {
             deprecated: entry.deprecated.clone(),
             verified: entry.verified,
             resembles: entry.resembles.clone(),
+            nearness: hit.nearness_permille,
             fields: hit.fields.iter().map(field).collect(),
             listed: listed.collect(),
         }
@@ -373,14 +284,3 @@ fn field(field: rialto_registry::index::Field) -> &'static str {
         Field::Docs => "docs",
     }
 }
-
-/// Offers that are kept; each takes about as much memory as it has bytes, twice.
-const OFFERS_MAX: usize = 65_536;
-/// Offers that are kept of one service: more than are ever chosen among.
-const OFFERS_OF_SERVICE_MAX: usize = 64;
-/// How often peers are asked who offers a service, while somebody wants to know.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-/// Services of which it is remembered when peers were asked.
-const ASKED_MAX: usize = 65_536;
-/// The reputation of somebody of whom nothing is known.
-const NEUTRAL: u16 = 500;

@@ -98,6 +98,21 @@ impl Node {
         Ok(said)
     }
 
+    /// The chain's word on a name has just changed: what was remembered of it goes, and offers follow.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when the chain cannot be read.
+    pub async fn name_changed(&self, name: &Name) -> Result<Option<OnChain>, RegistryError> {
+        let Some(mesh) = self.mesh() else {
+            return Ok(None);
+        };
+        mesh.facts().remove(name);
+        let said = self.name_on_chain(name).await?;
+        mesh.names_changed.notify_one();
+        mesh.offer_soon();
+        Ok(said)
+    }
+
     /// What the chain says of a name now; none for a name that nobody owns.
     ///
     /// # Errors

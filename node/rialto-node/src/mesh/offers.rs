@@ -1,8 +1,9 @@
 //! What this node offers: for each service that it provides by a signed manifest, a statement that ends soon
 //! and is made anew before it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use rialto_chain::client::RegistryError;
 use rialto_channels::Amount;
 use rialto_discovery::{Key, Topic};
 use rialto_registry::offer::{OFFER_SECS_MAX, OfferError, Payee};
-use rialto_registry::{Manifest, MethodName, Offer, SignedManifest, SignedOffer, Status};
+use rialto_registry::{Manifest, MethodName, Name, Offer, SignedManifest, SignedOffer, Status};
 
 use super::Mesh;
 use crate::Node;
@@ -42,10 +43,23 @@ impl Node {
         loop {
             self.offer_all().await;
             tokio::select! {
-                () = self.stopping() => return,
+                () = self.stopping() => break,
                 () = mesh.wanted.notified() => {}
                 () = tokio::time::sleep(self.config().mesh.offer_every) => {}
             }
+        }
+        // Who looks for a provider should not find one that is gone; offers that cannot be taken back end.
+        let all = mesh.offered().clone();
+        let taking_back = async {
+            for service in all {
+                mesh.take_back(&service).await;
+            }
+        };
+        if tokio::time::timeout(TAKE_BACK_TIME_MAX, taking_back)
+            .await
+            .is_err()
+        {
+            tracing::debug!("not all offers were taken back");
         }
     }
 
@@ -60,7 +74,10 @@ impl Node {
             let service = manifest.name().to_string();
             match self.offer(mesh, &manifest).await {
                 Ok(()) => {}
-                Err(NotOffered::Never(why)) => tracing::debug!(service, why, "not offered"),
+                Err(NotOffered::Never(why)) => {
+                    tracing::debug!(service, why, "not offered");
+                    mesh.take_back(manifest.name()).await;
+                }
                 Err(error) => tracing::warn!(service, %error, "not offered"),
             }
         }
@@ -93,7 +110,9 @@ impl Node {
         let offer = self.unsigned(mesh, manifest, &view);
         let signed = SignedOffer::sign(offer, &mesh.key, self.key())?;
         let now = since_epoch().as_secs();
-        mesh.directory().learn(&signed, manifest, &known, now);
+        let own = self.reputation(mesh.peer());
+        mesh.directory().learn(&signed, manifest, &known, now, own);
+        mesh.offered().insert(manifest.name().clone());
         mesh.spread(signed).await;
         Ok(())
     }
@@ -188,11 +207,29 @@ impl Mesh {
         }
     }
 
-    /// Offers a service no more.
+    /// Provides a service no more by what was signed.
     pub(crate) async fn withdraw(&self, service: &str) {
         self.published.forget(service);
-        let peers = self.discovery.withdraw(Key::service(service)).await;
-        tracing::debug!(service, peers, "offered no more");
+        if let Ok(name) = service.parse() {
+            self.take_back(&name).await;
+        }
+    }
+
+    /// Takes the offer of a service out again, if there is one.
+    async fn take_back(&self, service: &Name) {
+        if !self.offered().remove(service) {
+            return;
+        }
+        self.directory().forget(service, self.peer());
+        let peers = self.discovery.withdraw(Key::service(service.as_str()));
+        let peers = peers.await;
+        tracing::debug!(%service, peers, "offered no more");
+    }
+
+    /// What this node offers now.
+    fn offered(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        // Names are put in and taken out whole.
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes offers anew at once.
@@ -256,6 +293,8 @@ fn permille(running: u32, of: u32) -> u16 {
     u16::try_from(part.min(1_000)).unwrap_or(1_000)
 }
 
+/// How long a node that stops takes for its offers.
+const TAKE_BACK_TIME_MAX: Duration = Duration::from_secs(2);
 /// As many as an offer takes of each list.
 const LIST_MAX: usize = 8;
 /// Prices that fit into an offer beside the rest.

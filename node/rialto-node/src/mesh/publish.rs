@@ -3,6 +3,7 @@
 //! In between the publisher's wallet signs the manifest and sends the transaction that says so on the chain:
 //! neither is this node's to do.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use rialto_registry::names::{COMPONENT_KEY, MANIFEST_KEY, NAME_KEY};
 use rialto_registry::signed_manifest::{SignedManifestError, ToSign};
 use rialto_registry::{AgentId, Digest, Name, SignedManifest};
 
+use super::Mesh;
+use super::agents::Said;
 use super::draft::{Publishing, draft};
 use crate::Node;
 use crate::catalog::{ChangeError, Changed};
@@ -35,6 +38,8 @@ pub struct ToPublish {
     pub agent: Option<AgentId>,
     /// The digest of the manifest that the chain says the name has now.
     pub current: Option<Digest>,
+    /// What the chain has of the agent.
+    pub said: Said,
 }
 
 /// Why nothing was published.
@@ -66,6 +71,11 @@ pub enum PublishError {
         /// By which agent.
         agent: AgentId,
     },
+    /// Somebody is claiming it.
+    #[error(
+        "the name `{0}` was claimed a moment ago, and the chain has not confirmed it yet: publish again when it has, in a minute or two"
+    )]
+    Claimed(Name),
     /// What was signed is not what the chain says.
     #[error("the chain does not say that {name} is {signed} now: was the transaction made?")]
     NotOnChain {
@@ -128,6 +138,10 @@ impl Node {
             let (owner, agent) = (known.owner, known.agent);
             return Err(PublishError::Taken { name, owner, agent });
         }
+        let said = match &known {
+            Some(known) => mesh.said(&known.agent).await?,
+            None => mesh.unclaimed(&name).await?,
+        };
         let (store, component) = (mesh.store.clone(), inspected.component);
         tokio::task::spawn_blocking(move || store.put_bytes(&component))
             .await?
@@ -140,6 +154,7 @@ impl Node {
             name,
             payload,
             sign,
+            said,
         })
     }
 
@@ -167,6 +182,32 @@ impl Node {
         mesh.published.keep(&signed)?;
         mesh.offer_soon();
         Ok((signed, changed))
+    }
+}
+
+impl Mesh {
+    /// What the chain has of an agent now.
+    async fn said(&self, agent: &AgentId) -> Result<Said, PublishError> {
+        let mut said = Said {
+            metadata: BTreeMap::new(),
+            uri: self.agents.token_uri(agent).await?,
+        };
+        for key in [NAME_KEY, COMPONENT_KEY, MANIFEST_KEY] {
+            let value = self.agents.metadata(agent, key).await?;
+            said.metadata.insert(key.to_owned(), value);
+        }
+        Ok(said)
+    }
+
+    /// Nothing is said of a name that nobody owns; one that is being claimed must not be claimed again, or
+    /// the second agent would stand in line for ever.
+    async fn unclaimed(&self, name: &Name) -> Result<Said, PublishError> {
+        let claims = self.agents.metadata_unconfirmed(&[NAME_KEY]).await?;
+        let is_claim = |value: &[u8]| value == name.as_str().as_bytes();
+        if claims.iter().any(|claim| is_claim(&claim.value)) {
+            return Err(PublishError::Claimed(name.clone()));
+        }
+        Ok(Said::default())
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct ProviderRecord {
     pub(crate) gateway: String,
     /// Whether it is reached through a relay.
     pub(crate) relayed: bool,
+    /// Whether the gateway is where the provider says, which has to be on the internet then.
+    #[serde(default)]
+    pub(crate) public_only: bool,
     /// What is known of how it serves, in thousandths.
     pub(crate) reputation: u16,
 }
@@ -74,12 +77,14 @@ impl ProviderRecord {
         offer: &SignedOffer,
         gateway: String,
         relayed: bool,
+        public_only: bool,
         reputation: u16,
     ) -> Self {
         Self {
             offer: STANDARD.encode(offer.bytes()),
             gateway,
             relayed,
+            public_only,
             reputation,
         }
     }
@@ -93,7 +98,11 @@ impl ProviderRecord {
             false => Reach::Direct,
         };
         let reputation = Permille::clamped(u64::from(self.reputation));
-        Provider::new(offer, self.gateway, reach, reputation).ok()
+        let provider = Provider::new(offer, self.gateway, reach, reputation).ok()?;
+        Some(match self.public_only {
+            true => provider.public_only(),
+            false => provider,
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! What an attempt's end means to the router: whether anything can have been carried out.
 
 use http::StatusCode;
+use rialto_registry::reputation::Outcome as Rating;
 use rialto_registry::router::{Millis, NotStarted, Outcome};
 
 use super::super::call::{Course, Fate};
-use super::super::{Answer, ClientError};
+use super::super::{Answer, ClientError, ReceiptFault};
 use crate::problem::ErrorCode;
 
 /// The outcome of an attempt that came to this.
@@ -26,6 +27,26 @@ pub(super) fn of(answer: &Result<Answer, ClientError>, course: &Course) -> Outco
                 retry_after.map(|it| Millis(u64::try_from(it.as_millis()).unwrap_or(u64::MAX)));
             refused(*status, code, retry_after)
         }
+    }
+}
+
+/// What an attempt says of the provider; nothing where the fault was the caller's, or the provider only said
+/// that it is busy.
+pub(super) fn rating(outcome: Outcome, answer: &Result<Answer, ClientError>) -> Option<Rating> {
+    let breach = |answer: &Answer| {
+        let fault = answer.receipt_fault.as_ref();
+        fault.is_some_and(ReceiptFault::is_breach)
+    };
+    match (outcome, answer) {
+        (Outcome::Answered, Ok(answer)) if breach(answer) => Some(Rating::BadReceipt),
+        (Outcome::Answered, _) => Some(Rating::InTime),
+        (
+            Outcome::Unknown
+            | Outcome::ServiceFault { .. }
+            | Outcome::NotStarted(NotStarted::Unreachable),
+            _,
+        ) => Some(Rating::Failed),
+        (Outcome::CallerFault | Outcome::NotStarted(NotStarted::Refused { .. }), _) => None,
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rialto_channels::Amount;
 use rialto_registry::router::{
-    Abandon, Candidate, Capabilities, KeyError, Millis, Permille, ProviderId, Reach,
+    Abandon, Candidate, Capabilities, Hedge, KeyError, Millis, Permille, ProviderId, Reach,
 };
-use rialto_registry::{MethodName, SignedOffer};
+use rialto_registry::{MethodName, PeerId, SignedOffer};
 
 use super::super::{ClientError, Config, Quote};
 use super::Ask;
@@ -19,6 +19,7 @@ pub struct Provider {
     pub(super) base: String,
     reach: Reach,
     reputation: Permille,
+    pub(super) public_only: bool,
 }
 
 impl Provider {
@@ -39,7 +40,20 @@ impl Provider {
             base: base.into(),
             reach,
             reputation,
+            public_only: false,
         })
+    }
+
+    /// The same, whose gateway has to be on the internet: the provider itself says where it is.
+    #[must_use]
+    pub const fn public_only(mut self) -> Self {
+        self.public_only = true;
+        self
+    }
+
+    /// Who it is.
+    pub(super) fn peer(&self) -> PeerId {
+        self.offer.peer()
     }
 
     /// Its key for the router: the peer and the service.
@@ -62,9 +76,11 @@ impl Provider {
         let least: Amount = *offer.prices.get(&method)?;
         // What may be left behind is reckoned with the most that would be signed, which an offer does not say:
         // whoever allows leaving gets the client's own limit, and nobody's call counts as free.
-        let price = match ask.abandon {
-            Abandon::Never => least.max(Amount::new(1)),
-            Abandon::UpTo(_) => ask.price_max.unwrap_or(config.price_max),
+        let price = match (ask.abandon, ask.hedge) {
+            (Abandon::Never, Hedge::Never) => least.max(Amount::new(1)),
+            (Abandon::UpTo(_), _) | (_, Hedge::Allowed { .. }) => {
+                ask.price_max.unwrap_or(config.price_max)
+            }
         };
         let pays = |token: &super::super::Token| {
             token.chain_id == offer.payee.chain_id && token.address == offer.payee.token

@@ -53,18 +53,37 @@ impl RegistryClient {
         keys: &[&str],
         from: u64,
     ) -> Result<Step<MetadataSet>, RegistryError> {
-        if keys.is_empty() || keys.len() > KEYS_MAX {
-            return Err(ChainError::OutOfRange("number of keys").into());
-        }
-        let topics: Vec<B256> = keys.iter().map(|key| key_topic(key)).collect();
-        let filter = Filter::new()
-            .event_signature(IIdentityRegistry::MetadataSet::SIGNATURE_HASH)
-            .topic2(topics);
+        let filter = metadata_filter(keys)?;
         let asked = |set: &MetadataSet| keys.contains(&set.key.as_str());
         self.step(self.registries().identity, filter, from, |log| {
             logs::metadata_set(&self.registries(), log).filter(asked)
         })
         .await
+    }
+
+    /// What was set under these keys in the newest blocks, which are not confirmed yet and may still go.
+    ///
+    /// # Errors
+    /// As [`metadata_log`](Self::metadata_log).
+    pub async fn metadata_unconfirmed(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<MetadataSet>, RegistryError> {
+        let filter = metadata_filter(keys)?.address(self.registries().identity);
+        let newest = self.chain.block_number().await?;
+        let shallow = self.chain.inner.config.confirmations.saturating_sub(1);
+        let first = newest.saturating_sub(shallow).saturating_add(1);
+        if first > newest {
+            return Ok(Vec::new());
+        }
+        let filter = filter.from_block(first).to_block(newest);
+        let logs = self.chain.inner.provider.get_logs(&filter).await;
+        let logs = logs.map_err(|error| self.chain.failed(error))?;
+        let read = logs.iter();
+        let read = read.filter_map(|log| logs::metadata_set(&self.registries(), &log.inner));
+        Ok(read
+            .filter(|set| keys.contains(&set.key.as_str()))
+            .collect())
     }
 
     /// To whom agents were given, from block `from` on; registrations count as given by nobody. 2,000 blocks
@@ -164,6 +183,16 @@ impl RegistryClient {
             more: last < newest,
         })
     }
+}
+
+fn metadata_filter(keys: &[&str]) -> Result<Filter, ChainError> {
+    if keys.is_empty() || keys.len() > KEYS_MAX {
+        return Err(ChainError::OutOfRange("number of keys"));
+    }
+    let topics: Vec<B256> = keys.iter().map(|key| key_topic(key)).collect();
+    Ok(Filter::new()
+        .event_signature(IIdentityRegistry::MetadataSet::SIGNATURE_HASH)
+        .topic2(topics))
 }
 
 fn placed<T>(log: &Log, entry: T) -> Option<Placed<T>> {
