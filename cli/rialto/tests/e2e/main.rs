@@ -12,6 +12,7 @@ mod isolation;
 mod journeys;
 mod languages;
 mod lifecycle;
+mod names;
 mod payer;
 mod pictures;
 mod services;

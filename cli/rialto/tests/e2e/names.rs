@@ -1,0 +1,189 @@
+//! Published names as their owners and everybody else sees them: updates, states, transfers, look-alikes, and
+//! finding a service by what it means.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use rialto_testkit::mesh::Mesh;
+use serde_json::{Value, json};
+
+use crate::fixture::{self, until};
+use crate::installed::{Installed, Output};
+
+const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\n";
+
+/// A host in the mesh that has these services, and publishes them itself.
+fn start(services: &[&str]) -> Result<(Installed, Mesh)> {
+    let installed = Installed::new(services, CONFIG)?;
+    let mesh = installed.start(&["--chain-listen", "127.0.0.1:0", "--mesh"])?;
+    Ok((installed, mesh))
+}
+
+async fn publish(
+    installed: &Installed,
+    mesh: &Mesh,
+    folder: &Path,
+    args: &[&str],
+) -> Result<Output> {
+    let folder = folder.display().to_string();
+    let all = [
+        &["publish", &folder, "--json", "--rpc", mesh.chain_rpc()],
+        args,
+    ]
+    .concat();
+    installed.rialto(mesh, &all).await
+}
+
+async fn name(installed: &Installed, mesh: &Mesh, args: &[&str]) -> Result<Value> {
+    let rpc = ["--json", "--rpc", mesh.chain_rpc()];
+    let all = [&["name"], args, &rpc].concat();
+    installed.rialto(mesh, &all).await?.json()
+}
+
+/// What the host's local door answers.
+async fn door(mesh: &Mesh, path: &str) -> Result<Value> {
+    let url = format!("{}{path}", mesh.text("/local"));
+    Ok(reqwest::get(url).await?.json().await?)
+}
+
+/// What a search says of a service.
+async fn found(mesh: &Mesh, query: &str, service: &str) -> Result<Option<Value>> {
+    let answer = door(mesh, &format!("/search?{query}")).await?;
+    let services = answer["services"].as_array().cloned().unwrap_or_default();
+    Ok(services.into_iter().find(|it| it["service"] == service))
+}
+
+async fn providers(mesh: &Mesh, service: &str) -> Result<usize> {
+    let known = door(mesh, &format!("/providers/{service}")).await?;
+    Ok(known["providers"].as_array().map_or(0, Vec::len))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_updates_deprecates_revokes_restores_and_gives_a_name_away() -> Result<()> {
+    let (installed, mesh) = start(&["filetype"])?;
+    let folder = installed.dir().join("services/filetype");
+    let first = publish(&installed, &mesh, &folder, &[]).await?.json()?;
+    ensure!(
+        first["transactions"].as_array().map(Vec::len) == Some(1),
+        "{first}"
+    );
+    let update = publish(&installed, &mesh, &folder, &["--tag", "kinds"]).await?;
+    let update = update.json()?;
+    ensure!(
+        update["transactions"].as_array().map(Vec::len) == Some(1),
+        "only the manifest changed: {update}"
+    );
+    until("its new tag finds it", || async {
+        Ok(found(&mesh, "tag=kinds", "filetype").await?.is_some())
+    })
+    .await?;
+
+    let said = name(&installed, &mesh, &["deprecate", "filetype", "use magika"]).await?;
+    ensure!(
+        said["status"] == "deprecated" && said["why"] == "use magika",
+        "{said}"
+    );
+    until("whoever searches sees it", || async {
+        let found = found(&mesh, "text=filetype", "filetype").await?;
+        Ok(found.is_some_and(|found| found["deprecated"] == "use magika"))
+    })
+    .await?;
+
+    name(&installed, &mesh, &["revoke", "filetype", "it leaks"]).await?;
+    until("nobody offers it", || async {
+        Ok(providers(&mesh, "filetype").await? == 0)
+    })
+    .await?;
+    let call = format!("{}/call/filetype/identify", mesh.text("/local"));
+    let call = reqwest::Client::new()
+        .post(call)
+        .json(&json!({ "content": "aGk=" }));
+    let refused = call.send().await?;
+    ensure!(refused.status() == 503, "{}", refused.text().await?);
+
+    let said = name(&installed, &mesh, &["restore", "filetype"]).await?;
+    ensure!(said["status"] == "active", "{said}");
+    until("it is offered again", || async {
+        Ok(providers(&mesh, "filetype").await? == 1)
+    })
+    .await?;
+    give_away(&installed, &mesh, &folder).await?;
+    mesh.stop()
+}
+
+/// Gives the name to somebody else, who alone decides then.
+async fn give_away(installed: &Installed, mesh: &Mesh, folder: &Path) -> Result<()> {
+    let new_owner = mesh.text("/addresses/receiver");
+    let wrong = [
+        "name",
+        "transfer",
+        "filetype",
+        new_owner,
+        "--confirm",
+        "filetypo",
+    ];
+    let wrong = installed.rialto(mesh, &wrong).await?;
+    ensure!(
+        !wrong.success && wrong.stderr.contains("nothing was done"),
+        "{wrong:?}"
+    );
+    let given = ["transfer", "filetype", new_owner, "--confirm", "filetype"];
+    let given = name(installed, mesh, &given).await?;
+    let owner = given["owner"].as_str().unwrap_or_default();
+    ensure!(owner.eq_ignore_ascii_case(new_owner), "{given}");
+    let refused = publish(installed, mesh, folder, &["--tag", "late"]).await?;
+    ensure!(
+        !refused.success && refused.stderr.contains("belongs to"),
+        "{refused:?}"
+    );
+    let refused = ["name", "revoke", "filetype", "mine"];
+    let refused = installed.rialto(mesh, &refused).await?;
+    ensure!(
+        !refused.success && refused.stderr.contains("belongs to"),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn look_alikes_are_flagged_and_meaning_finds_what_words_do_not() -> Result<()> {
+    let (installed, mesh) = start(&["embed", "filetype"])?;
+    let services = installed.dir().join("services");
+    for service in ["embed", "filetype"] {
+        publish(&installed, &mesh, &services.join(service), &[])
+            .await?
+            .json()?;
+    }
+    let copy = installed.dir().join("filetypes");
+    std::fs::create_dir_all(&copy)?;
+    let from = services.join("filetype");
+    std::fs::copy(from.join("component.wasm"), copy.join("component.wasm"))?;
+    let manifest = std::fs::read_to_string(from.join("service.toml"))?;
+    let manifest = manifest.replacen("name = \"filetype\"", "name = \"filetypes\"", 1);
+    std::fs::write(copy.join("service.toml"), manifest)?;
+    // Somebody else's account.
+    let key = installed.data().join("wallet/wallet.key");
+    fixture::write_key(&key, mesh.test_key(5))?;
+    publish(&installed, &mesh, &copy, &[]).await?.json()?;
+    until("the later name is flagged", || async {
+        let later = found(&mesh, "text=filetypes", "filetypes").await?;
+        Ok(later.is_some_and(|later| later["resembles"] == "filetype"))
+    })
+    .await?;
+    let first = found(&mesh, "text=filetype", "filetype").await?;
+    ensure!(first.is_some_and(|first| first["resembles"].is_null()));
+
+    let question = "text=how+alike+are+two+phrases";
+    ensure!(
+        found(&mesh, question, "embed").await?.is_none(),
+        "no word of it is there"
+    );
+    let meant = found(&mesh, &format!("{question}&meaning=true"), "embed").await?;
+    ensure!(
+        meant
+            .as_ref()
+            .is_some_and(|meant| meant["nearness"].as_u64() > Some(250)),
+        "{meant:?}"
+    );
+    mesh.stop()
+}
