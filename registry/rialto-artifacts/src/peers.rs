@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use rialto_registry::{Digest, Outline};
 use tokio::time::Instant;
 
-use crate::{Culprit, Fault, FetchError, ProgressFn, Store};
+use crate::{Culprit, Fault, FetchError, ProgressFn, Store, fetch::blocking};
 use outlines::Candidate;
 use transfer::Transfer;
 
@@ -183,8 +183,7 @@ impl Store {
                     self.mark_all(wrong_chunks, Fault::WrongChunk);
                     self.mark_all(unproven, Fault::WrongOutline);
                     self.mark_all(candidates.givers(), Fault::WrongOutline);
-                    self.keep_outline(digest, &candidate.outline);
-                    return Ok(());
+                    return self.note_outline(digest, candidate.outline).await;
                 }
                 transfer::Done::Wrong => {
                     let liars = candidate.givers.iter();
@@ -228,6 +227,16 @@ impl Store {
             return Err(PeersError::Nobody { digest });
         }
         Ok(good)
+    }
+
+    /// Keeps a proven outline off the runtime's threads.
+    async fn note_outline(&self, digest: &Digest, outline: Outline) -> Result<(), FetchError> {
+        let (store, digest) = (self.clone(), *digest);
+        blocking("peers", move || {
+            store.keep_outline(&digest, &outline);
+            Ok(())
+        })
+        .await
     }
 
     fn mark_all(&self, peers: impl IntoIterator<Item = PeerName>, fault: Fault) {

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::{FetchError, Progress, ProgressFn};
+use crate::{FetchError, Progress, ProgressFn, fetch::blocking};
 
 /// One download by pip.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Download<'_> {
             source,
         };
         let scratch = self.dir.join("scratch");
-        fs::create_dir(&scratch).map_err(local)?;
+        tokio::fs::create_dir(&scratch).await.map_err(local)?;
         let child = Command::new(self.python)
             .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
             .args([
@@ -61,17 +61,18 @@ impl Download<'_> {
         };
         let mut ended = std::pin::pin!(child.wait_with_output());
         let mut tick = tokio::time::interval(TICK);
-        self.report(progress)?;
+        self.report(progress).await?;
         loop {
             tokio::select! {
                 output = &mut ended => return self.judge(&output.map_err(local)?),
-                _ = tick.tick() => self.report(progress)?,
+                _ = tick.tick() => self.report(progress).await?,
             }
         }
     }
 
-    fn report(&self, progress: &ProgressFn) -> Result<(), FetchError> {
-        let bytes = bytes_in(self.dir, DEPTH_MAX);
+    async fn report(&self, progress: &ProgressFn) -> Result<(), FetchError> {
+        let dir = self.dir.to_owned();
+        let bytes = blocking(self.requirement, move || Ok(bytes_in(&dir, DEPTH_MAX))).await?;
         if bytes > self.bytes_max {
             let from = self.requirement.to_owned();
             return Err(FetchError::DownloadTooLarge {

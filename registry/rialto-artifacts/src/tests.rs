@@ -55,9 +55,11 @@ impl Place {
     /// Every file of the store, partial ones included.
     fn files(&self) -> Vec<PathBuf> {
         fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(dir).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
+            // What is removed in the background may vanish at any moment.
+            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+            for entry in entries {
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     walk(&path, files)
                 } else if path.file_name().unwrap() != ".lock" {
                     files.push(path)
