@@ -2,7 +2,7 @@
 //!
 //! Not here: going on after a break, and what the bytes are for.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture};
@@ -52,12 +52,19 @@ fn may_lead(from: &Url, to: &Url) -> bool {
 
 /// Whether an address leads to this machine, where plain HTTP is as good as any.
 pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|it: std::net::IpAddr| it.is_loopback())
+    // An address without a host leads nowhere.
+    let Some(host) = url.host_str() else {
+        return false;
+    };
+    host == "localhost" || literal(host).is_some_and(|address| address.is_loopback())
+}
+
+/// The address that a host is, if it is no name.
+fn literal(host: &str) -> Option<IpAddr> {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
 }
 
 /// Whether secrets may be sent to an address.
@@ -183,6 +190,8 @@ mod tests {
         check("http://a.example/", "http://a.example:8080/", false);
         check("http://a.example/", "http://127.0.0.1/", false);
         check("http://a.example/", "file:///etc/passwd", false);
+        check("file:///a", "file:///b", false);
+        assert!(!is_loopback(&Url::parse("data:,x").unwrap()));
     }
 
     #[test]

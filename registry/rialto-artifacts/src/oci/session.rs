@@ -105,6 +105,11 @@ impl Session {
         if response.status() != StatusCode::UNAUTHORIZED {
             return self.not_denied(response);
         }
+        // Only the registry itself is told who we are, and says where tokens are had: not whomever it
+        // redirects to.
+        if response.url().origin() != self.base.origin() {
+            return Err(self.wrong("redirect", "leads to where a login is asked for"));
+        }
         let authorization = self.answer(&response).await?;
         *self.authorization.lock().await = Some(authorization.clone());
         let response = ask(Some(authorization)).await?;
