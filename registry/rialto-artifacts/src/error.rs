@@ -2,7 +2,7 @@
 //!
 //! Not here: what goes wrong between peers (`peers`) and with registries (`oci`); both have their own.
 
-use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use rialto_registry::Digest;
 
@@ -220,6 +220,9 @@ pub enum FetchError {
         /// Why, by source, in the order in which they were tried.
         attempts: Vec<FetchError>,
     },
+    /// The fetch failed for which several waited.
+    #[error(transparent)]
+    Shared(Arc<FetchError>),
     /// It took too long.
     #[error("gave up on {from} after {} s", after.as_secs())]
     TimedOut {
@@ -258,6 +261,7 @@ impl FetchError {
             Self::Cut { .. } => true,
             Self::Object { source, .. } => matches!(source, object_store::Error::Generic { .. }),
             Self::Oci(error) => error.is_passing(),
+            Self::Shared(error) => error.is_passing(),
             Self::Read(_)
             | Self::Put { .. }
             | Self::NoPip { .. }

@@ -241,6 +241,34 @@ async fn a_url_is_fetched_once_and_shared() {
 }
 
 #[tokio::test]
+async fn a_failure_is_shared_by_those_who_wait_for_it() {
+    let place = Place::new();
+    let (store, digest) = (place.store(), Digest::of(BODY));
+    let head = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (absent, requests) = server(head.to_owned(), vec![]).await;
+    let (good, _) = good_server(BODY).await;
+    let fetch = |source: &Source| {
+        let (store, source) = (store.clone(), source.clone());
+        tokio::spawn(async move { store.fetch(&source, &digest, &silent()).await })
+    };
+    let fetches: Vec<_> = (0..8).map(|_| fetch(&absent)).collect();
+    for fetch in fetches {
+        let error = fetch.await.unwrap().unwrap_err();
+        let FetchError::Shared(error) = &error else {
+            panic!("{error:?}")
+        };
+        assert!(matches!(**error, FetchError::Status { status: 404, .. }));
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    // Who comes later tries for itself, and so does who knows another source.
+    fetch(&absent).await.unwrap().unwrap_err();
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+    let (first, other) = (fetch(&absent), fetch(&good));
+    first.await.unwrap().unwrap_err();
+    other.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_wrong_hash_is_refused_and_nothing_is_left() {
     let place = Place::new();
     let store = place.store_with_wheel(&zip(&[("m.onnx", BODY)]), |_| {});
