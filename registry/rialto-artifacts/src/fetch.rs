@@ -45,6 +45,7 @@ struct Failed {
 struct Asked {
     sources: Vec<Source>,
     peers: bool,
+    for_strangers: bool,
 }
 
 impl Flights {
@@ -100,6 +101,7 @@ impl Store {
         let asked = Asked {
             sources: sources.to_vec(),
             peers: peers.is_some(),
+            for_strangers: self.inner.web.is_public(),
         };
         let mut turn = flight.turn.lock().await;
         let shared = |failed: &&Failed| failed.number > since && failed.asked == asked;
@@ -219,11 +221,14 @@ impl Store {
         progress: &ProgressFn,
     ) -> Result<(), FetchError> {
         match source {
+            Source::File(_) if self.inner.web.is_public() => Err(FetchError::NotForStrangers {
+                from: source.to_string(),
+            }),
             Source::Wheel(wheel) => self.download_wheel(wheel, digest, progress).await,
             Source::File(path) => self.copy_in(path, digest, progress).await,
             Source::Url(url) => {
                 let page = Page {
-                    client: self.inner.http.clone(),
+                    web: self.inner.web.clone(),
                     url: url.clone(),
                     authorization: None,
                 };

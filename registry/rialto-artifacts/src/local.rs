@@ -42,6 +42,7 @@ impl Store {
             requirement: &requirement,
             dir: &scratch.path,
             bytes_max: self.inner.config.artifact_bytes_max,
+            plain: self.inner.web.is_public(),
         };
         let downloaded = download.run(progress).await;
         let (dir, path) = (scratch.dir.take(), scratch.path.clone());

@@ -25,6 +25,9 @@ pub(crate) struct Download<'a> {
     pub(crate) dir: &'a Path,
     /// The most bytes to let pip write.
     pub(crate) bytes_max: u64,
+    /// Whether the public index is asked, whatever this machine's configuration says: that may name
+    /// private indexes, and hold what they are shown.
+    pub(crate) plain: bool,
 }
 
 impl Download<'_> {
@@ -37,7 +40,8 @@ impl Download<'_> {
         };
         let scratch = self.dir.join("scratch");
         tokio::fs::create_dir(&scratch).await.map_err(local)?;
-        let child = Command::new(self.python)
+        let mut command = Command::new(self.python);
+        command
             .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
             .args([
                 "--disable-pip-version-check",
@@ -46,15 +50,18 @@ impl Download<'_> {
                 "--dest",
             ])
             .arg(self.dir)
-            .arg("--")
-            .arg(self.requirement)
             .env("TMPDIR", &scratch)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
-        let child = match child {
+            .kill_on_drop(true);
+        if self.plain {
+            command
+                .args(["--isolated", "--index-url=https://pypi.org/simple"])
+                .env("PIP_CONFIG_FILE", "/dev/null")
+                .env("NETRC", "/dev/null");
+        }
+        let child = match command.arg("--").arg(self.requirement).spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_pip()),
             Err(error) => return Err(local(error)),

@@ -27,6 +27,7 @@ mod object;
 mod oci;
 mod resume;
 mod server;
+mod strangers;
 
 const BODY: &[u8] = b"the bytes of a model";
 
@@ -75,7 +76,7 @@ impl Place {
     fn python(&self, script: &str) -> PathBuf {
         let path = self.dir.path().join("python");
         let text = format!(
-            "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; last=$1; shift; done\n{script}\n"
+            "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; [ \"$1\" = --isolated ] && isolated=yes; last=$1; shift; done\n{script}\n"
         );
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
