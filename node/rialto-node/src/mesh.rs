@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use rialto_artifacts::Store;
 use rialto_chain::client::{ChainClient, ConnectError, RegistryClient};
 use rialto_discovery::{Discovery, Event, Incoming, Started};
+use rialto_host::is_public;
 use rialto_registry::erc8004::Registries;
 use rialto_registry::{Name, NameBook, PeerId, PeerKey, RegistryId};
 use tokio::sync::{Notify, mpsc};
@@ -43,7 +44,7 @@ pub use publish::{PublishError, ToPublish, agent_metadata};
 pub use take::TakeError;
 pub use tunnels::{DialError, Duplex, Tunnel, TunnelProtocol, Tunnels};
 
-use blobs::Shelves;
+use blobs::{Provided, Shelves};
 use find::Directory;
 use judge::OfferJudge;
 use names::Fact;
@@ -59,6 +60,10 @@ pub(crate) struct Mesh {
     agents: RegistryClient,
     discovery: Discovery,
     store: Store,
+    /// The same store, for what others' manifests name.
+    strangers: Store,
+    /// What peers may read of it.
+    provided: Arc<Provided>,
     published: Published,
     names: RwLock<NameBook>,
     /// The first block whose claims were not taken in. Held while they are.
@@ -91,7 +96,12 @@ impl Mesh {
         let agents = chain.registries(registries).await?;
         let key = peer_key(&config.data_dir)?;
         let settings = discovery_config(&config.mesh, &key)?;
-        let blobs = Arc::new(Shelves(store.clone()));
+        let provided = Arc::new(Provided::default());
+        let blobs = Arc::new(Shelves {
+            store: store.clone(),
+            provided: Arc::clone(&provided),
+        });
+        let strangers = store.for_strangers(is_public)?;
         let Started {
             discovery,
             events,
@@ -103,6 +113,8 @@ impl Mesh {
             agents,
             discovery,
             store,
+            strangers,
+            provided,
             published: Published::open(&config.data_dir)?,
             names: RwLock::default(),
             names_next: tokio::sync::Mutex::new(config.mesh.names_from_block),
@@ -189,6 +201,9 @@ pub enum MeshError {
         "[mesh] has `{0}`, which is no multiaddress: one looks like /ip4/192.0.2.7/tcp/8406/p2p/12D3KooW…"
     )]
     Address(String),
+    /// Nothing can be fetched for strangers.
+    #[error("the artifact store cannot be opened for what others publish")]
+    Store(#[from] rialto_artifacts::OpenError),
     /// libp2p cannot start.
     #[error("the mesh cannot be joined: see [mesh] in the configuration")]
     Discovery(#[from] rialto_discovery::StartError),

@@ -191,6 +191,7 @@ impl Mesh {
     /// Offers a service no more.
     pub(crate) async fn withdraw(&self, service: &str) {
         self.published.forget(service);
+        self.provided.forget(service);
         let peers = self.discovery.withdraw(Key::service(service)).await;
         tracing::debug!(service, peers, "offered no more");
     }
