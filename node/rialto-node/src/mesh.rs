@@ -47,7 +47,7 @@ pub use publish::{PublishError, ToPublish, agent_metadata};
 pub use take::TakeError;
 pub use tunnels::{DialError, Duplex, Tunnel, TunnelProtocol, Tunnels};
 
-use blobs::Shelves;
+use blobs::{Provided, Shelves};
 use directory::Directory;
 use judge::OfferJudge;
 use names::Fact;
@@ -64,6 +64,10 @@ pub(crate) struct Mesh {
     agents: RegistryClient,
     discovery: Discovery,
     store: Store,
+    /// The same store, for what others' manifests name.
+    strangers: Store,
+    /// What peers may read of it.
+    provided: Arc<Provided>,
     published: Published,
     ratings: Ratings,
     names: RwLock<NameBook>,
@@ -99,7 +103,12 @@ impl Mesh {
         let agents = chain.registries(registries).await?;
         let key = peer_key(&config.data_dir)?;
         let settings = discovery_config(&config.mesh, &key)?;
-        let blobs = Arc::new(Shelves(store.clone()));
+        let provided = Arc::new(Provided::default());
+        let blobs = Arc::new(Shelves {
+            store: store.clone(),
+            provided: Arc::clone(&provided),
+        });
+        let strangers = store.for_strangers(is_public)?;
         let Started {
             discovery,
             events,
@@ -111,6 +120,8 @@ impl Mesh {
             agents,
             discovery,
             store,
+            strangers,
+            provided,
             published: Published::open(&config.data_dir)?,
             ratings: Ratings::open(&config.data_dir),
             names: RwLock::default(),
@@ -217,6 +228,9 @@ pub enum MeshError {
         "[mesh] has `{0}`, which is no multiaddress: one looks like /ip4/192.0.2.7/tcp/8406/p2p/12D3KooW…"
     )]
     Address(String),
+    /// Nothing can be fetched for strangers.
+    #[error("the artifact store cannot be opened for what others publish")]
+    Store(#[from] rialto_artifacts::OpenError),
     /// libp2p cannot start.
     #[error("the mesh cannot be joined: see [mesh] in the configuration")]
     Discovery(#[from] rialto_discovery::StartError),

@@ -123,6 +123,18 @@ impl Config {
         self.docker_config = docker.or(home).map(|dir| dir.join("config.json"));
         self
     }
+
+    /// The same without what is the operator's alone: credentials, and the object store, which may be a
+    /// private one. Which hub is meant stays.
+    pub(crate) fn for_strangers(&self) -> Self {
+        Self {
+            hub_token: None,
+            registry_logins: Vec::new(),
+            docker_config: None,
+            object_store: Vec::new(),
+            ..self.clone()
+        }
+    }
 }
 
 impl Secret {
@@ -171,6 +183,10 @@ mod tests {
         assert_eq!(config.object_store.len(), 1);
         let docker = config.docker_config.clone().unwrap();
         assert_eq!(docker, PathBuf::from("/user/.docker/config.json"));
+        let strangers = config.for_strangers();
+        assert!(strangers.hub_token.is_none() && strangers.docker_config.is_none());
+        assert!(strangers.registry_logins.is_empty() && strangers.object_store.is_empty());
+        assert_eq!(strangers.dir, config.dir);
         let shown = format!("{config:?}");
         assert!(!shown.contains("secret\""), "{shown}");
         assert!(shown.contains("***"), "{shown}");

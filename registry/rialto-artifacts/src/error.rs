@@ -2,11 +2,11 @@
 //!
 //! Not here: what goes wrong between peers (`peers`) and with registries (`oci`); both have their own.
 
-use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use rialto_registry::Digest;
 
-use crate::{OciError, PeersError};
+use crate::{OciError, PeersError, http::is_refused};
 
 /// Why a store cannot be opened: the operator's fault or the machine's.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +175,14 @@ pub enum FetchError {
         /// How many came.
         bytes: u64,
     },
+    /// What a stranger's manifest names is no place on the internet.
+    #[error(
+        "{from} is on this machine or a private network, where a stranger's manifest may not send this node"
+    )]
+    NotForStrangers {
+        /// The source.
+        from: String,
+    },
     /// The hub's address is none.
     #[error(
         "`{url}` is no address of a model hub; set HF_ENDPOINT to one that begins with https://"
@@ -220,6 +228,9 @@ pub enum FetchError {
         /// Why, by source, in the order in which they were tried.
         attempts: Vec<FetchError>,
     },
+    /// The fetch failed for which several waited.
+    #[error(transparent)]
+    Shared(Arc<FetchError>),
     /// It took too long.
     #[error("gave up on {from} after {} s", after.as_secs())]
     TimedOut {
@@ -253,11 +264,14 @@ impl FetchError {
     /// Whether the same request may succeed in a moment.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Http { source, .. } => !source.is_redirect() && !source.is_builder(),
+            Self::Http { source, .. } => {
+                !source.is_redirect() && !source.is_builder() && !is_refused(source)
+            }
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             Self::Cut { .. } => true,
             Self::Object { source, .. } => matches!(source, object_store::Error::Generic { .. }),
             Self::Oci(error) => error.is_passing(),
+            Self::Shared(error) => error.is_passing(),
             Self::Read(_)
             | Self::Put { .. }
             | Self::NoPip { .. }
@@ -265,6 +279,7 @@ impl FetchError {
             | Self::Wheel { .. }
             | Self::NotInWheel { .. }
             | Self::File { .. }
+            | Self::NotForStrangers { .. }
             | Self::Hub { .. }
             | Self::Peers(_)
             | Self::NoSource { .. }

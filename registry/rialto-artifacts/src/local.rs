@@ -2,9 +2,14 @@
 //!
 //! Not here: what a wheel is (`wheel`) and how pip is run (`pip`).
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rialto_registry::{Digest, source::WheelSource};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use crate::{
     FetchError, ProgressFn, Store, fetch::blocking, incoming::open_plain, pip, remote::Report,
@@ -31,24 +36,56 @@ impl Store {
         progress: &ProgressFn,
     ) -> Result<(), FetchError> {
         let requirement = wheel.requirement();
-        let local = |error| FetchError::Local {
-            from: requirement.clone(),
-            source: error,
-        };
-        let dir = tempfile::tempdir_in(&self.inner.folder.partial).map_err(local)?;
+        let mut scratch = Scratch::new(&self.inner, &requirement).await?;
         let download = pip::Download {
             python: &self.inner.config.python,
             requirement: &requirement,
-            dir: dir.path(),
+            dir: &scratch.path,
             bytes_max: self.inner.config.artifact_bytes_max,
+            plain: self.inner.web.is_public(),
         };
-        download.run(progress).await?;
+        let downloaded = download.run(progress).await;
+        let (dir, path) = (scratch.dir.take(), scratch.path.clone());
         let (inner, wheel) = (Arc::clone(&self.inner), wheel.clone());
         let (digest, progress) = (*digest, Arc::clone(progress));
         blocking(&requirement, move || {
-            unpack(&inner, dir.path(), &wheel, &digest, &progress)
+            downloaded?;
+            let unpacked = unpack(&inner, &path, &wheel, &digest, &progress);
+            drop(dir);
+            unpacked
         })
         .await
+    }
+}
+
+/// A folder that vanishes when dropped: off the runtime's threads, for removing a download takes a while.
+#[derive(Debug)]
+struct Scratch {
+    path: PathBuf,
+    dir: Option<TempDir>,
+}
+
+impl Scratch {
+    async fn new(inner: &Inner, requirement: &str) -> Result<Self, FetchError> {
+        let (partial, from) = (inner.folder.partial.clone(), requirement.to_owned());
+        blocking(requirement, move || {
+            let made = tempfile::tempdir_in(partial);
+            let dir = made.map_err(|source| FetchError::Local { from, source })?;
+            Ok(Self {
+                path: dir.path().to_owned(),
+                dir: Some(dir),
+            })
+        })
+        .await
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Without a runtime there is nobody whom it would hold up.
+        if let (Some(dir), Ok(runtime)) = (self.dir.take(), Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(dir));
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture};
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore, RetryConfig,
+    BackoffConfig, ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt,
+    RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key},
     buffered::BufWriter,
     client::ClientConfigKey,
@@ -80,6 +81,34 @@ impl Object {
         })
     }
 
+    async fn ask(&self, from: u64) -> Result<GetResult, object_store::Error> {
+        let options = GetOptions {
+            range: (from > 0).then_some(GetRange::Offset(from)),
+            ..GetOptions::default()
+        };
+        self.store.get_opts(&self.path, options).await
+    }
+
+    /// Asks again without a range, because stores do not say apart that they are out of order, that they
+    /// know no ranges, and that there is no such byte. The last is said as HTTP does.
+    async fn ask_whole(
+        &self,
+        from: u64,
+        before: object_store::Error,
+    ) -> Result<GetResult, FetchError> {
+        // A store that does not even say the size is out of order, and what is here may be good.
+        let Ok(known) = self.store.head(&self.path).await else {
+            return Err(self.failed(before));
+        };
+        if known.size <= from {
+            return Err(FetchError::Status {
+                url: self.address.clone(),
+                status: 416,
+            });
+        }
+        self.ask(0).await.map_err(|error| self.failed(error))
+    }
+
     fn failed(&self, source: object_store::Error) -> FetchError {
         FetchError::Object {
             address: self.address.clone(),
@@ -91,12 +120,13 @@ impl Object {
 impl Remote for Object {
     fn open(&self, from: u64) -> BoxFuture<'_, Result<Opened, FetchError>> {
         Box::pin(async move {
-            let options = GetOptions {
-                range: (from > 0).then_some(GetRange::Offset(from)),
-                ..GetOptions::default()
+            let found = match self.ask(from).await {
+                Ok(found) => found,
+                Err(error @ object_store::Error::Generic { .. }) if from > 0 => {
+                    self.ask_whole(from, error).await?
+                }
+                Err(error) => return Err(self.failed(error)),
             };
-            let found = self.store.get_opts(&self.path, options).await;
-            let found = found.map_err(|error| self.failed(error))?;
             let (start, size) = (found.range.start, found.meta.size);
             let address = self.address.clone();
             let body = found.into_stream().map(move |chunk| {

@@ -16,7 +16,7 @@ use rialto_registry::{Digest, source::OciReference};
 
 use crate::{
     FetchError, Store,
-    http::{opened, ranged},
+    http::{is_refused, opened, ranged},
     remote::{Opened, Remote},
 };
 use manifest::{Descriptor, Manifest};
@@ -95,7 +95,9 @@ pub enum OciError {
 impl OciError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Http { source, .. } => !source.is_redirect() && !source.is_builder(),
+            Self::Http { source, .. } => {
+                !source.is_redirect() && !source.is_builder() && !is_refused(source)
+            }
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             Self::Denied { .. }
             | Self::Answer { .. }
@@ -139,7 +141,7 @@ impl Store {
         action: &'static str,
     ) -> Result<Session, OciError> {
         let login = login::find(&self.inner.config, reference.host()).await?;
-        Session::new(self.inner.http.clone(), reference.clone(), login, action)
+        Session::new(self.inner.web.clone(), reference.clone(), login, action)
     }
 }
 

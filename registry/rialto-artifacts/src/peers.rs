@@ -15,8 +15,9 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rialto_registry::{Digest, Outline};
+use tokio::time::Instant;
 
-use crate::{Culprit, Fault, FetchError, ProgressFn, Store};
+use crate::{Culprit, Fault, FetchError, ProgressFn, Store, fetch::blocking};
 use outlines::Candidate;
 use transfer::Transfer;
 
@@ -165,25 +166,36 @@ impl Store {
         digest: &Digest,
         progress: &ProgressFn,
     ) -> Result<(), FetchError> {
+        let until = Instant::now() + self.inner.config.fetch_time_max;
         let providers = self.providers(peers, digest).await?;
         let mut failures = Vec::new();
+        let mut unproven = Vec::new();
         let mut candidates = self.outlines(peers, digest, providers, &mut failures).await;
         while let Some(candidate) = candidates.take_best() {
             let transfer = Transfer::begin(self, peers, digest, &candidate, progress).await?;
-            let done = transfer.run(&mut failures).await?;
+            // Each outline has its share of the time that is left, however many claim it: one that is
+            // false must not take up the time of one that is right.
+            let now = Instant::now();
+            let share = until.saturating_duration_since(now) / candidates.shares();
+            let done = transfer.run(now + share, &mut failures).await?;
             match done {
                 transfer::Done::Right { wrong_chunks } => {
                     self.mark_all(wrong_chunks, Fault::WrongChunk);
+                    self.mark_all(unproven, Fault::WrongOutline);
                     self.mark_all(candidates.givers(), Fault::WrongOutline);
-                    self.keep_outline(digest, &candidate.outline);
-                    return Ok(());
+                    return self.note_outline(digest, candidate.outline).await;
                 }
                 transfer::Done::Wrong => {
                     let liars = candidate.givers.iter();
                     failures.extend(liars.map(|it| (it.clone(), PeerFailure::WrongOutline)));
                     self.mark_all(candidate.givers, Fault::WrongOutline);
                 }
-                transfer::Done::Incomplete => {}
+                transfer::Done::Incomplete => unproven.extend(candidate.givers),
+                transfer::Done::Late => {
+                    let slow = candidate.givers.iter();
+                    failures.extend(slow.map(|it| (it.clone(), PeerFailure::Slow)));
+                    unproven.extend(candidate.givers);
+                }
             }
         }
         Err(PeersError::Failed {
@@ -215,6 +227,16 @@ impl Store {
             return Err(PeersError::Nobody { digest });
         }
         Ok(good)
+    }
+
+    /// Keeps a proven outline off the runtime's threads.
+    async fn note_outline(&self, digest: &Digest, outline: Outline) -> Result<(), FetchError> {
+        let (store, digest) = (self.clone(), *digest);
+        blocking("peers", move || {
+            store.keep_outline(&digest, &outline);
+            Ok(())
+        })
+        .await
     }
 
     fn mark_all(&self, peers: impl IntoIterator<Item = PeerName>, fault: Fault) {

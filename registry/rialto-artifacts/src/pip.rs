@@ -12,7 +12,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::{FetchError, Progress, ProgressFn};
+use crate::{FetchError, Progress, ProgressFn, fetch::blocking};
 
 /// One download by pip.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub(crate) struct Download<'a> {
     pub(crate) dir: &'a Path,
     /// The most bytes to let pip write.
     pub(crate) bytes_max: u64,
+    /// Whether the public index is asked, whatever this machine's configuration says: that may name
+    /// private indexes, and hold what they are shown.
+    pub(crate) plain: bool,
 }
 
 impl Download<'_> {
@@ -36,8 +39,9 @@ impl Download<'_> {
             source,
         };
         let scratch = self.dir.join("scratch");
-        fs::create_dir(&scratch).map_err(local)?;
-        let child = Command::new(self.python)
+        tokio::fs::create_dir(&scratch).await.map_err(local)?;
+        let mut command = Command::new(self.python);
+        command
             .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
             .args([
                 "--disable-pip-version-check",
@@ -46,32 +50,36 @@ impl Download<'_> {
                 "--dest",
             ])
             .arg(self.dir)
-            .arg("--")
-            .arg(self.requirement)
             .env("TMPDIR", &scratch)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
-        let child = match child {
+            .kill_on_drop(true);
+        if self.plain {
+            command
+                .args(["--isolated", "--index-url=https://pypi.org/simple"])
+                .env("PIP_CONFIG_FILE", "/dev/null")
+                .env("NETRC", "/dev/null");
+        }
+        let child = match command.arg("--").arg(self.requirement).spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_pip()),
             Err(error) => return Err(local(error)),
         };
         let mut ended = std::pin::pin!(child.wait_with_output());
         let mut tick = tokio::time::interval(TICK);
-        self.report(progress)?;
+        self.report(progress).await?;
         loop {
             tokio::select! {
                 output = &mut ended => return self.judge(&output.map_err(local)?),
-                _ = tick.tick() => self.report(progress)?,
+                _ = tick.tick() => self.report(progress).await?,
             }
         }
     }
 
-    fn report(&self, progress: &ProgressFn) -> Result<(), FetchError> {
-        let bytes = bytes_in(self.dir, DEPTH_MAX);
+    async fn report(&self, progress: &ProgressFn) -> Result<(), FetchError> {
+        let dir = self.dir.to_owned();
+        let bytes = blocking(self.requirement, move || Ok(bytes_in(&dir, DEPTH_MAX))).await?;
         if bytes > self.bytes_max {
             let from = self.requirement.to_owned();
             return Err(FetchError::DownloadTooLarge {

@@ -16,7 +16,7 @@ use crate::{
     fetch::Flights,
     folder::{Folder, hash, still_names, try_lock_shared, unless_gone},
     held::note_use,
-    http,
+    http::{IsPublic, Web},
     incoming::Incoming,
 };
 
@@ -30,9 +30,9 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) folder: Arc<Folder>,
-    pub(crate) flights: Flights,
-    pub(crate) http: reqwest::Client,
-    pub(crate) marks: Marks,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) web: Web,
+    pub(crate) marks: Arc<Marks>,
 }
 
 impl Store {
@@ -51,14 +51,32 @@ impl Store {
             dir: config.dir.clone(),
             source,
         })?;
-        let http = http::client().map_err(OpenError::Client)?;
+        let web = Web::open().map_err(OpenError::Client)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
                 folder: Arc::new(folder),
-                flights: Flights::default(),
-                http,
-                marks: Marks::default(),
+                flights: Arc::default(),
+                web,
+                marks: Arc::default(),
+            }),
+        })
+    }
+
+    /// The same store, for what a stranger's manifest names: it fetches from public addresses only, reads
+    /// no file of this machine, and shows nobody's credentials.
+    ///
+    /// # Errors
+    /// [`OpenError::Client`].
+    pub fn for_strangers(&self, is_public: IsPublic) -> Result<Self, OpenError> {
+        let inner = &self.inner;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config: inner.config.for_strangers(),
+                folder: Arc::clone(&inner.folder),
+                flights: Arc::clone(&inner.flights),
+                web: Web::public(is_public).map_err(OpenError::Client)?,
+                marks: Arc::clone(&inner.marks),
             }),
         })
     }

@@ -27,6 +27,7 @@ mod object;
 mod oci;
 mod resume;
 mod server;
+mod strangers;
 
 const BODY: &[u8] = b"the bytes of a model";
 
@@ -55,9 +56,11 @@ impl Place {
     /// Every file of the store, partial ones included.
     fn files(&self) -> Vec<PathBuf> {
         fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(dir).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
+            // What is removed in the background may vanish at any moment.
+            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+            for entry in entries {
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     walk(&path, files)
                 } else if path.file_name().unwrap() != ".lock" {
                     files.push(path)
@@ -73,7 +76,7 @@ impl Place {
     fn python(&self, script: &str) -> PathBuf {
         let path = self.dir.path().join("python");
         let text = format!(
-            "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; last=$1; shift; done\n{script}\n"
+            "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; [ \"$1\" = --isolated ] && isolated=yes; last=$1; shift; done\n{script}\n"
         );
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -236,6 +239,34 @@ async fn a_url_is_fetched_once_and_shared() {
     let last = seen.last().unwrap();
     assert_eq!((last.bytes, last.bytes_total), (3 << 20, Some(3 << 20)));
     assert!(seen.windows(2).all(|pair| pair[0].bytes < pair[1].bytes));
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_by_those_who_wait_for_it() {
+    let place = Place::new();
+    let (store, digest) = (place.store(), Digest::of(BODY));
+    let head = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (absent, requests) = server(head.to_owned(), vec![]).await;
+    let (good, _) = good_server(BODY).await;
+    let fetch = |source: &Source| {
+        let (store, source) = (store.clone(), source.clone());
+        tokio::spawn(async move { store.fetch(&source, &digest, &silent()).await })
+    };
+    let fetches: Vec<_> = (0..8).map(|_| fetch(&absent)).collect();
+    for fetch in fetches {
+        let error = fetch.await.unwrap().unwrap_err();
+        let FetchError::Shared(error) = &error else {
+            panic!("{error:?}")
+        };
+        assert!(matches!(**error, FetchError::Status { status: 404, .. }));
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    // Who comes later tries for itself, and so does who knows another source.
+    fetch(&absent).await.unwrap().unwrap_err();
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+    let (first, other) = (fetch(&absent), fetch(&good));
+    first.await.unwrap().unwrap_err();
+    other.await.unwrap().unwrap();
 }
 
 #[tokio::test]

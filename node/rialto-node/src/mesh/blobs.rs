@@ -5,8 +5,10 @@ use futures_util::future::BoxFuture;
 use rialto_artifacts::{FetchError, PeerError, PeerName, Peers, PinError, PinOwner, Store};
 use rialto_discovery::{Blobs, Discovery, PeerKey};
 use rialto_registry::outline::Outline;
-use rialto_registry::{Digest, SignedManifest, Source};
+use rialto_registry::{Digest, Name, SignedManifest, Source};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Mesh;
 use crate::Node;
@@ -15,11 +17,42 @@ use crate::progress::Progress;
 
 /// What peers may read of the store.
 #[derive(Debug)]
-pub(super) struct Shelves(pub(super) Store);
+pub(super) struct Shelves {
+    pub(super) store: Store,
+    pub(super) provided: Arc<Provided>,
+}
+
+/// The artifacts that this node provides, by service: peers may read them, and nothing else that lies in
+/// the store, which other services' private models do.
+#[derive(Debug, Default)]
+pub(super) struct Provided(RwLock<BTreeMap<Name, Vec<Digest>>>);
+
+impl Provided {
+    /// Provides these for a service from now on, and what it had before no more.
+    fn put(&self, service: Name, digests: Vec<Digest>) {
+        // Each entry is put in and taken out whole, whatever a panicking thread did.
+        let mut provided = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        provided.insert(service, digests);
+    }
+
+    /// Provides nothing for a service any more.
+    pub(super) fn forget(&self, service: &str) {
+        let mut provided = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        provided.retain(|name, _| name.as_str() != service);
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        let provided = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        provided.values().any(|digests| digests.contains(digest))
+    }
+}
 
 impl Blobs for Shelves {
     fn outline(&self, digest: &Digest) -> Option<rialto_discovery::Outline> {
-        let read = self.0.outline(digest);
+        if !self.provided.has(digest) {
+            return None;
+        }
+        let read = self.store.outline(digest);
         let outline = read.unwrap_or_else(|error| {
             tracing::warn!(%digest, %error, "an artifact cannot be read");
             None
@@ -31,7 +64,10 @@ impl Blobs for Shelves {
     }
 
     fn chunk(&self, digest: &Digest, index: u32) -> Option<Bytes> {
-        self.0.chunk(digest, index).unwrap_or_else(|error| {
+        if !self.provided.has(digest) {
+            return None;
+        }
+        self.store.chunk(digest, index).unwrap_or_else(|error| {
             tracing::warn!(%digest, %error, "an artifact cannot be read");
             None
         })
@@ -112,9 +148,11 @@ impl Mesh {
     /// Keeps what a manifest is made of in the store, the manifest itself included, and tells peers that it
     /// is here: whoever runs the service elsewhere fetches it from those who run it.
     pub(super) async fn serve(&self, signed: &SignedManifest) -> Result<(), PinError> {
-        let (store, signed) = (self.store.clone(), signed.clone());
-        let pinned = tokio::task::spawn_blocking(move || pin(&store, &signed)).await;
-        for digest in pinned.map_err(|error| PinError::Io(std::io::Error::other(error)))?? {
+        let (store, kept) = (self.store.clone(), signed.clone());
+        let pinned = tokio::task::spawn_blocking(move || pin(&store, &kept)).await;
+        let pinned = pinned.map_err(|error| PinError::Io(std::io::Error::other(error)))??;
+        self.provided.put(signed.name().clone(), pinned.clone());
+        for digest in pinned {
             if let Err(error) = self.discovery.provide_artifact(&digest).await {
                 tracing::debug!(%digest, %error, "peers are not told of an artifact");
             }
@@ -146,7 +184,8 @@ fn pin(store: &Store, signed: &SignedManifest) -> Result<Vec<Digest>, PinError> 
 }
 
 impl Node {
-    /// Where an artifact is, fetched from wherever it is found: its sources, and then peers.
+    /// Where an artifact is, fetched from wherever it is found: its sources, as far as a stranger may name
+    /// them, and then peers.
     ///
     /// # Errors
     /// [`FetchError`]; nothing is left behind.
@@ -172,8 +211,9 @@ impl Node {
     ) -> Result<PathBuf, Box<FetchError>> {
         let report = artifacts::reported(progress);
         let Some(mesh) = self.mesh() else {
+            // There are no strangers either, so no sources of theirs.
             let store = self.0.catalog.store();
-            let fetched = store.fetch_any(sources, None, digest, &report).await;
+            let fetched = store.fetch_any(&[], None, digest, &report).await;
             return fetched.map_err(Box::new);
         };
         let swarm = Swarm {
@@ -182,9 +222,40 @@ impl Node {
         };
         // Peers are told of what is run, not of all that was looked at.
         let fetched = mesh
-            .store
+            .strangers
             .fetch_any(sources, Some(&swarm), digest, &report)
             .await;
         fetched.map_err(Box::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifacts;
+
+    #[test]
+    fn peers_read_what_is_provided_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(artifacts::settings(dir.path())).unwrap();
+        let provided = Arc::new(Provided::default());
+        let shelves = Shelves {
+            store: store.clone(),
+            provided: Arc::clone(&provided),
+        };
+        let [public, older, private] =
+            [&b"public"[..], b"older", b"private"].map(|bytes| store.put_bytes(bytes).unwrap());
+        let is_read = |digest: &Digest| {
+            let (outline, chunk) = (shelves.outline(digest), shelves.chunk(digest, 0));
+            assert_eq!(outline.is_some(), chunk.is_some());
+            chunk.is_some()
+        };
+        let name: Name = "filetype".parse().unwrap();
+        provided.put(name.clone(), vec![older]);
+        assert!(is_read(&older) && !is_read(&public));
+        provided.put(name, vec![public]);
+        assert!(is_read(&public) && !is_read(&older) && !is_read(&private));
+        provided.forget("filetype");
+        assert!(!is_read(&public));
     }
 }

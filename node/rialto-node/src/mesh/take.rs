@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rialto_chain::client::RegistryError;
 use rialto_registry::signed_manifest::{MANIFEST_BYTES_MAX, SignedManifestError};
 use rialto_registry::{Digest, Name, SignedManifest, Source, Status};
+use serde_json::Value;
 
 use crate::Node;
 use crate::catalog::{ChangeError, Changed};
@@ -169,7 +170,7 @@ impl Node {
             .data_dir
             .join("taken")
             .join(signed.digest().to_string());
-        let text = toml::to_string_pretty(signed.settings())?;
+        let text = toml::to_string_pretty(&without_sources(signed.settings()))?;
         let write = |name: &str, from: Result<Vec<u8>, PathBuf>| {
             let path = folder.join(name);
             let written = match from {
@@ -188,10 +189,44 @@ impl Node {
     }
 }
 
+/// A manifest as it runs here. Its models are in the store by now; where a stranger says that they can be
+/// had is asked for no later load, which would go there as for the operator's own services.
+fn without_sources(settings: &Value) -> Value {
+    let mut settings = settings.clone();
+    let models = settings.get_mut("models").and_then(Value::as_array_mut);
+    for model in models.into_iter().flatten() {
+        if let Some(model) = model.as_object_mut() {
+            model.remove("source");
+        }
+    }
+    settings
+}
+
 /// Reads a file that has so many bytes at most.
 async fn read_within(file: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     if tokio::fs::metadata(file).await?.len() > bytes_max {
         return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
     }
     tokio::fs::read(file).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_taken_names_no_sources() {
+        let signed = json!({
+            "name": "filetype",
+            "models": [
+                {"name": "a", "sha256": "00", "source": {"url": "http://10.0.0.1/m"}},
+                {"name": "b", "sha256": "01"},
+            ],
+        });
+        let models = json!([{"name": "a", "sha256": "00"}, {"name": "b", "sha256": "01"}]);
+        let runs = json!({"name": "filetype", "models": models});
+        assert_eq!(without_sources(&signed), runs);
+        assert_eq!(without_sources(&json!({})), json!({}));
+    }
 }

@@ -14,11 +14,11 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{OciError, challenge::Challenge, login::Login};
-use crate::http::{is_loopback, is_private, read_short};
+use crate::http::{NotPublic, Web, is_loopback, is_private, read_short};
 
 #[derive(Debug)]
 pub(super) struct Session {
-    http: Client,
+    web: Web,
     reference: OciReference,
     base: Url,
     login: Option<Login>,
@@ -29,7 +29,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(
-        http: Client,
+        web: Web,
         reference: OciReference,
         login: Option<Login>,
         action: &'static str,
@@ -43,8 +43,15 @@ impl Session {
         if !is_loopback(&base) {
             base = Url::parse(&format!("https://{}/", reference.host())).map_err(wrong)?;
         }
+        if !web.may_ask(&base) {
+            return Err(OciError::Answer {
+                reference: reference.to_string(),
+                what: "host",
+                problem: NotPublic.to_string(),
+            });
+        }
         Ok(Self {
-            http,
+            web,
             reference,
             base,
             login,
@@ -95,7 +102,7 @@ impl Session {
         let url = self.address(path)?;
         let known = self.authorization.lock().await.clone();
         let ask = |authorization: Option<HeaderValue>| {
-            let request = dress(self.http.request(method.clone(), url.clone()));
+            let request = dress(self.http().request(method.clone(), url.clone()));
             self.execute(match authorization {
                 Some(authorization) => request.header(AUTHORIZATION, authorization),
                 None => request,
@@ -104,6 +111,11 @@ impl Session {
         let response = ask(known).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return self.not_denied(response);
+        }
+        // Only the registry itself is told who we are, and says where tokens are had: not whomever it
+        // redirects to.
+        if response.url().origin() != self.base.origin() {
+            return Err(self.wrong("redirect", "leads to where a login is asked for"));
         }
         let authorization = self.answer(&response).await?;
         *self.authorization.lock().await = Some(authorization.clone());
@@ -135,12 +147,12 @@ impl Session {
         let url = self.base.join(location).ok();
         let safe =
             |url: &Url| url.scheme() == "https" || is_loopback(&self.base) && is_private(url);
-        url.filter(safe)
+        url.filter(|url| safe(url) && self.web.may_ask(url))
             .ok_or_else(|| self.wrong(what, "leads to no safe address"))
     }
 
     pub(super) const fn http(&self) -> &Client {
-        &self.http
+        self.web.client()
     }
 
     /// Reads a short answer whole.
@@ -229,7 +241,7 @@ impl Session {
             url.query_pairs_mut().append_pair("service", service);
         }
         url.query_pairs_mut().append_pair("scope", &scope);
-        let mut request = self.http.get(url);
+        let mut request = self.http().get(url);
         if let Some(login) = &self.login {
             let header = self.secret(&format!("Basic {}", basic(login)))?;
             request = request.header(AUTHORIZATION, header);

@@ -166,6 +166,9 @@ impl Chunked {
         let Some((start, length)) = self.outline.place(index) else {
             return Ok(false);
         };
+        if u64::try_from(chunk.len()).ok() != Some(length) {
+            return Ok(false);
+        }
         self.landing.file().write_all_at(chunk, start)?;
         if !self.has(index) {
             self.note(index, length)?;
@@ -236,6 +239,7 @@ mod tests {
         assert!(chunked.write(2, &chunks[2]).unwrap());
         assert!(chunked.write(0, &chunks[0]).unwrap());
         assert!(!chunked.write(3, b"beyond").unwrap());
+        assert!(!chunked.write(1, b"short").unwrap());
         // Somebody else writes to a file of their own meanwhile.
         let other = Chunked::open(&here, &digest, &outline).unwrap();
         assert_eq!(other.missing(), [0, 1, 2]);

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rialto_registry::{Digest, Outline};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
-use super::{PeerFailure, PeerName, Peers};
+use super::{PeerError, PeerFailure, PeerName, Peers, transfer::busy_pause};
 use crate::Store;
 
 /// The outlines that were given.
@@ -40,6 +40,13 @@ impl Candidates {
         })
     }
 
+    /// Among how many the time is to be divided: those that are left, and the one that was taken last.
+    pub(super) fn shares(&self) -> u32 {
+        u32::try_from(self.given.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
+    }
+
     /// Who gave the outlines that were not taken.
     pub(super) fn givers(self) -> impl Iterator<Item = PeerName> {
         self.given.into_values().flatten()
@@ -58,7 +65,7 @@ impl Store {
     ) -> Candidates {
         let time_max = self.chunk_time_max();
         let ask = |peer: PeerName| async move {
-            let asked = timeout(time_max, peers.outline(&peer, digest)).await;
+            let asked = timeout(time_max, self.ask_outline(peers, &peer, digest)).await;
             (peer, asked.map_err(|_| PeerFailure::Slow))
         };
         let mut waiting = providers.clone();
@@ -84,6 +91,23 @@ impl Store {
         }
         candidates.silent = waiting;
         candidates
+    }
+
+    /// Asks one peer, and again after a pause while it is busy.
+    async fn ask_outline(
+        &self,
+        peers: &dyn Peers,
+        peer: &PeerName,
+        digest: &Digest,
+    ) -> Result<Outline, PeerError> {
+        let config = &self.inner.config;
+        for times in 1..=config.retries_max {
+            match peers.outline(peer, digest).await {
+                Err(PeerError::Busy) => sleep(busy_pause(config, times)).await,
+                answer => return answer,
+            }
+        }
+        peers.outline(peer, digest).await
     }
 }
 

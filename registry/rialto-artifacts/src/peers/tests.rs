@@ -20,6 +20,10 @@ enum Manner {
     ChunkLiar,
     /// Gives the right outline and never a chunk.
     Slow,
+    /// Gives another outline and never a chunk.
+    Stalling,
+    /// Is busy so often before it is honest.
+    Busy(u32),
     /// Never answers anything.
     Silent,
     /// Is gone after one chunk.
@@ -34,6 +38,8 @@ struct Mesh {
     body: Vec<u8>,
     manners: Vec<(PeerName, Manner)>,
     given: Mutex<BTreeMap<PeerName, Vec<u32>>>,
+    /// How often who was busy.
+    busy: Mutex<BTreeMap<PeerName, u32>>,
     /// After this many chunks in all, nobody gives more.
     chunks_max: usize,
 }
@@ -60,6 +66,7 @@ impl Mesh {
                 .collect(),
             manners: named.map(|(i, manner)| (peer(i), *manner)).collect(),
             given: Mutex::default(),
+            busy: Mutex::default(),
             chunks_max: usize::MAX,
         }
     }
@@ -80,6 +87,13 @@ impl Mesh {
         let mut body = self.body.clone();
         body[5] ^= which;
         body
+    }
+
+    fn is_busy(&self, peer: &PeerName, times: u32) -> bool {
+        let mut busy = self.busy.lock().unwrap();
+        let so_far = busy.entry(peer.clone()).or_default();
+        *so_far += 1;
+        *so_far <= times
     }
 
     fn given(&self, number: usize) -> Vec<u32> {
@@ -113,10 +127,13 @@ impl Peers for Mesh {
             Manner::Silent => return pending().boxed(),
             Manner::Absent => return async { Err(PeerError::Absent) }.boxed(),
             Manner::OutlineLiar(which) => outline_of(&self.lie(which)),
+            Manner::Stalling => outline_of(&self.lie(3)),
             Manner::Boasting => Outline::new(1 << 36, vec![Digest::of(b"x"); 1 << 16]).unwrap(),
-            Manner::Honest | Manner::ChunkLiar | Manner::Slow | Manner::Vanishing => {
-                outline_of(&self.body)
-            }
+            Manner::Honest
+            | Manner::ChunkLiar
+            | Manner::Slow
+            | Manner::Vanishing
+            | Manner::Busy(_) => outline_of(&self.body),
         };
         async { Ok(outline) }.boxed()
     }
@@ -132,12 +149,17 @@ impl Peers for Mesh {
             return async move { Err(gone()) }.boxed();
         }
         let manner = self.manner(peer);
+        if let Manner::Busy(times) = manner
+            && self.is_busy(peer, times)
+        {
+            return async { Err(PeerError::Busy) }.boxed();
+        }
         let mut given = self.given.lock().unwrap();
         let given = given.entry(peer.clone()).or_default();
         let chunk = match manner {
-            Manner::Slow | Manner::Silent => return pending().boxed(),
+            Manner::Slow | Manner::Silent | Manner::Stalling => return pending().boxed(),
             Manner::Vanishing if !given.is_empty() => return async move { Err(gone()) }.boxed(),
-            Manner::Honest | Manner::Vanishing => chunk_of(&self.body, index),
+            Manner::Honest | Manner::Vanishing | Manner::Busy(_) => chunk_of(&self.body, index),
             Manner::OutlineLiar(which) => chunk_of(&self.lie(which), index),
             Manner::ChunkLiar => Bytes::from_static(b"wrong"),
             Manner::Absent | Manner::Boasting => panic!("nobody asks {peer} for a chunk"),
@@ -166,6 +188,7 @@ fn here() -> Here {
 fn open(dir: &std::path::Path) -> Store {
     Store::open(Config {
         chunk_time_max: Duration::from_millis(300),
+        retry_pause: Duration::from_millis(2),
         ..Config::new(dir)
     })
     .unwrap()
@@ -265,6 +288,41 @@ async fn a_wrong_majority_is_found_out_and_marked() {
     here.fetch(&mesh).await.unwrap();
     let after: Vec<_> = (0..5).map(|it| mesh.given(it).len()).collect();
     assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_majority_that_stalls_leaves_time_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Config {
+        // What is asked for never ends by itself.
+        chunk_time_max: Duration::from_secs(60),
+        fetch_time_max: Duration::from_secs(4),
+        ..Config::new(dir.path())
+    })
+    .unwrap();
+    let here = Here { dir, store };
+    let mesh = Mesh::new(&[Manner::Stalling, Manner::Stalling, Manner::Honest]);
+    let path = here.fetch(&mesh).await.unwrap();
+    assert_eq!(fs::read(path).unwrap(), mesh.body);
+    // The outline that was proven shows who claimed another.
+    let marked: Vec<_> = (0..3).filter(|it| here.is_marked(*it)).collect();
+    assert_eq!(marked, [0, 1]);
+}
+
+#[tokio::test]
+async fn who_is_busy_is_waited_for() {
+    let (here, mesh) = (here(), Mesh::new(&[Manner::Busy(4)]));
+    let path = here.fetch(&mesh).await.unwrap();
+    assert_eq!(fs::read(path).unwrap(), mesh.body);
+    // Who is busy whenever it is asked is done without, and left in the end.
+    let always = Manner::Busy(u32::MAX);
+    let (here, mesh) = (self::here(), Mesh::new(&[always, Manner::Honest]));
+    here.fetch(&mesh).await.unwrap();
+    let (here, mesh) = (self::here(), Mesh::new(&[always]));
+    let error = here.fetch(&mesh).await.unwrap_err().to_string();
+    assert!(error.contains("peer0 is busy"), "{error}");
+    let asked = mesh.busy.lock().unwrap()[&peer(0)];
+    assert!((5..=10).contains(&asked), "{asked}");
 }
 
 #[tokio::test]

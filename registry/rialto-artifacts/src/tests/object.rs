@@ -5,7 +5,7 @@ use std::{
     fs,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -30,6 +30,8 @@ struct Bucket {
     parts: Mutex<BTreeMap<u32, Vec<u8>>>,
     /// How many answers break off after a MiB.
     breaks: AtomicUsize,
+    /// Whether ranges are not known.
+    whole: AtomicBool,
 }
 
 impl Bucket {
@@ -51,7 +53,7 @@ impl Bucket {
             .split('&')
             .find_map(|it| it.strip_prefix("partNumber="));
         match (&seen.method, part) {
-            (&Method::GET, _) => self.get(seen),
+            (&Method::GET | &Method::HEAD, _) => self.get(seen),
             (&Method::POST, _) if seen.query.starts_with("uploads") => {
                 let text = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
                 Response::new(Body::from(text))
@@ -91,7 +93,11 @@ impl Bucket {
             self.breaks.store(left - 1, Ordering::SeqCst);
             return cut(object, seen, MIB);
         }
-        ranged(object, seen)
+        let mut seen = seen.clone();
+        if self.whole.load(Ordering::SeqCst) {
+            seen.headers.remove("range");
+        }
+        ranged(object, &seen)
     }
 }
 
@@ -196,6 +202,35 @@ async fn a_read_goes_on_after_a_restart() {
     let source: Source = "s3://bucket/m".parse().unwrap();
     store.fetch(&source, &digest, &silent()).await.unwrap();
     assert_eq!(server.seen()[0].range(), Some(3 * MIB));
+}
+
+#[tokio::test]
+async fn a_wrong_partial_costs_a_read_and_no_more() {
+    let (place, bucket, body) = (Place::new(), Arc::new(Bucket::default()), body());
+    bucket.put("/bucket/m", &body);
+    let digest = Digest::of(&body);
+    let server = bucket.serve().await;
+    let store = Store::open(config(&place, &server, &KEYS)).unwrap();
+    let part = place
+        .dir
+        .path()
+        .join(format!("store/.partial/{digest}.part"));
+    let source: Source = "s3://bucket/m".parse().unwrap();
+    // Wrong and shorter than the object, as long, longer; and right, for a store that knows no ranges.
+    let (long, right) = (vec![9; body.len() + 1], body[..MIB].to_vec());
+    for (left, whole) in [
+        (vec![9; MIB], false),
+        (vec![9; body.len()], false),
+        (long, false),
+        (right, true),
+    ] {
+        fs::write(&part, left).unwrap();
+        bucket.whole.store(whole, Ordering::SeqCst);
+        let path = store.fetch(&source, &digest, &silent()).await.unwrap();
+        assert_eq!(fs::read(path).unwrap(), body);
+        assert!(!part.exists() && store.marks().is_empty());
+        fs::remove_file(store.get(&digest).unwrap().unwrap()).unwrap();
+    }
 }
 
 #[tokio::test]

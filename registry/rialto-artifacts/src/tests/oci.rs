@@ -345,6 +345,40 @@ async fn logins_are_for_their_registry_alone() {
 }
 
 #[tokio::test]
+async fn a_redirects_target_learns_no_login() {
+    let (place, body) = (Place::new(), component());
+    for challenge in [r#"Bearer realm="http://HOST/token""#, r#"Basic realm="x""#] {
+        let thief = Server::start(move |host, _| {
+            let challenge = challenge.replace("HOST", host);
+            with(status(401), "www-authenticate", &challenge)
+        })
+        .await;
+        let shelf = Shelf {
+            elsewhere: Some(thief.url("/blob")),
+            ..Shelf::default()
+        };
+        let server = shelf.with_component(&body, body.len()).serve().await;
+        let store = Store::open(Config {
+            registry_logins: vec![RegistryLogin {
+                registry: server.host.clone(),
+                user: "me".to_owned(),
+                password: Secret::new("secret"),
+            }],
+            ..place.config()
+        })
+        .unwrap();
+        let source = Source::Oci(reference(&server, ":1"));
+        let digest = Digest::of(&body);
+        let error = store.fetch(&source, &digest, &silent()).await.unwrap_err();
+        let refused = matches!(error, FetchError::Oci(OciError::Answer { .. }));
+        assert!(refused, "{error:?}");
+        let seen = [thief.seen(), server.seen()].concat();
+        assert_eq!(thief.seen().len(), 1);
+        assert!(seen.iter().all(|it| it.header("authorization").is_none()));
+    }
+}
+
+#[tokio::test]
 async fn a_login_from_docker_is_used() {
     let (place, body) = (Place::new(), component());
     let auth = STANDARD.encode("me:secret");
