@@ -495,6 +495,16 @@ pub(crate) enum ReceiptCommand {
         #[command(flatten)]
         options: WalletOptions,
     },
+    /// Say on the chain how good a call was. What is said counts by its receipt, which others can read then.
+    Rate {
+        /// The receipt's id.
+        id: String,
+        /// From -100, useless, to 100, perfect.
+        #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i8).range(-100..=100))]
+        value: i8,
+        #[command(flatten)]
+        payer: PayerArgs,
+    },
     /// Prove that a host signed two receipts that cannot both be true.
     Conflict {
         /// A file with the one receipt.

@@ -38,6 +38,10 @@ pub(crate) enum Act {
     Name {
         name: String,
     },
+    /// A receipt's bytes, in hexadecimal, that a rating is to rest on.
+    Rate {
+        document: String,
+    },
     Rollback {
         service: String,
         version: Option<String>,
@@ -70,6 +74,11 @@ impl Act {
                 signature,
             } => desk::publish(node, folder, payload, &signature).await?,
             Self::Name { name } => serde_json::to_value(name::look(node, &name).await?)?,
+            Self::Rate { document } => {
+                let document = alloy_primitives::hex::decode(document)?;
+                let to = node.prepare_rating(document).await?;
+                json!({ "to": to, "rpc": node.chain().rpc_url })
+            }
             Self::Rollback { service, version } => {
                 changed_json(&node.roll_back(&service, version.as_deref()).await?)
             }

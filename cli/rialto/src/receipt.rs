@@ -1,5 +1,7 @@
 //! `rialto receipt`: what hosts signed, checked without asking anybody.
 
+pub(crate) mod rate;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
@@ -25,6 +27,7 @@ pub(crate) async fn run(command: ReceiptCommand) -> Result<()> {
         ReceiptCommand::Verify { file, host, json } => verify(&file, host.as_deref(), json),
         ReceiptCommand::Show { id, gateway } => one(&id, &gateway).await,
         ReceiptCommand::Ls { channel, options } => list(channel.as_deref(), &options),
+        ReceiptCommand::Rate { id, value, payer } => rate::run(&id, value, &payer).await,
         ReceiptCommand::Conflict {
             first,
             second,

@@ -83,8 +83,8 @@ pub use facilitator::{
 pub use manifest::{ManifestFileError, read_manifest};
 pub use mesh::{
     AgentCalls, DialError, Duplex, FoundService, ListedProvider, MeshError, OnChain, PublishError,
-    Publishing, Said, SearchError, TakeError, ToPublish, Tunnel, TunnelProtocol, Tunnels, Unread,
-    agent_metadata,
+    Publishing, RateError, Said, SearchError, TakeError, ToPublish, ToRate, Tunnel, TunnelProtocol,
+    Tunnels, Unread, agent_metadata,
 };
 pub use models::ModelLoadError;
 pub use node::Node;

@@ -10,6 +10,7 @@ mod agents;
 mod blobs;
 mod directory;
 mod draft;
+mod feedback;
 mod find;
 mod heard;
 mod judge;
@@ -41,6 +42,7 @@ use crate::shelf::PendingError;
 
 pub use agents::{AgentCalls, Said};
 pub use draft::Publishing;
+pub use feedback::{RateError, ToRate};
 pub use find::{FoundService, ListedProvider, SearchError, Unread};
 pub use names::OnChain;
 pub use publish::{PublishError, ToPublish, agent_metadata};
@@ -49,6 +51,7 @@ pub use tunnels::{DialError, Duplex, Tunnel, TunnelProtocol, Tunnels};
 
 use blobs::{Provided, Shelves};
 use directory::Directory;
+use feedback::Opinions;
 use judge::OfferJudge;
 use names::Fact;
 use offers::Sequence;
@@ -70,6 +73,7 @@ pub(crate) struct Mesh {
     provided: Arc<Provided>,
     published: Published,
     ratings: Ratings,
+    opinions: Opinions,
     names: RwLock<NameBook>,
     /// The first block whose claims were not taken in. Held while they are.
     names_next: tokio::sync::Mutex<u64>,
@@ -124,6 +128,7 @@ impl Mesh {
             provided,
             published: Published::open(&config.data_dir)?,
             ratings: Ratings::open(&config.data_dir),
+            opinions: Opinions::open(&config.data_dir)?,
             names: RwLock::default(),
             names_next: tokio::sync::Mutex::new(config.mesh.names_from_block),
             names_changed: Notify::new(),

@@ -8,11 +8,13 @@
 
 mod audit;
 mod conflict;
+mod document;
 
 use std::sync::LazyLock;
 
 pub use audit::{Audited, ChainError, verify_chain};
 pub use conflict::{Conflict, Contradiction, NoConflict, conflict};
+pub use document::{DOCUMENT_BYTES_MAX, DocumentError};
 
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::{Eip712Domain, SolStruct};

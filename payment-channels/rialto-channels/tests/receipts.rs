@@ -7,8 +7,8 @@ use proptest::{collection::vec, prelude::*};
 use rialto_channels::{
     Address, Amount, B256, ChannelId, SignatureError, SigningKey,
     receipt::{
-        ChainError, Contradiction, DeviceUsage, LimitUsage, NoConflict, Receipt, ReceiptError,
-        SignedReceipt, Usage, conflict, verify_chain,
+        ChainError, Contradiction, DOCUMENT_BYTES_MAX, DeviceUsage, DocumentError, LimitUsage,
+        NoConflict, Receipt, ReceiptError, SignedReceipt, Usage, conflict, verify_chain,
     },
 };
 
@@ -428,3 +428,37 @@ proptest! {
 const PLAIN: B256 = b256!("c554a2487ed108ba60a8257b8be85dcec8f3d024aea7718026a182e2f68fbc3c");
 const METERED: B256 = b256!("a0138b746f33d7f57359b4da5737065a4bff8839f915bfa6e3ad330250659bd9");
 const WITH_DEVICE: B256 = b256!("e69e550e1f0e4c1166a53b2d183060d1651819effd21c2b2c50ca63358bca152");
+
+#[test]
+fn as_bytes_receipts_come_back_as_they_were() {
+    let plain = receipt().sign(&host());
+    let mut measured = receipt();
+    measured.usage.limits.wall_time_us = 7;
+    measured.usage.device.tokens_read = 9;
+    measured.channel = None;
+    for signed in [plain, measured.sign(&host())] {
+        let back = SignedReceipt::from_bytes(&signed.to_bytes()).unwrap();
+        assert_eq!(back, signed);
+        assert_eq!(back.verify(host().address()), Ok(()));
+    }
+}
+
+#[test]
+fn bytes_that_are_no_receipt_are_refused() {
+    let bytes = receipt().sign(&host()).to_bytes();
+    let read = SignedReceipt::from_bytes;
+    assert_eq!(read(&[0; 64]), Err(DocumentError::Length(64)));
+    let long = vec![0; DOCUMENT_BYTES_MAX + 1];
+    assert_eq!(read(&long), Err(DocumentError::Length(long.len())));
+    let mut padded = bytes.clone();
+    padded.splice(bytes.len() - 65..bytes.len() - 65, [0; 32]);
+    assert_eq!(read(&padded), Err(DocumentError::Form));
+    assert!(read(&bytes[32..]).is_err());
+    for place in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[place] ^= 0x55;
+        if let Ok(signed) = read(&changed) {
+            assert_eq!(signed.to_bytes(), changed);
+        }
+    }
+}

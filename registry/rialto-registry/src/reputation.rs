@@ -9,6 +9,7 @@
 //! Not here: verifying receipts and signatures, reading the chain, finding out which accounts belong
 //! together; and choosing a provider, which the router does.
 
+mod backed;
 mod crowd;
 mod own;
 
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::Address;
 use rialto_channels::Amount;
 
+pub use backed::{Backed, Claim, FEEDBACK_TAG, FEEDBACK_URI, NotBacked, backed, receipt_of};
 pub use crowd::{FeedbackRefusal, Ignored};
 pub use own::{Calls, Outcome};
 

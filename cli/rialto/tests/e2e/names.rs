@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rialto_testkit::mesh::Mesh;
 use serde_json::{Value, json};
 
 use crate::fixture::{self, until};
-use crate::installed::{Installed, Output};
+use crate::installed::{Installed, Output, program_of_users, run};
 
 const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\n";
 
@@ -186,4 +186,75 @@ async fn look_alikes_are_flagged_and_meaning_finds_what_words_do_not() -> Result
         "{meant:?}"
     );
     mesh.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_payer_says_counts_by_its_receipt_and_the_owner_cannot_praise_itself() -> Result<()>
+{
+    let (installed, mesh) = start(&["filetype"])?;
+    let folder = installed.dir().join("services/filetype");
+    publish(&installed, &mesh, &folder, &[]).await?.json()?;
+    until("it is offered", || async {
+        Ok(providers(&mesh, "filetype").await? == 1)
+    })
+    .await?;
+    let own = paid_call(&installed, &mesh).await?;
+    let praise = ["receipt", "rate", &own, "100", "--rpc", mesh.chain_rpc()];
+    let praise = installed.rialto(&mesh, &praise).await?;
+    ensure!(
+        !praise.success && praise.stderr.contains("does not count"),
+        "{praise:?}"
+    );
+
+    // Somebody else's account.
+    let key = installed.data().join("wallet/wallet.key");
+    fixture::write_key(&key, mesh.test_key(5))?;
+    let stolen = ["receipt", "rate", &own, "100", "--rpc", mesh.chain_rpc()];
+    let stolen = installed.rialto(&mesh, &stolen).await?;
+    ensure!(
+        !stolen.success && stolen.stderr.contains("paid for this call"),
+        "{stolen:?}"
+    );
+    let receipt = paid_call(&installed, &mesh).await?;
+    let rate = ["receipt", "rate", &receipt, "90", "--rpc", mesh.chain_rpc()];
+    let rated = installed.rialto_json(&mesh, &rate).await?;
+    ensure!(
+        rated["transactions"].as_array().map(Vec::len) == Some(1),
+        "{rated}"
+    );
+    until("it is read, and counts", || async {
+        installed
+            .rialto(&mesh, &["name", "show", "filetype"])
+            .await?;
+        let known = door(&mesh, "/providers/filetype").await?;
+        Ok(known["providers"][0]["reputation"].as_u64() > Some(500))
+    })
+    .await?;
+    mesh.stop()
+}
+
+/// Calls the service as a user does, and gives the receipt's id.
+async fn paid_call(installed: &Installed, mesh: &Mesh) -> Result<String> {
+    let parameters = json!({ "content": "aGVsbG8gd29ybGQ=" }).to_string();
+    let call = [
+        "call",
+        "filetype",
+        "identify",
+        &parameters,
+        "--rpc",
+        mesh.chain_rpc(),
+    ];
+    let called = installed.rialto_json(mesh, &call).await?;
+    let receipt = called["receipt"].as_str();
+    Ok(receipt.context("no receipt")?.to_owned())
+}
+
+/// Lets the host read again what the chain says of the name.
+async fn looked_at(installed: &Installed) -> Result<()> {
+    let mut command = program_of_users();
+    command.args(["name", "show", "filetype", "--data-dir"]);
+    command.arg(installed.data());
+    let done = run(&mut command).await?;
+    ensure!(done.success, "{done:?}");
+    Ok(())
 }

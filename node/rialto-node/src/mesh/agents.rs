@@ -7,9 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rialto_registry::erc8004::calls::{self, CallError, Entry};
 use rialto_registry::names::{MANIFEST_KEY, STATUS_KEY};
+use rialto_registry::reputation::FEEDBACK_TAG;
 use rialto_registry::{SignedManifest, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use super::feedback::ToRate;
 
 /// What the chain has of an agent already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +67,24 @@ impl AgentCalls {
     pub fn status(agent: U256, status: &Status) -> Result<Vec<u8>, CallError> {
         let said = Entry::new(STATUS_KEY, status.to_value());
         Ok(calls::set_metadata(agent, &said)?.to_vec())
+    }
+
+    /// Says how good a call was, from -100 to 100, by its receipt. Goes to the reputation registry.
+    ///
+    /// # Errors
+    /// [`CallError`] if a text is too long.
+    pub fn rate(to: &ToRate, value: i8) -> Result<Vec<u8>, CallError> {
+        let feedback = calls::Feedback {
+            agent: to.agent,
+            value: value.into(),
+            decimals: 0,
+            tag1: FEEDBACK_TAG.to_owned(),
+            tag2: String::new(),
+            endpoint: String::new(),
+            uri: to.uri.clone(),
+            hash: to.hash,
+        };
+        Ok(calls::give_feedback(&feedback)?.to_vec())
     }
 
     /// Gives the agent, and with it its name, to somebody else.

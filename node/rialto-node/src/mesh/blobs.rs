@@ -25,20 +25,37 @@ pub(super) struct Shelves {
 /// The artifacts that this node provides, by service: peers may read them, and nothing else that lies in
 /// the store, which other services' private models do.
 #[derive(Debug, Default)]
-pub(super) struct Provided(RwLock<BTreeMap<Name, Vec<Digest>>>);
+pub(super) struct Provided(RwLock<BTreeMap<Of, Vec<Digest>>>);
+
+/// What artifacts are provided for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    Service(Name),
+    /// Own feedback, which rests on receipts.
+    Feedback,
+}
 
 impl Provided {
     /// Provides these for a service from now on, and what it had before no more.
     fn put(&self, service: Name, digests: Vec<Digest>) {
+        self.insert(Of::Service(service), digests);
+    }
+
+    /// Provides these receipts from now on, for those who read this node's user's feedback.
+    pub(super) fn put_receipts(&self, digests: Vec<Digest>) {
+        self.insert(Of::Feedback, digests);
+    }
+
+    fn insert(&self, of: Of, digests: Vec<Digest>) {
         // Each entry is put in and taken out whole, whatever a panicking thread did.
         let mut provided = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        provided.insert(service, digests);
+        provided.insert(of, digests);
     }
 
     /// Provides nothing for a service any more.
     pub(super) fn forget(&self, service: &str) {
         let mut provided = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        provided.retain(|name, _| name.as_str() != service);
+        provided.retain(|of, _| !matches!(of, Of::Service(name) if name.as_str() == service));
     }
 
     fn has(&self, digest: &Digest) -> bool {

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use alloy_primitives::Address;
 use rialto_registry::index::{Entry, Index, IndexLimits, Listing, Vector};
 use rialto_registry::lookalike::Known;
 use rialto_registry::names::Position;
+use rialto_registry::offer::Payee;
 use rialto_registry::{LookAlikes, Name, PeerId, SignedManifest, SignedOffer, Status};
 
 use super::names::OnChain;
@@ -83,6 +85,16 @@ impl Directory {
             }
         }
         (known, is_due)
+    }
+
+    /// Peers whose offers a host's key signs, and who is paid there; a few at most.
+    pub(super) fn signed_by(&self, host: Address) -> BTreeMap<PeerId, Payee> {
+        let signed = self
+            .offers
+            .values()
+            .filter(|it| it.offer().payee.host == host);
+        let peers = signed.map(|it| (it.peer(), it.offer().payee));
+        peers.take(PEERS_OF_HOST_MAX).collect()
     }
 
     /// The offers of a service that are good now.
@@ -236,5 +248,7 @@ const OFFERS_OF_SERVICE_MAX: usize = 64;
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// Services of which it is remembered when peers were asked.
 const ASKED_MAX: usize = 65_536;
+/// Offers of one host that are looked at: it has one peer, and a few services.
+const PEERS_OF_HOST_MAX: usize = 64;
 /// Letters of a service's text that are read for its meaning.
 const TEXT_CHARS_MAX: usize = 600;

@@ -67,6 +67,7 @@ impl Node {
         let Some(mesh) = self.mesh() else {
             return;
         };
+        mesh.provide_receipts().await;
         for manifest in mesh.published.all() {
             if let Err(error) = mesh.serve(&manifest).await {
                 tracing::warn!(service = %manifest.name(), %error, "peers cannot fetch it from here");

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use alloy_primitives::Address;
 use rialto_registry::PeerId;
-use rialto_registry::reputation::{Outcome, Reputation, ReputationConfig};
+use rialto_registry::reputation::{
+    Backed, Feedback, FeedbackRefusal, Outcome, Reputation, ReputationConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use super::offers::since_epoch;
@@ -90,6 +93,36 @@ impl Ratings {
     /// How good a provider is, in thousandths.
     pub(super) fn score(&self, peer: PeerId) -> u16 {
         self.known().reputation.score(peer, today()).permille
+    }
+
+    /// Takes what somebody says of a provider, to whom these accounts belong, with a receipt that backs it.
+    ///
+    /// # Errors
+    /// [`FeedbackRefusal`] says why it changes nothing.
+    pub(super) fn hear(
+        &self,
+        provider: PeerId,
+        accounts: &[Address],
+        rater: Address,
+        backed: &Backed,
+    ) -> Result<(), FeedbackRefusal> {
+        let feedback = Feedback {
+            rater,
+            provider,
+            value: backed.value,
+            paid: backed.paid,
+            day: backed.day,
+        };
+        let mut known = self.known();
+        known
+            .reputation
+            .link(provider, accounts.iter().copied().collect());
+        known.reputation.hear(feedback, today())
+    }
+
+    /// Forgets what somebody said of a provider: it was taken back.
+    pub(super) fn unhear(&self, provider: PeerId, rater: Address) {
+        self.known().reputation.unhear(provider, rater);
     }
 
     /// Writes what is new. Whoever calls may block.

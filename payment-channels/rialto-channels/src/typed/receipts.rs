@@ -8,7 +8,7 @@ macro_rules! form {
         pub(crate) mod $name {
             use alloy_primitives::B256;
 
-            use crate::receipt;
+            use crate::{Amount, ChannelId, receipt};
 
             alloy_sol_types::sol! {
                 struct Usage {
@@ -65,6 +65,37 @@ macro_rules! form {
                         after: of.after.get(),
                         issuedAt: of.issued_at,
                         engine: of.engine.clone(),
+                        deterministic: of.deterministic,
+                        previous: of.previous,
+                    }
+                }
+            }
+
+            impl From<Receipt> for receipt::Receipt {
+                fn from(of: Receipt) -> Self {
+                    let mut usage = receipt::Usage::default();
+                    $(usage.$($of).+ = of.usage.$field;)*
+                    Self {
+                        id: of.id,
+                        channel: (!of.channelId.is_zero()).then_some(ChannelId(of.channelId)),
+                        payer: of.payer,
+                        provider: of.provider,
+                        chain_id: of.chainId,
+                        token: of.token,
+                        service: of.service,
+                        version: of.version,
+                        component: of.component,
+                        models: of.models,
+                        method: of.method,
+                        request: of.request,
+                        response: of.response,
+                        usage,
+                        price: Amount::new(of.price),
+                        before: Amount::new(of.before),
+                        charged: Amount::new(of.charged),
+                        after: Amount::new(of.after),
+                        issued_at: of.issuedAt,
+                        engine: of.engine,
                         deterministic: of.deterministic,
                         previous: of.previous,
                     }

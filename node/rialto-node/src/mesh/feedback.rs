@@ -1,0 +1,346 @@
+//! Feedback on the chain that receipts back: what others say of providers, and what this node's user says.
+//!
+//! A receipt travels as an artifact: who rates provides it, who reads fetches it by the digest in the
+//! feedback's URI. Feedback whose receipt nobody has is asked for again some times, and then left.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, U256, keccak256};
+use rialto_chain::client::RegistryError;
+use rialto_channels::receipt::{DOCUMENT_BYTES_MAX, DocumentError, SignedReceipt};
+use rialto_registry::erc8004::logs::FeedbackEvent;
+use rialto_registry::reputation::{Claim, FEEDBACK_URI, backed, receipt_of};
+use rialto_registry::{AgentId, Digest, Name, PeerId};
+use serde::{Deserialize, Serialize};
+
+use super::Mesh;
+use super::names::OnChain;
+use crate::Node;
+use crate::progress::Progress;
+use crate::shelf::{PendingError, Shelf};
+
+/// What is known of others' feedback, and what this node's user has said.
+#[derive(Debug)]
+pub(super) struct Opinions {
+    read: Mutex<Read>,
+    /// The receipts that own feedback rests on.
+    own: Shelf<String>,
+}
+
+#[derive(Debug, Default)]
+struct Read {
+    /// For each agent the block to go on from.
+    next: BTreeMap<AgentId, u64>,
+    /// Whom feedback was about, by agent, rater and number: it may be revoked.
+    about: BTreeMap<(AgentId, Address, u64), PeerId>,
+    /// Whose receipts were not to be had yet.
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    service: Name,
+    claim: Claim,
+    index: u64,
+    receipt: Digest,
+    tries: u32,
+}
+
+/// What is to be sent so that feedback stands on the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToRate {
+    /// The service.
+    pub service: String,
+    /// The number of its agent.
+    pub agent: U256,
+    /// Who owns it; its owner's word on it does not count.
+    pub owner: Address,
+    /// The reputation registry.
+    pub registry: Address,
+    /// The chain.
+    pub chain_id: u64,
+    /// Where the receipt is.
+    pub uri: String,
+    /// What the feedback commits to.
+    pub hash: B256,
+}
+
+/// Why nothing can be said of a call.
+#[derive(Debug, thiserror::Error)]
+pub enum RateError {
+    /// The node takes no part in the mesh.
+    #[error("this node takes no part in the mesh: start it with --mesh")]
+    Alone,
+    /// What was given is no receipt.
+    #[error(transparent)]
+    Receipt(#[from] DocumentError),
+    /// The receipt's service is no published one.
+    #[error("nobody has published `{0}` on this chain: only published services can be rated")]
+    NotPublished(String),
+    /// The chain cannot be read.
+    #[error("the chain cannot be read")]
+    Chain(#[from] RegistryError),
+    /// The receipt cannot be kept for those who will ask for it.
+    #[error("the receipt cannot be kept for others")]
+    Keep(#[from] PendingError),
+    /// The artifact store is full.
+    #[error("the receipt cannot be stored")]
+    Store(#[source] rialto_artifacts::PutError),
+    /// A task crashed.
+    #[error("rating crashed")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Opinions {
+    /// Reads what an earlier process said.
+    ///
+    /// # Errors
+    /// [`PendingError`]; the operator's to solve.
+    pub(super) fn open(data_dir: &Path) -> Result<Self, PendingError> {
+        Ok(Self {
+            read: Mutex::default(),
+            own: Shelf::open(data_dir.join("rated"))?,
+        })
+    }
+
+    /// The receipts that peers may ask for.
+    fn own_receipts(&self) -> Vec<Digest> {
+        let own = self.own.all().into_iter();
+        own.filter_map(|digest| digest.parse().ok()).collect()
+    }
+
+    /// Keeps the receipt of own feedback; of too many one goes.
+    fn keep(&self, digest: &Digest) -> Result<(), PendingError> {
+        let all = self.own.all();
+        if let Some(first) = all.first().filter(|_| all.len() >= RATED_MAX) {
+            self.own.forget(first);
+        }
+        self.own.keep(digest.to_string(), digest.to_string())
+    }
+
+    fn read(&self) -> MutexGuard<'_, Read> {
+        // Each entry is put in whole.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// Keeps a receipt for those who want to know what a rating rests on, and says what is to be sent.
+    ///
+    /// # Errors
+    /// [`RateError`]; nothing was said then.
+    pub async fn prepare_rating(&self, document: Vec<u8>) -> Result<ToRate, RateError> {
+        let mesh = self.mesh().ok_or(RateError::Alone)?;
+        let signed = SignedReceipt::from_bytes(&document)?;
+        let service = signed.receipt.service;
+        let not_published = || RateError::NotPublished(service.clone());
+        let name: Name = service.parse().map_err(|_| not_published())?;
+        let known = self.name_on_chain(&name).await?;
+        let known = known.ok_or_else(not_published)?;
+        let hash = keccak256(&document);
+        let store = mesh.store.clone();
+        let digest = tokio::task::spawn_blocking(move || store.put_bytes(&document))
+            .await?
+            .map_err(RateError::Store)?;
+        mesh.opinions.keep(&digest)?;
+        mesh.provide_receipts().await;
+        Ok(ToRate {
+            service,
+            agent: known.agent.token,
+            owner: known.owner,
+            registry: mesh.agents.registries().reputation,
+            chain_id: known.agent.registry.chain_id,
+            uri: format!("{FEEDBACK_URI}{digest}"),
+            hash,
+        })
+    }
+
+    /// Reads what was said of a service since the last time, and what could not be checked then.
+    pub(super) async fn read_feedback(
+        &self,
+        mesh: &Mesh,
+        name: &Name,
+        known: &OnChain,
+    ) -> Result<(), RegistryError> {
+        let agent = known.agent;
+        let from = mesh.opinions.read().next.get(&agent).copied();
+        let mut next = from.unwrap_or(known.since.block);
+        for _ in 0..STEPS_MAX {
+            let step = mesh.agents.feedback_log(&agent, next).await?;
+            for placed in step.found {
+                mesh.take_feedback(name, placed.entry);
+            }
+            next = step.next;
+            mesh.opinions.read().next.insert(agent, next);
+            if !step.more {
+                break;
+            }
+        }
+        self.check_waiting(mesh, name, known.owner).await;
+        Ok(())
+    }
+
+    /// Fetches the receipts of feedback on a service, and lets what they back count.
+    async fn check_waiting(&self, mesh: &Mesh, name: &Name, owner: Address) {
+        let due = mesh.opinions.read().due(name);
+        for waiting in due {
+            let found = self.fetch_receipt(&waiting.receipt).await;
+            let Some(document) = found else {
+                mesh.opinions.read().put_back(waiting);
+                continue;
+            };
+            match backed(&waiting.claim, &document, name) {
+                Ok(backed) => mesh.count(&waiting, &backed, owner),
+                Err(error) => tracing::debug!(%name, %error, "feedback does not count"),
+            }
+        }
+    }
+
+    async fn fetch_receipt(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let most = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX);
+        let silent = Progress::silent();
+        let fetching = self.fetch_within(&[], digest, most, &silent);
+        let fetched = tokio::time::timeout(RECEIPT_TIME_MAX, fetching).await;
+        let path = fetched.ok()?.ok()?;
+        tokio::fs::read(path).await.ok()
+    }
+}
+
+impl Read {
+    /// What waits about a service, as much as is looked at once.
+    fn due(&mut self, name: &Name) -> Vec<Waiting> {
+        let all = std::mem::take(&mut self.waiting);
+        let mut due = Vec::new();
+        for waiting in all {
+            match waiting.service == *name && due.len() < CHECKS_MAX {
+                true => due.push(waiting),
+                false => self.waiting.push_back(waiting),
+            }
+        }
+        due
+    }
+
+    fn put_back(&mut self, mut waiting: Waiting) {
+        waiting.tries += 1;
+        if waiting.tries < TRIES_MAX {
+            self.wait(waiting);
+        }
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(waiting);
+    }
+}
+
+impl Mesh {
+    /// Lets peers read the receipts of own feedback.
+    pub(super) async fn provide_receipts(&self) {
+        let receipts = self.opinions.own_receipts();
+        self.provided.put_receipts(receipts.clone());
+        for digest in receipts {
+            if let Err(error) = self.discovery.provide_artifact(&digest).await {
+                tracing::debug!(%digest, %error, "peers are not told of a receipt");
+            }
+        }
+    }
+
+    /// Notes an entry of the reputation registry; what it rests on is fetched later.
+    fn take_feedback(&self, name: &Name, event: FeedbackEvent) {
+        match event {
+            FeedbackEvent::Given {
+                agent,
+                client,
+                index,
+                value,
+                decimals,
+                tag1,
+                uri,
+                hash,
+                ..
+            } => {
+                let Some(receipt) = receipt_of(&tag1, &uri) else {
+                    return;
+                };
+                let claim = Claim {
+                    agent,
+                    rater: client,
+                    value,
+                    decimals,
+                    hash,
+                };
+                self.opinions.read().wait(Waiting {
+                    service: name.clone(),
+                    claim,
+                    index,
+                    receipt,
+                    tries: 0,
+                });
+            }
+            FeedbackEvent::Revoked {
+                agent,
+                client,
+                index,
+            } => {
+                let mut read = self.opinions.read();
+                let revoked = |it: &Waiting| {
+                    it.claim.agent == agent && it.claim.rater == client && it.index == index
+                };
+                read.waiting.retain(|it| !revoked(it));
+                if let Some(peer) = read.about.remove(&(agent, client, index)) {
+                    self.ratings.unhear(peer, client);
+                }
+            }
+        }
+    }
+
+    /// Lets feedback count for every peer whose offers the receipt's host signs.
+    fn count(
+        &self,
+        waiting: &Waiting,
+        backed: &rialto_registry::reputation::Backed,
+        owner: Address,
+    ) {
+        let found = self.directory().signed_by(backed.host);
+        for (peer, payee) in found {
+            let accounts = [
+                payee.host,
+                payee.payout,
+                payee.receiver,
+                backed.payout,
+                owner,
+            ];
+            let rater = waiting.claim.rater;
+            match self.ratings.hear(peer, &accounts, rater, backed) {
+                Ok(()) => {
+                    let mut read = self.opinions.read();
+                    if read.about.len() < ABOUT_MAX {
+                        let key = (waiting.claim.agent, rater, waiting.index);
+                        read.about.insert(key, peer);
+                    }
+                }
+                Err(error) => tracing::debug!(%peer, %error, "feedback does not count"),
+            }
+        }
+    }
+}
+
+/// Steps of the log that one look at a service takes, of 2,000 blocks each.
+const STEPS_MAX: usize = 8;
+/// Receipts that one look fetches.
+const CHECKS_MAX: usize = 16;
+/// How long a receipt's fetch may take.
+const RECEIPT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often a receipt is asked for that nobody has.
+const TRIES_MAX: u32 = 4;
+/// Feedback that waits for its receipt; the oldest goes.
+const WAITING_MAX: usize = 4_096;
+/// Receipts of own feedback that are kept for others.
+const RATED_MAX: usize = 1_024;
+/// Feedback of which it is known whom it is about.
+const ABOUT_MAX: usize = 100_000;
