@@ -223,9 +223,7 @@ async fn what_a_payer_says_counts_by_its_receipt_and_the_owner_cannot_praise_its
         "{rated}"
     );
     until("it is read, and counts", || async {
-        installed
-            .rialto(&mesh, &["name", "show", "filetype"])
-            .await?;
+        looked_at(&installed).await?;
         let known = door(&mesh, "/providers/filetype").await?;
         Ok(known["providers"][0]["reputation"].as_u64() > Some(500))
     })
