@@ -1,6 +1,7 @@
 //! The doors that a node in the mesh has besides its gateway: one for peers, over libp2p, and one for this
 //! machine's own programs.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -8,17 +9,19 @@ use rialto_gateway::client::mesh::MeshClient;
 use rialto_gateway::{Config, NodeDirectory, Requests};
 use rialto_node::Node;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::args::UpArgs;
 use crate::{policy, wallet};
 
-/// Both doors, until they are dropped.
+/// Both doors. Dropped, they are shut at once.
 #[derive(Debug)]
 pub(crate) struct Doors {
     /// The URL of the door for this machine's programs.
     pub(crate) local: String,
-    tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
 }
 
 impl Doors {
@@ -46,24 +49,30 @@ impl Doors {
             ..Config::from(&node.config().gateway)
         };
         let router = rialto_gateway::router(node.clone(), &config);
-        let never = std::future::pending();
-        let peers = rialto_gateway::serve_tunnels(tunnels, router, config.clone(), never);
+        let (stop, _) = watch::channel(false);
+        let peers = rialto_gateway::serve_tunnels(tunnels, router, config.clone(), told(&stop));
         let client = client(args, node, &local, gateway);
         let router = rialto_gateway::local(node.clone(), &local, gateway, client, &config);
-        let never = std::future::pending();
-        let programs = rialto_gateway::serve(listener, router, config, never);
-        Ok(Some(Self {
-            local,
-            tasks: vec![tokio::spawn(peers), tokio::spawn(programs)],
-        }))
+        let programs = rialto_gateway::serve(listener, router, config, told(&stop));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(peers);
+        tasks.spawn(programs);
+        Ok(Some(Self { local, stop, tasks }))
+    }
+
+    /// Lets nobody in any more, and those that are inside finish.
+    pub(crate) async fn close(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
-impl Drop for Doors {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+/// Resolves when the doors are to be closed.
+fn told(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut stop = stop.subscribe();
+    async move {
+        // An error means that the doors are gone, which comes to the same.
+        stop.wait_for(|stop| *stop).await.ok();
     }
 }
 

@@ -67,11 +67,16 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         line("\nstopping: no new calls, finishing those in progress …");
     }
     drop(desk);
-    drop(doors);
     drop(metrics);
     drop(pushing);
     drop(stop);
-    server.await.context("the gateway's task failed")?;
+    let closing = async {
+        if let Some(doors) = doors {
+            doors.close().await;
+        }
+    };
+    let (served, ()) = tokio::join!(server, closing);
+    served.context("the gateway's task failed")?;
     node.shutdown().await;
     if !args.json {
         line("stopped cleanly; everything is kept in the data folder");
