@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::context::{Command, Context, Guarded, RequestLimits, Status};
 use crate::counters::{Counters, Levels, Snapshot};
+use crate::find::Ask;
 use crate::gossip::{self, Heard, Topic};
 use crate::judge::{Blobs, Judge, Outline, RECORD_BYTES_MAX, Refusal, Subject, UnixSeconds};
 use crate::mesh::{self, StartError};
@@ -195,8 +196,8 @@ impl Discovery {
 
     /// Like [`Self::find`], but asks the network whatever is remembered.
     pub async fn find_anew(&self, key: Key, want: usize) -> Found {
-        self.context.cache.lock().forget(&key);
-        self.context.look(key, want.clamp(1, WANT_MAX)).await
+        let want = want.clamp(1, WANT_MAX);
+        self.context.look(key, want, Ask::Network).await
     }
 
     /// Listens to a topic and meets others who do. Returns whether that was possible: there are only so
@@ -418,7 +419,9 @@ impl Context {
         }
         // Its own record says where it is; judging it notes the addresses. A server of the table is
         // found by its name too.
-        let found = self.look(Key::peer(PeerKey::new(peer)), 1).await;
+        let found = self
+            .look(Key::peer(PeerKey::new(peer)), 1, Ask::Memory)
+            .await;
         let mut addresses = Vec::new();
         if found.records.is_empty() {
             let closest = self.closest(peer.to_bytes()).await;
