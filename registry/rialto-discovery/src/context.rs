@@ -15,8 +15,10 @@ use crate::counters::{Count, Counters};
 use crate::gossip::Heard;
 use crate::judge::{Blobs, Judge, Judged, Refusal, UnixSeconds};
 use crate::lookup::Contact;
+use crate::pauses::Pauses;
 use crate::prefix::Prefix;
 use crate::rates::Rates;
+use crate::retries::Retries;
 use crate::scores::{Fault, Scores};
 use crate::shelf::Shelf;
 use crate::streams::{Door, OpenError, Order, Protocol, Stream};
@@ -37,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) scores: Guarded<Scores>,
     pub(crate) cache: Guarded<Cache>,
     pub(crate) shelf: Guarded<Shelf>,
+    pub(crate) retries: Guarded<Retries>,
+    pub(crate) pauses: Guarded<Pauses>,
     pub(crate) book: Guarded<Book>,
     pub(crate) heard: Guarded<Heard>,
     pub(crate) limits: Guarded<RequestLimits>,
@@ -191,8 +195,9 @@ impl Context {
             Refusal::Malformed | Refusal::Forged | Refusal::NotEntitled => {
                 self.fault(peer, Fault::BadRecord);
             }
-            Refusal::Expired | Refusal::Stale => self.fault(peer, Fault::OldRecord),
-            Refusal::Unavailable => {}
+            Refusal::Expired => self.fault(peer, Fault::OldRecord),
+            // An old record that crosses with a newer one is nobody's fault.
+            Refusal::Stale | Refusal::Unavailable => {}
         }
     }
 

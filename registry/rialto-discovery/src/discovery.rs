@@ -21,8 +21,10 @@ use crate::find::Ask;
 use crate::gossip::{self, Heard, Topic};
 use crate::judge::{Blobs, Judge, Outline, RECORD_BYTES_MAX, Refusal, Subject, UnixSeconds};
 use crate::mesh::{self, StartError};
+use crate::pauses::Pauses;
 use crate::publish::{PublishError, Published};
 use crate::rates::Rates;
+use crate::retries::Retries;
 use crate::scores::Scores;
 use crate::shelf::Shelf;
 use crate::streams::{Door, OpenError, Protocol, Stream};
@@ -71,7 +73,8 @@ pub enum Event {
         /// The record, judged good.
         record: Record,
     },
-    /// A published record was registered again; it is time to sign and publish a newer one.
+    /// A published record was registered again, and none newer has been published meanwhile; it is time to
+    /// sign and publish one.
     RefreshDue {
         /// Whose record.
         subject: Subject,
@@ -505,6 +508,8 @@ fn context(
             config.periods.cache_negative,
         )),
         shelf: Guarded::new(Shelf::new(limits.published, limits.pointers.own)),
+        retries: Guarded::new(Retries::new(RETRIES_MAX)),
+        pauses: Guarded::new(Pauses::new(peers)),
         book: Guarded::new(Book::new(peers)),
         heard: Guarded::new(Heard::new(limits.subjects_heard, limits.announcements)),
         limits: Guarded::new(RequestLimits {
@@ -526,6 +531,8 @@ fn context(
 pub const WANT: usize = 8;
 /// How many it may want.
 const WANT_MAX: usize = 256;
+/// Keys at busy peers that wait to be asked again.
+const RETRIES_MAX: usize = 4096;
 /// Commands that wait for the swarm's task.
 const COMMANDS: usize = 256;
 /// Events that wait for the node.

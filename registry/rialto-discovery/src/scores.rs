@@ -15,7 +15,7 @@ pub(crate) enum Fault {
     BadRecord,
     /// Sent something that the protocol does not allow.
     BadMessage,
-    /// Sent a record that has ended, or one older than it should know.
+    /// Sent a record that has ended.
     OldRecord,
     /// Asks more often than it was told to.
     Flood,
