@@ -161,7 +161,12 @@ pub struct Limits {
     pub requests_per_prefix: Rate,
     /// How often a peer may ask for parts of artifacts.
     pub artifacts_per_peer: Rate,
-    /// Parts of artifacts read at once.
+    /// How often a /24 or /48 may ask for parts of artifacts.
+    pub artifacts_per_prefix: Rate,
+    /// How many messages of gossip a peer may pass on.
+    pub gossip_per_peer: Rate,
+    /// Parts of artifacts that are read or on their way at once, of at most 2 MiB each; a peer has a
+    /// quarter of them.
     pub artifact_reads: usize,
     /// How often a subject may be announced.
     pub announcements: Rate,
@@ -209,6 +214,14 @@ impl Default for Limits {
             artifacts_per_peer: Rate {
                 burst: 512,
                 per_minute: 60_000,
+            },
+            artifacts_per_prefix: Rate {
+                burst: 2048,
+                per_minute: 240_000,
+            },
+            gossip_per_peer: Rate {
+                burst: 1024,
+                per_minute: 6000,
             },
             artifact_reads: 32,
             announcements: Rate {

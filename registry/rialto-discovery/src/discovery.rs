@@ -2,6 +2,7 @@
 //!
 //! Not here: how any of it is done.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::admission::RequestLimits;
 use crate::book::Book;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::context::{Command, Context, Guarded, RequestLimits, Status};
+use crate::context::{Command, Context, Guarded, Status};
 use crate::counters::{Counters, Levels, Snapshot};
 use crate::find::Ask;
 use crate::gossip::{self, Heard, Topic};
@@ -23,7 +25,6 @@ use crate::judge::{Blobs, Judge, Outline, RECORD_BYTES_MAX, Refusal, Subject, Un
 use crate::mesh::{self, StartError};
 use crate::pauses::Pauses;
 use crate::publish::{PublishError, Published};
-use crate::rates::Rates;
 use crate::retries::Retries;
 use crate::scores::Scores;
 use crate::shelf::Shelf;
@@ -37,7 +38,7 @@ use crate::{gossip_task, publish, server};
 #[derive(Debug, Clone)]
 pub struct Discovery {
     context: Arc<Context>,
-    announced: Arc<Guarded<std::collections::HashMap<Subject, Instant>>>,
+    announced: Arc<Guarded<HashMap<gossip::Turn, Instant>>>,
     _tasks: Arc<Tasks>,
 }
 
@@ -155,7 +156,7 @@ impl Discovery {
         ];
         let discovery = Self {
             context,
-            announced: Arc::new(Guarded::new(std::collections::HashMap::new())),
+            announced: Arc::new(Guarded::new(HashMap::new())),
             _tasks: Arc::new(Tasks(tasks)),
         };
         Ok(Started {
@@ -235,7 +236,8 @@ impl Discovery {
             .await;
     }
 
-    /// Says a record of this peer to all who listen to a topic, at most every 15 seconds a subject.
+    /// Says a record of this peer to all who listen to a topic, at most every 15 seconds a subject
+    /// and topic.
     ///
     /// # Errors
     /// The record is refused, came too soon after the last, or nobody is known to listen.
@@ -244,7 +246,8 @@ impl Discovery {
             return Err(Refusal::Malformed.into());
         }
         let judged = self.context.judge(&record, self.context.local)?;
-        self.take_turn(judged.subject)?;
+        let turn = (judged.subject, topic.clone());
+        self.take_turn(&turn)?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Announce {
             topic: topic.clone(),
@@ -259,22 +262,23 @@ impl Discovery {
         let sent = answer.await.map_err(|_| stopping())?;
         if sent.is_err() {
             // What was not said does not count.
-            self.announced.lock().remove(&judged.subject);
+            self.announced.lock().remove(&turn);
         }
         sent.map_err(AnnounceError::NotSent)
     }
 
-    fn take_turn(&self, subject: Subject) -> Result<(), AnnounceError> {
+    fn take_turn(&self, turn: &gossip::Turn) -> Result<(), AnnounceError> {
         let pause = gossip::pause(&self.context.config);
         let mut announced = self.announced.lock();
         announced.retain(|_, at| at.elapsed() < pause);
-        if let Some(at) = announced.get(&subject) {
+        if let Some(at) = announced.get(turn) {
             return Err(AnnounceError::TooSoon(pause.saturating_sub(at.elapsed())));
         }
-        if announced.len() >= self.context.config.limits.published {
+        let limits = &self.context.config.limits;
+        if announced.len() >= limits.published.saturating_mul(limits.topics) {
             return Err(AnnounceError::TooSoon(pause));
         }
-        announced.insert(subject, Instant::now());
+        announced.insert(turn.clone(), Instant::now());
         Ok(())
     }
 
@@ -512,14 +516,9 @@ fn context(
         pauses: Guarded::new(Pauses::new(peers)),
         book: Guarded::new(Book::new(peers)),
         heard: Guarded::new(Heard::new(limits.subjects_heard, limits.announcements)),
-        limits: Guarded::new(RequestLimits {
-            register: Rates::new(limits.register_per_peer, peers),
-            lookup: Rates::new(limits.lookup_per_peer, peers),
-            artifacts: Rates::new(limits.artifacts_per_peer, peers),
-            networks: Rates::new(limits.requests_per_prefix, peers),
-        }),
+        limits: Guarded::new(RequestLimits::new(limits)),
         lookups: Semaphore::new(limits.lookups),
-        reads: Arc::new(Semaphore::new(limits.artifact_reads)),
+        reads: Door::new(limits.artifact_reads, limits.artifact_reads.div_ceil(4)),
         inbound,
         outbound: Door::new(limits.streams, limits.streams_per_peer),
         begun: Instant::now(),

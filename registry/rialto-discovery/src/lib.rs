@@ -12,6 +12,7 @@
 //!
 //! Non-goals: deciding which provider to use, HTTP, what an offer says, keeping artifacts.
 
+mod admission;
 mod artifacts;
 mod ask;
 mod book;

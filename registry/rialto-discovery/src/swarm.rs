@@ -49,7 +49,7 @@ pub(crate) struct Driver {
     /// When a new peer last displaced another in the routing table, in ticks.
     challenged: Option<u64>,
     topics: HashSet<Topic>,
-    /// How many listen to each topic; counted again when somebody comes or goes.
+    /// How many listen to each topic, as of the last tick.
     listeners: Vec<(String, usize)>,
     ticks: u64,
 }
@@ -117,12 +117,8 @@ impl Driver {
                 peer_id, endpoint, ..
             } => {
                 counters.one(Count::ConnectionsOpened);
-                let prefix = self
-                    .context
-                    .config
-                    .rule()
-                    .limited_prefix(endpoint.get_remote_address());
-                self.networks.insert(peer_id, prefix);
+                let network = self.context.config.rule().network_of(&endpoint);
+                self.networks.insert(peer_id, network);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -277,7 +273,7 @@ impl Driver {
             message,
         } = event
         else {
-            self.count_listeners();
+            // Who listens is counted on each tick: to count on each of these would be a flood's price.
             return;
         };
         let reference = MessageRef { id, from };
@@ -287,6 +283,12 @@ impl Driver {
             self.verdict(&reference, Verdict::Reject);
             return;
         };
+        let now_ms = self.context.now_ms();
+        if !self.context.limits.lock().may_forward(from, now_ms) {
+            self.context.counters.one(Count::GossipIgnored);
+            self.verdict(&reference, Verdict::Ignore);
+            return;
+        }
         let heard = Message {
             reference: reference.clone(),
             author: message.source,
