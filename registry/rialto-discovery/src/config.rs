@@ -282,6 +282,8 @@ pub struct PointerLimits {
     pub pointers: usize,
     /// Pointers under one key.
     pub pointers_per_key: usize,
+    /// Pointers under one key from one /24 or /48.
+    pub pointers_per_key_and_prefix: usize,
     /// Pointers of one peer.
     pub pointers_per_peer: usize,
     /// Pointers from one /24 or /48.
@@ -294,6 +296,7 @@ impl Default for PointerLimits {
             own: 4096,
             pointers: 65_536,
             pointers_per_key: 64,
+            pointers_per_key_and_prefix: 16,
             pointers_per_peer: 1024,
             pointers_per_prefix: 4096,
         }

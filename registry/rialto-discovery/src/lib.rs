@@ -20,6 +20,7 @@ mod cache;
 mod config;
 mod context;
 mod counters;
+mod crowds;
 mod discovery;
 mod find;
 mod gate;

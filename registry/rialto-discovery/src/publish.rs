@@ -103,7 +103,7 @@ impl Context {
             NotShelved::Stale => PublishError::Stale,
         })?;
         for key in &keys {
-            self.keep_own(key, &bytes, &judged)?;
+            self.keep_own(key, &bytes, &judged);
             self.cache.lock().forget(key);
         }
         for key in &keys {
@@ -127,7 +127,7 @@ impl Context {
     /// many of them said that it is done.
     pub(crate) async fn withdraw(&self, key: Key) -> usize {
         self.shelf.lock().withdraw(&key);
-        self.table.lock().remove(&key, &self.local);
+        self.table.lock().remove_own(&key);
         self.cache.lock().forget(&key);
         let _ = self.command(Command::Unprovide { key }).await;
         let closest = self.closest(key.as_bytes().to_vec()).await;
@@ -147,7 +147,7 @@ impl Context {
             .await
     }
 
-    fn keep_own(&self, key: &Key, bytes: &Bytes, judged: &Judged) -> Result<(), PublishError> {
+    fn keep_own(&self, key: &Key, bytes: &Bytes, judged: &Judged) {
         let entry = Entry {
             subject: judged.subject,
             publisher: self.local,
@@ -156,11 +156,7 @@ impl Context {
             expires: judged.expires,
             record: bytes.clone(),
         };
-        match self.table.lock().put(*key, entry, self.now()) {
-            Ok(()) => Ok(()),
-            Err(crate::table::NotPut::Stale) => Err(PublishError::Stale),
-            Err(crate::table::NotPut::Later(_)) => Err(PublishError::Full),
-        }
+        self.table.lock().put_own(*key, entry);
     }
 
     /// Registers a record at the peers nearest to each of its keys, for as long as it is the newest.
