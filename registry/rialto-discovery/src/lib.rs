@@ -21,6 +21,7 @@ mod config;
 mod context;
 mod counters;
 mod crowds;
+mod dials;
 mod discovery;
 mod find;
 mod gate;

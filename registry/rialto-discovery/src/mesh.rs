@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, Network, Reach};
 use crate::counters::Counters;
+use crate::dials::Dials;
 use crate::gate::Gate;
 use crate::gossip::{self, Gossip};
 use crate::pointers::Pointers;
@@ -74,7 +75,12 @@ pub(crate) fn build(
     inbound: Arc<Door>,
     counters: &Arc<Counters>,
 ) -> Result<(Swarm<Mesh>, mpsc::Receiver<Arrival>), StartError> {
-    let (carrier, relay_client) = transport::build(&config.identity, config.network, counters)?;
+    let (carrier, relay_client) = transport::build(
+        &config.identity,
+        config.network,
+        Dials::new(config),
+        counters,
+    )?;
     let peer = config.identity.peer().id();
     let (streams, arrivals) = streams::Behaviour::new(
         inbound,

@@ -141,7 +141,8 @@ pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
-fn first_ip(part: &Protocol<'_>) -> Option<IpAddr> {
+/// The address that one part is, an IPv4 one in its own form.
+pub(crate) fn first_ip(part: &Protocol<'_>) -> Option<IpAddr> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the library adds protocols; only two of them are IP"
@@ -162,7 +163,7 @@ fn memory_port(part: &Protocol<'_>) -> Option<u64> {
 }
 
 /// Returns whether an address is routed on the open network, by IANA's special-purpose registries.
-fn is_global(ip: IpAddr) -> bool {
+pub(crate) fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_global_v4(ip),
         IpAddr::V6(ip) => is_global_v6(ip),

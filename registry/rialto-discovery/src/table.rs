@@ -397,8 +397,8 @@ mod tests {
         };
         for number in 0..20_u64 {
             // Eight of the first network, six of the next two.
-            let (name, network) = (format!("n/{number}"), 1 + (number + 4) / 8);
-            let network = if number < 8 { 1 } else { network.max(2) };
+            let network = if number < 8 { 1 } else { 2 + number % 2 };
+            let name = format!("n/{number}");
             assert_eq!(put(&mut table, &name, network, 3000 - number), Ok(()));
         }
         assert_eq!(table.len().0, 20);
