@@ -35,7 +35,8 @@ pub struct Config {
     pub relay_server: bool,
     /// Whether to take part in gossip.
     pub gossip: bool,
-    /// Whether addresses of private networks and this machine count.
+    /// Whether addresses of private networks and this machine count. If not they are not even dialled,
+    /// unless they stand in these settings as a bootstrap peer's or relay's IP.
     pub private_addresses: bool,
     /// What is bounded, and where.
     pub limits: Limits,
