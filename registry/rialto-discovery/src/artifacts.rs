@@ -7,17 +7,20 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p::PeerId;
 use rialto_registry::Digest;
 use tokio::time::timeout;
 
+use crate::admission::Asked;
 use crate::context::Context;
 use crate::counters::Count;
 use crate::judge::{CHUNK_BYTES, CHUNKS_MAX, Outline};
+use crate::prefix::Prefix;
 use crate::scores::Fault;
-use crate::streams::{OpenError, Protocol, Stream};
+use crate::streams::{OpenError, Pass, Protocol, Stream};
 use crate::wire::{self, Part, PartReply, code, part};
 
 /// Why a part of an artifact did not come.
@@ -47,10 +50,23 @@ pub enum FetchError {
 }
 
 /// Answers one question.
-pub(crate) async fn serve(context: &Context, peer: PeerId, mut stream: Stream) {
+pub(crate) async fn serve(
+    context: &Context,
+    peer: PeerId,
+    network: Option<Prefix>,
+    mut stream: Stream,
+) {
     let serving = async {
         let part = wire::read::<Part>(&mut stream, wire::PART_BYTES_MAX).await?;
-        let reply = answer(context, peer, &part).await;
+        if let Err(limited) = context.admit(Asked::Artifact, peer, network) {
+            return wire::write(&mut stream, &refusal(code::LATER, limited.seconds())).await;
+        }
+        // Held until the answer is written: a slow reader would else keep any number in memory.
+        let Some(turn) = context.reads.enter(peer, network, READ_WAIT).await else {
+            context.counters.one(Count::RequestsLimited);
+            return wire::write(&mut stream, &refusal(code::LATER, 1)).await;
+        };
+        let (reply, _turn) = answer(context, peer, &part, turn).await;
         wire::write(&mut stream, &reply).await
     };
     match timeout(
@@ -68,25 +84,21 @@ pub(crate) async fn serve(context: &Context, peer: PeerId, mut stream: Stream) {
     }
 }
 
-async fn answer(context: &Context, peer: PeerId, asked: &Part) -> PartReply {
-    let admitted = context.limits.lock().artifacts.take(peer, context.now_ms());
-    if let Err(seconds) = admitted {
-        context.counters.one(Count::RequestsLimited);
-        context.fault(peer, Fault::Flood);
-        return refusal(code::LATER, seconds);
-    }
+/// Reads what was asked for, and gives the turn back with it: the reading itself goes on when nobody
+/// waits for it any more.
+async fn answer(
+    context: &Context,
+    peer: PeerId,
+    asked: &Part,
+    turn: Pass,
+) -> (PartReply, Option<Pass>) {
     let Ok(digest) = <[u8; 32]>::try_from(&asked.digest[..]).map(Digest::new) else {
         context.fault(peer, Fault::BadMessage);
-        return refusal(code::MALFORMED, 0);
-    };
-    let Ok(turn) = Arc::clone(&context.reads).try_acquire_owned() else {
-        context.counters.one(Count::RequestsLimited);
-        return refusal(code::LATER, 1);
+        return (refusal(code::MALFORMED, 0), Some(turn));
     };
     let (blobs, kind, index) = (Arc::clone(&context.blobs), asked.kind, asked.index);
     let reading = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        match kind {
+        let found = match kind {
             part::SIZE => blobs
                 .outline(&digest)
                 .map(|outline| (outline.size, Bytes::new())),
@@ -98,17 +110,22 @@ async fn answer(context: &Context, peer: PeerId, asked: &Part) -> PartReply {
                 .chunk(&digest, index)
                 .map(|chunk| (chunk.len() as u64, chunk)),
             _ => None,
-        }
+        };
+        (found, turn)
     });
-    match reading.await {
-        Ok(Some((size, data))) => PartReply {
+    // A store that panicked has nothing for anybody.
+    let (found, turn) = reading
+        .await
+        .map_or((None, None), |(found, turn)| (found, Some(turn)));
+    let reply = found.map_or_else(
+        || refusal(code::NOT_HERE, 0),
+        |(size, data)| PartReply {
             code: code::OK,
             size,
             data,
         },
-        // A store that panicked has nothing for anybody.
-        Ok(None) | Err(_) => refusal(code::NOT_HERE, 0),
-    }
+    );
+    (reply, turn)
 }
 
 fn flatten(outline: Outline) -> (u64, Bytes) {
@@ -220,6 +237,8 @@ impl Context {
     }
 }
 
+/// How long a question waits for its turn to be answered.
+const READ_WAIT: Duration = Duration::from_secs(2);
 /// How much longer than a request a chunk may take.
 const SLOWNESS: u32 = 6;
 /// The longest answer with a chunk.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::Key;
 use crate::context::Context;
 use crate::lookup::Contact;
+use crate::pauses::Kind;
 use crate::scores::Fault;
 use crate::streams::{OpenError, Protocol};
 use crate::wire::{self, Answer, Ask, Closer, Reply, Request};
@@ -43,8 +44,26 @@ pub(crate) enum AskError {
 }
 
 impl Context {
-    /// Asks a peer, within the time that a request may take.
+    /// Asks a peer, within the time that a request may take. Who said to come again later is not asked
+    /// before.
     pub(crate) async fn ask(&self, contact: &Contact, ask: Ask) -> Result<Said, AskError> {
+        let kind = match &ask {
+            Ask::Register(_) | Ask::Withdraw(_) => Kind::Register,
+            Ask::Lookup(_) => Kind::Lookup,
+        };
+        let left = self.pauses.lock().left_s(contact.peer, kind, self.now_ms());
+        if let Some(seconds) = left {
+            return Ok(Said::Later(seconds));
+        }
+        let said = self.ask_now(contact, ask).await;
+        if let Ok(Said::Later(seconds)) = said {
+            let now_ms = self.now_ms();
+            self.pauses.lock().note(contact.peer, kind, seconds, now_ms);
+        }
+        said
+    }
+
+    async fn ask_now(&self, contact: &Contact, ask: Ask) -> Result<Said, AskError> {
         let asking = async {
             let addresses = contact.addresses.clone();
             let mut stream = self

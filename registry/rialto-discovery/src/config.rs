@@ -35,7 +35,8 @@ pub struct Config {
     pub relay_server: bool,
     /// Whether to take part in gossip.
     pub gossip: bool,
-    /// Whether addresses of private networks and this machine count.
+    /// Whether addresses of private networks and this machine count. If not they are not even dialled,
+    /// unless they stand in these settings as a bootstrap peer's or relay's IP.
     pub private_addresses: bool,
     /// What is bounded, and where.
     pub limits: Limits,
@@ -161,7 +162,12 @@ pub struct Limits {
     pub requests_per_prefix: Rate,
     /// How often a peer may ask for parts of artifacts.
     pub artifacts_per_peer: Rate,
-    /// Parts of artifacts read at once.
+    /// How often a /24 or /48 may ask for parts of artifacts.
+    pub artifacts_per_prefix: Rate,
+    /// How many messages of gossip a peer may pass on.
+    pub gossip_per_peer: Rate,
+    /// Parts of artifacts that are read or on their way at once, of at most 2 MiB each; a peer has a
+    /// quarter of them.
     pub artifact_reads: usize,
     /// How often a subject may be announced.
     pub announcements: Rate,
@@ -209,6 +215,14 @@ impl Default for Limits {
             artifacts_per_peer: Rate {
                 burst: 512,
                 per_minute: 60_000,
+            },
+            artifacts_per_prefix: Rate {
+                burst: 2048,
+                per_minute: 240_000,
+            },
+            gossip_per_peer: Rate {
+                burst: 1024,
+                per_minute: 6000,
             },
             artifact_reads: 32,
             announcements: Rate {
@@ -269,6 +283,8 @@ pub struct PointerLimits {
     pub pointers: usize,
     /// Pointers under one key.
     pub pointers_per_key: usize,
+    /// Pointers under one key from one /24 or /48.
+    pub pointers_per_key_and_prefix: usize,
     /// Pointers of one peer.
     pub pointers_per_peer: usize,
     /// Pointers from one /24 or /48.
@@ -281,6 +297,7 @@ impl Default for PointerLimits {
             own: 4096,
             pointers: 65_536,
             pointers_per_key: 64,
+            pointers_per_key_and_prefix: 16,
             pointers_per_peer: 1024,
             pointers_per_prefix: 4096,
         }

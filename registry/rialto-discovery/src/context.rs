@@ -8,6 +8,7 @@ use std::time::Instant;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::admission::RequestLimits;
 use crate::book::Book;
 use crate::cache::Cache;
 use crate::config::Config;
@@ -15,8 +16,8 @@ use crate::counters::{Count, Counters};
 use crate::gossip::Heard;
 use crate::judge::{Blobs, Judge, Judged, Refusal, UnixSeconds};
 use crate::lookup::Contact;
-use crate::prefix::Prefix;
-use crate::rates::Rates;
+use crate::pauses::Pauses;
+use crate::retries::Retries;
 use crate::scores::{Fault, Scores};
 use crate::shelf::Shelf;
 use crate::streams::{Door, OpenError, Order, Protocol, Stream};
@@ -37,23 +38,16 @@ pub(crate) struct Context {
     pub(crate) scores: Guarded<Scores>,
     pub(crate) cache: Guarded<Cache>,
     pub(crate) shelf: Guarded<Shelf>,
+    pub(crate) retries: Guarded<Retries>,
+    pub(crate) pauses: Guarded<Pauses>,
     pub(crate) book: Guarded<Book>,
     pub(crate) heard: Guarded<Heard>,
     pub(crate) limits: Guarded<RequestLimits>,
     pub(crate) lookups: Semaphore,
-    pub(crate) reads: Arc<Semaphore>,
+    pub(crate) reads: Arc<Door>,
     pub(crate) inbound: Arc<Door>,
     pub(crate) outbound: Arc<Door>,
     pub(crate) begun: Instant,
-}
-
-/// How often others may ask.
-#[derive(Debug)]
-pub(crate) struct RequestLimits {
-    pub(crate) register: Rates<PeerId>,
-    pub(crate) lookup: Rates<PeerId>,
-    pub(crate) artifacts: Rates<PeerId>,
-    pub(crate) networks: Rates<Prefix>,
 }
 
 /// How the swarm stands, for whoever waits for it.
@@ -191,8 +185,9 @@ impl Context {
             Refusal::Malformed | Refusal::Forged | Refusal::NotEntitled => {
                 self.fault(peer, Fault::BadRecord);
             }
-            Refusal::Expired | Refusal::Stale => self.fault(peer, Fault::OldRecord),
-            Refusal::Unavailable => {}
+            Refusal::Expired => self.fault(peer, Fault::OldRecord),
+            // An old record that crosses with a newer one is nobody's fault.
+            Refusal::Stale | Refusal::Unavailable => {}
         }
     }
 
@@ -246,7 +241,7 @@ impl Context {
         let wait = self.config.periods.request;
         let pass = self
             .outbound
-            .enter(peer, wait)
+            .enter(peer, None, wait)
             .await
             .ok_or(OpenError::Full)?;
         let (reply, answer) = oneshot::channel();

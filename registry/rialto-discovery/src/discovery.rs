@@ -2,6 +2,7 @@
 //!
 //! Not here: how any of it is done.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,19 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::admission::RequestLimits;
 use crate::book::Book;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::context::{Command, Context, Guarded, RequestLimits, Status};
+use crate::context::{Command, Context, Guarded, Status};
 use crate::counters::{Counters, Levels, Snapshot};
+use crate::find::Ask;
 use crate::gossip::{self, Heard, Topic};
 use crate::judge::{Blobs, Judge, Outline, RECORD_BYTES_MAX, Refusal, Subject, UnixSeconds};
 use crate::mesh::{self, StartError};
+use crate::pauses::Pauses;
 use crate::publish::{PublishError, Published};
-use crate::rates::Rates;
+use crate::retries::Retries;
 use crate::scores::Scores;
 use crate::shelf::Shelf;
 use crate::streams::{Door, OpenError, Protocol, Stream};
@@ -34,7 +38,7 @@ use crate::{gossip_task, publish, server};
 #[derive(Debug, Clone)]
 pub struct Discovery {
     context: Arc<Context>,
-    announced: Arc<Guarded<std::collections::HashMap<Subject, Instant>>>,
+    announced: Arc<Guarded<HashMap<gossip::Turn, Instant>>>,
     _tasks: Arc<Tasks>,
 }
 
@@ -70,7 +74,8 @@ pub enum Event {
         /// The record, judged good.
         record: Record,
     },
-    /// A published record was registered again; it is time to sign and publish a newer one.
+    /// A published record was registered again, and none newer has been published meanwhile; it is time to
+    /// sign and publish one.
     RefreshDue {
         /// Whose record.
         subject: Subject,
@@ -151,7 +156,7 @@ impl Discovery {
         ];
         let discovery = Self {
             context,
-            announced: Arc::new(Guarded::new(std::collections::HashMap::new())),
+            announced: Arc::new(Guarded::new(HashMap::new())),
             _tasks: Arc::new(Tasks(tasks)),
         };
         Ok(Started {
@@ -195,8 +200,8 @@ impl Discovery {
 
     /// Like [`Self::find`], but asks the network whatever is remembered.
     pub async fn find_anew(&self, key: Key, want: usize) -> Found {
-        self.context.cache.lock().forget(&key);
-        self.context.look(key, want.clamp(1, WANT_MAX)).await
+        let want = want.clamp(1, WANT_MAX);
+        self.context.look(key, want, Ask::Network).await
     }
 
     /// Listens to a topic and meets others who do. Returns whether that was possible: there are only so
@@ -231,7 +236,8 @@ impl Discovery {
             .await;
     }
 
-    /// Says a record of this peer to all who listen to a topic, at most every 15 seconds a subject.
+    /// Says a record of this peer to all who listen to a topic, at most every 15 seconds a subject
+    /// and topic.
     ///
     /// # Errors
     /// The record is refused, came too soon after the last, or nobody is known to listen.
@@ -240,7 +246,8 @@ impl Discovery {
             return Err(Refusal::Malformed.into());
         }
         let judged = self.context.judge(&record, self.context.local)?;
-        self.take_turn(judged.subject)?;
+        let turn = (judged.subject, topic.clone());
+        self.take_turn(&turn)?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Announce {
             topic: topic.clone(),
@@ -255,22 +262,23 @@ impl Discovery {
         let sent = answer.await.map_err(|_| stopping())?;
         if sent.is_err() {
             // What was not said does not count.
-            self.announced.lock().remove(&judged.subject);
+            self.announced.lock().remove(&turn);
         }
         sent.map_err(AnnounceError::NotSent)
     }
 
-    fn take_turn(&self, subject: Subject) -> Result<(), AnnounceError> {
+    fn take_turn(&self, turn: &gossip::Turn) -> Result<(), AnnounceError> {
         let pause = gossip::pause(&self.context.config);
         let mut announced = self.announced.lock();
         announced.retain(|_, at| at.elapsed() < pause);
-        if let Some(at) = announced.get(&subject) {
+        if let Some(at) = announced.get(turn) {
             return Err(AnnounceError::TooSoon(pause.saturating_sub(at.elapsed())));
         }
-        if announced.len() >= self.context.config.limits.published {
+        let limits = &self.context.config.limits;
+        if announced.len() >= limits.published.saturating_mul(limits.topics) {
             return Err(AnnounceError::TooSoon(pause));
         }
-        announced.insert(subject, Instant::now());
+        announced.insert(turn.clone(), Instant::now());
         Ok(())
     }
 
@@ -418,7 +426,9 @@ impl Context {
         }
         // Its own record says where it is; judging it notes the addresses. A server of the table is
         // found by its name too.
-        let found = self.look(Key::peer(PeerKey::new(peer)), 1).await;
+        let found = self
+            .look(Key::peer(PeerKey::new(peer)), 1, Ask::Memory)
+            .await;
         let mut addresses = Vec::new();
         if found.records.is_empty() {
             let closest = self.closest(peer.to_bytes()).await;
@@ -502,16 +512,13 @@ fn context(
             config.periods.cache_negative,
         )),
         shelf: Guarded::new(Shelf::new(limits.published, limits.pointers.own)),
+        retries: Guarded::new(Retries::new(RETRIES_MAX)),
+        pauses: Guarded::new(Pauses::new(peers)),
         book: Guarded::new(Book::new(peers)),
         heard: Guarded::new(Heard::new(limits.subjects_heard, limits.announcements)),
-        limits: Guarded::new(RequestLimits {
-            register: Rates::new(limits.register_per_peer, peers),
-            lookup: Rates::new(limits.lookup_per_peer, peers),
-            artifacts: Rates::new(limits.artifacts_per_peer, peers),
-            networks: Rates::new(limits.requests_per_prefix, peers),
-        }),
+        limits: Guarded::new(RequestLimits::new(limits)),
         lookups: Semaphore::new(limits.lookups),
-        reads: Arc::new(Semaphore::new(limits.artifact_reads)),
+        reads: Door::new(limits.artifact_reads, limits.artifact_reads.div_ceil(4)),
         inbound,
         outbound: Door::new(limits.streams, limits.streams_per_peer),
         begun: Instant::now(),
@@ -523,6 +530,8 @@ fn context(
 pub const WANT: usize = 8;
 /// How many it may want.
 const WANT_MAX: usize = 256;
+/// Keys at busy peers that wait to be asked again.
+const RETRIES_MAX: usize = 4096;
 /// Commands that wait for the swarm's task.
 const COMMANDS: usize = 256;
 /// Events that wait for the node.

@@ -59,6 +59,15 @@ impl Found {
     }
 }
 
+/// What a lookup asks first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// What is remembered, if it is fresh.
+    Memory,
+    /// The network, whatever is remembered.
+    Network,
+}
+
 impl Context {
     /// Finds at least `want` records of a key if there are so many, preferring memory.
     pub(crate) async fn find(self: &Arc<Self>, key: Key, want: usize) -> Found {
@@ -73,38 +82,39 @@ impl Context {
                 self.counters.one(Count::CacheStale);
                 let context = Arc::clone(self);
                 tokio::spawn(async move {
-                    let found = context.look(key, want).await;
-                    if found.records.is_empty() {
-                        context.cache.lock().not_refreshed(&key);
-                    }
+                    context.look(key, want, Ask::Network).await;
+                    context.cache.lock().not_refreshed(&key);
                 });
                 Found::remembered(records, begun)
             }
-            Known::Nothing => self.look(key, want).await,
+            Known::Nothing => self.look(key, want, Ask::Memory).await,
         }
     }
 
     /// Looks in the network, one of a bounded number at a time, and remembers what is found.
-    pub(crate) async fn look(&self, key: Key, want: usize) -> Found {
+    pub(crate) async fn look(&self, key: Key, want: usize, first: Ask) -> Found {
         let begun = Instant::now();
         // The semaphore is never closed; if it were, the lookup would only not be counted.
         let _turn = self.lookups.acquire().await;
-        // While this one waited another may have found it.
-        let known = self.cache.lock().get(&key, want, self.now());
-        if let Known::Fresh(records) = known {
-            self.counters.one(Count::CacheHits);
-            return Found::remembered(records, begun);
+        if first == Ask::Memory {
+            // While this one waited another may have found it.
+            let known = self.cache.lock().get(&key, want, self.now());
+            if let Known::Fresh(records) = known {
+                self.counters.one(Count::CacheHits);
+                return Found::remembered(records, begun);
+            }
         }
         self.counters.one(Count::Lookups);
         let mut walk = Walk::begin(self, key, want).await;
         walk.run().await;
+        let was_answered = walk.answers > 0;
         let found = walk.finish(begun);
         self.counters
             .add(Count::LookupRequests, found.requests as u64);
         self.counters
             .add(Count::RecordsFound, found.records.len() as u64);
-        if !found.records.is_empty() || found.requests > 0 {
-            // A node that knew nobody to ask has learnt nothing.
+        if !found.records.is_empty() || was_answered {
+            // A node that nobody answered has learnt nothing.
             self.cache
                 .lock()
                 .put(key, found.records.clone(), want, self.now());
@@ -121,6 +131,8 @@ struct Walk<'a> {
     lookup: Lookup,
     records: BTreeMap<Subject, Record>,
     hops: u32,
+    /// How many peers gave a good answer.
+    answers: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -134,6 +146,7 @@ impl<'a> Walk<'a> {
             lookup: Lookup::new(context.local, &key, seeds, limit),
             records: BTreeMap::new(),
             hops: 0,
+            answers: 0,
         };
         // What others registered here, and this node's own.
         let here = context
@@ -165,6 +178,7 @@ impl<'a> Walk<'a> {
                 let count = records.len();
                 match self.take(records, peer) {
                     Some(new) => {
+                        self.answers += 1;
                         if new > 0 && self.hops == 0 {
                             self.hops = question.depth;
                         }
@@ -188,7 +202,11 @@ impl<'a> Walk<'a> {
         let mut good = Vec::new();
         for bytes in records.into_iter().take(RECORDS_PER_ANSWER) {
             match self.context.judge(&bytes, from) {
-                Ok(judged) if judged.belongs_to(&self.key) => good.push(Record { bytes, judged }),
+                Ok(judged) if judged.belongs_to(&self.key) => good.push(Record {
+                    // A slice would keep the whole reply it came in.
+                    bytes: Bytes::copy_from_slice(&bytes),
+                    judged,
+                }),
                 Ok(_) => {
                     self.context.counters.one(Count::RecordsRefused);
                     self.context.fault(from, Fault::BadRecord);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::dummy::ConnectionHandler;
 use libp2p::swarm::{
     ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
@@ -18,7 +18,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use crate::counters::{Count, Counters};
-use crate::prefix::{AddressRule, Prefix, is_relayed};
+use crate::prefix::{AddressRule, Prefix};
 use crate::rates::{Rate, Rates};
 
 /// Refuses connections of a /24 or /48 that has many, or opens them too fast.
@@ -29,6 +29,9 @@ pub(crate) struct Gate {
     begun: Instant,
     knocks: Rates<Prefix>,
     open: HashMap<Prefix, usize>,
+    /// How many connections others have opened, and may.
+    incoming: usize,
+    incoming_max: usize,
 }
 
 /// Why a connection is refused.
@@ -37,32 +40,43 @@ pub(crate) struct Gate {
 pub(crate) struct Crowded;
 
 impl Gate {
-    pub(crate) fn new(rule: AddressRule, keys_max: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        rule: AddressRule,
+        keys_max: usize,
+        incoming_max: usize,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             rule,
             counters,
             begun: Instant::now(),
             knocks: Rates::new(KNOCKS, keys_max),
             open: HashMap::new(),
+            incoming: 0,
+            incoming_max,
         }
     }
 
-    fn limited(&self, address: &Multiaddr) -> Option<Prefix> {
-        if is_relayed(address) || self.rule.memory {
-            // The relay's network is not the peer's; and a dialler's memory port is drawn by chance.
-            None
-        } else {
-            self.rule.limited_prefix(address)
-        }
+    /// The network of who knocks; none in memory, where a dialler's port is drawn by chance.
+    fn network(&self, local: &Multiaddr, remote: &Multiaddr) -> Option<Prefix> {
+        let network = self.rule.network(Some(local), remote);
+        network.filter(|_| !self.rule.memory)
     }
 
-    fn knock(&mut self, address: &Multiaddr) -> Result<(), Crowded> {
-        let Some(prefix) = self.limited(address) else {
+    fn network_of(&self, endpoint: &ConnectedPoint) -> Option<Prefix> {
+        let network = self.rule.network_of(endpoint);
+        network.filter(|_| !self.rule.memory)
+    }
+
+    fn knock(&mut self, local: &Multiaddr, remote: &Multiaddr) -> Result<(), Crowded> {
+        let Some(prefix) = self.network(local, remote) else {
             return Ok(());
         };
         let now_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let open = self.open.get(&prefix).copied().unwrap_or(0);
-        if open >= OPEN_MAX || self.knocks.take(prefix, now_ms).is_err() {
+        // No network has more places than are free: the next one to come finds some, however many come.
+        let free = self.incoming_max.saturating_sub(self.incoming);
+        if open >= OPEN_MAX.min(free) || self.knocks.take(prefix, now_ms).is_err() {
             self.counters.one(Count::ConnectionsRefused);
             return Err(Crowded);
         }
@@ -77,10 +91,10 @@ impl NetworkBehaviour for Gate {
     fn handle_pending_inbound_connection(
         &mut self,
         _connection: ConnectionId,
-        _local: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.knock(remote).map_err(ConnectionDenied::new)
+        self.knock(local, remote).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
@@ -111,7 +125,8 @@ impl NetworkBehaviour for Gate {
         )]
         match event {
             FromSwarm::ConnectionEstablished(connection) if connection.endpoint.is_listener() => {
-                let prefix = self.limited(connection.endpoint.get_remote_address());
+                self.incoming += 1;
+                let prefix = self.network_of(connection.endpoint);
                 if let Some(prefix) = prefix {
                     *self.open.entry(prefix).or_insert(0) += 1;
                 }
@@ -119,7 +134,8 @@ impl NetworkBehaviour for Gate {
             FromSwarm::ConnectionClosed(ConnectionClosed { endpoint, .. })
                 if endpoint.is_listener() =>
             {
-                let prefix = self.limited(endpoint.get_remote_address());
+                self.incoming = self.incoming.saturating_sub(1);
+                let prefix = self.network_of(endpoint);
                 if let Some(prefix) = prefix
                     && let Some(open) = self.open.get_mut(&prefix)
                 {
@@ -159,7 +175,11 @@ mod tests {
             private,
             memory: false,
         };
-        Gate::new(rule, 8, Arc::new(Counters::new()))
+        Gate::new(rule, 8, 100, Arc::new(Counters::new()))
+    }
+
+    fn here() -> Multiaddr {
+        "/ip4/93.184.216.254/tcp/1".parse().unwrap()
     }
 
     #[test]
@@ -171,11 +191,11 @@ mod tests {
                 .unwrap()
         };
         let passed = (0..200_u8)
-            .filter(|last| gate.knock(&from(*last)).is_ok())
+            .filter(|last| gate.knock(&here(), &from(*last)).is_ok())
             .count();
         assert!((64..70).contains(&passed), "{passed}");
         assert!(
-            gate.knock(&"/ip4/93.184.217.1/tcp/1".parse().unwrap())
+            gate.knock(&here(), &"/ip4/93.184.217.1/tcp/1".parse().unwrap())
                 .is_ok()
         );
         assert_eq!(
@@ -185,9 +205,43 @@ mod tests {
     }
 
     #[test]
+    fn no_network_has_more_places_than_are_free() {
+        let mut gate = gate(false);
+        let from =
+            |third: u8| -> Multiaddr { format!("/ip4/93.184.{third}.1/tcp/1").parse().unwrap() };
+        let open = |gate: &mut Gate, third| {
+            let known = gate.knock(&here(), &from(third)).is_ok();
+            if known {
+                gate.incoming += 1;
+                let prefix = gate.network(&here(), &from(third)).unwrap();
+                *gate.open.entry(prefix).or_insert(0) += 1;
+            }
+            known
+        };
+        for (third, places) in [(1, 50), (2, 25), (3, 13), (4, 6)] {
+            let opened = (0..60).filter(|_| open(&mut gate, third)).count();
+            assert_eq!(opened, places, "network {third}");
+        }
+    }
+
+    #[test]
+    fn who_comes_through_a_relay_is_counted() {
+        let mut gate = gate(false);
+        let relay = crate::Identity::from_seed([1; 32]).peer();
+        let local = format!("/ip4/93.184.216.34/tcp/1/p2p/{relay}/p2p-circuit");
+        let local = local.parse().unwrap();
+        let peer = |seed| crate::Identity::from_seed([seed; 32]).peer();
+        let passed = (0..200_u8).filter(|seed| {
+            let remote = format!("/p2p/{}", peer(*seed)).parse().unwrap();
+            gate.knock(&local, &remote).is_ok()
+        });
+        assert!((64..70).contains(&passed.count()));
+    }
+
+    #[test]
     fn on_a_local_mesh_neighbours_are_not_counted() {
         let mut gate = gate(true);
         let local: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        assert!((0..200).all(|_| gate.knock(&local).is_ok()));
+        assert!((0..200).all(|_| gate.knock(&here(), &local).is_ok()));
     }
 }

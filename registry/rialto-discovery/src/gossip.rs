@@ -69,14 +69,18 @@ impl Topic {
 #[error("a topic's interface and region have 1 to 64 letters, digits or .-_:@+")]
 pub struct BadTopic;
 
-/// The newest that was heard of each subject, in bounded memory.
+/// The newest that was heard of each subject on each topic, in bounded memory: what is said to those who
+/// listen for one interface is news to those who listen for another.
 #[derive(Debug)]
 pub(crate) struct Heard {
     subjects_max: usize,
-    newest: HashMap<Subject, Newest>,
-    rates: Rates<Subject>,
+    newest: HashMap<Turn, Newest>,
+    rates: Rates<Turn>,
     authors: Rates<PeerId>,
 }
+
+/// What takes turns: a subject on a topic.
+pub(crate) type Turn = (Subject, Topic);
 
 #[derive(Debug)]
 struct Newest {
@@ -111,29 +115,32 @@ impl Heard {
     pub(crate) fn hear(
         &mut self,
         author: PeerId,
+        topic: &Topic,
         said: &Judged,
         now: UnixSeconds,
         now_ms: u64,
     ) -> News {
-        let subject = said.subject;
-        if self.rates.take(subject, now_ms).is_err() || self.authors.take(author, now_ms).is_err() {
+        let turn = (said.subject, topic.clone());
+        if self.rates.take(turn.clone(), now_ms).is_err()
+            || self.authors.take(author, now_ms).is_err()
+        {
             return News::TooOften;
         }
         if self
             .newest
-            .get(&subject)
+            .get(&turn)
             .is_some_and(|newest| said.seq <= newest.seq)
         {
             return News::Old;
         }
-        if self.newest.len() >= self.subjects_max && !self.newest.contains_key(&subject) {
+        if self.newest.len() >= self.subjects_max && !self.newest.contains_key(&turn) {
             self.make_room(now.0);
         }
         let newest = Newest {
             seq: said.seq,
             expires: said.expires.0,
         };
-        self.newest.insert(subject, newest);
+        self.newest.insert(turn, newest);
         News::New
     }
 
@@ -141,7 +148,7 @@ impl Heard {
         self.newest.retain(|_, newest| newest.expires > now_s);
         if self.newest.len() >= self.subjects_max {
             let first = self.newest.iter().min_by_key(|(_, newest)| newest.expires);
-            if let Some(first) = first.map(|(subject, _)| *subject) {
+            if let Some(first) = first.map(|(turn, _)| turn.clone()) {
                 self.newest.remove(&first);
             }
         }
@@ -211,10 +218,11 @@ pub(crate) const fn pause(config: &Config) -> Duration {
     config.periods.announce
 }
 
-/// How often one author may say anything: thirty services, each every quarter of a minute.
+/// How often one author may say anything: thirty services of four interfaces each, at once and every half
+/// minute.
 const AUTHORS: Rate = Rate {
-    burst: 32,
-    per_minute: 120,
+    burst: 128,
+    per_minute: 240,
 };
 /// What all topics' names begin with.
 const TOPIC_HEAD: &str = "rialto/1/";
@@ -258,6 +266,25 @@ mod tests {
         assert_eq!(Topic::of(&TopicHash::from_raw("eth2/block")), None);
     }
 
+    fn topic(interface: &str) -> Topic {
+        Topic::new(interface, "eu").unwrap()
+    }
+
+    #[test]
+    fn what_was_heard_on_one_topic_is_news_on_another() {
+        let rate = Rate {
+            burst: 1,
+            per_minute: 1,
+        };
+        let (mut heard, author) = (Heard::new(8, rate), PeerId::random());
+        let now = UnixSeconds(100);
+        for (interface, news) in [("a", News::New), ("b", News::New), ("a", News::TooOften)] {
+            let said = said(1, 5);
+            let told = heard.hear(author, &topic(interface), &said, now, 0);
+            assert_eq!(told, news, "{interface}");
+        }
+    }
+
     fn said(subject: u8, seq: u64) -> Judged {
         Judged {
             keys: Vec::new(),
@@ -292,7 +319,7 @@ mod tests {
             let now = UnixSeconds(100);
             let what = format!("{subject} {seq} at {now_ms}");
             assert_eq!(
-                heard.hear(author, &said(subject, seq), now, now_ms),
+                heard.hear(author, &topic("a"), &said(subject, seq), now, now_ms),
                 news,
                 "{what}"
             );
@@ -310,12 +337,12 @@ mod tests {
         );
         let author = PeerId::random();
         let hear = |heard: &mut Heard, author, subject| {
-            heard.hear(author, &said(subject, 1), UnixSeconds(100), 0) == News::New
+            heard.hear(author, &topic("a"), &said(subject, 1), UnixSeconds(100), 0) == News::New
         };
         let heard_of = (0..200)
             .filter(|subject| hear(&mut heard, author, *subject))
             .count();
-        assert_eq!(heard_of, 32);
+        assert_eq!(heard_of, 128);
         assert!(hear(&mut heard, PeerId::random(), 201));
     }
 
@@ -330,7 +357,14 @@ mod tests {
         );
         for number in 0..100_u8 {
             let now_ms = u64::from(number) * 5000;
-            heard.hear(PeerId::random(), &said(number, 1), UnixSeconds(100), now_ms);
+            let author = PeerId::random();
+            heard.hear(
+                author,
+                &topic("a"),
+                &said(number, 1),
+                UnixSeconds(100),
+                now_ms,
+            );
         }
         assert_eq!(heard.newest.len(), 8);
         assert!(heard.rates.len() <= 8);

@@ -96,7 +96,10 @@ fn judge(context: &Context, message: Message) -> Verdict {
         }
     };
     let (now, now_ms) = (context.now(), context.now_ms());
-    let news = context.heard.lock().hear(author, &judged, now, now_ms);
+    let news = context
+        .heard
+        .lock()
+        .hear(author, &message.topic, &judged, now, now_ms);
     match news {
         News::New => {
             let record = Record {

@@ -47,6 +47,15 @@ impl Judged {
     pub fn belongs_to(&self, key: &Key) -> bool {
         self.keys.iter().take(KEYS_MAX).any(|own| own == key) || *key == Key::peer(self.publisher)
     }
+
+    /// All keys it stands under, its publisher's own last.
+    pub(crate) fn all_keys(&self) -> Vec<Key> {
+        let own = Key::peer(self.publisher);
+        let keys = self.keys.iter().copied();
+        let mut keys: Vec<Key> = keys.filter(|key| *key != own).collect();
+        keys.push(own);
+        keys
+    }
 }
 
 /// Why a record is not good.

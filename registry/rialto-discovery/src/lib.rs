@@ -12,6 +12,7 @@
 //!
 //! Non-goals: deciding which provider to use, HTTP, what an offer says, keeping artifacts.
 
+mod admission;
 mod artifacts;
 mod ask;
 mod book;
@@ -19,6 +20,8 @@ mod cache;
 mod config;
 mod context;
 mod counters;
+mod crowds;
+mod dials;
 mod discovery;
 mod find;
 mod gate;
@@ -29,10 +32,12 @@ mod judge;
 mod key;
 mod lookup;
 mod mesh;
+mod pauses;
 mod pointers;
 mod prefix;
 mod publish;
 mod rates;
+mod retries;
 mod scores;
 mod server;
 mod shelf;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, Network, Reach};
 use crate::counters::Counters;
+use crate::dials::Dials;
 use crate::gate::Gate;
 use crate::gossip::{self, Gossip};
 use crate::pointers::Pointers;
@@ -74,10 +75,19 @@ pub(crate) fn build(
     inbound: Arc<Door>,
     counters: &Arc<Counters>,
 ) -> Result<(Swarm<Mesh>, mpsc::Receiver<Arrival>), StartError> {
-    let (carrier, relay_client) = transport::build(&config.identity, config.network, counters)?;
+    let (carrier, relay_client) = transport::build(
+        &config.identity,
+        config.network,
+        Dials::new(config),
+        counters,
+    )?;
     let peer = config.identity.peer().id();
-    let (streams, arrivals) =
-        streams::Behaviour::new(inbound, config.limits.streams_waiting, Arc::clone(counters));
+    let (streams, arrivals) = streams::Behaviour::new(
+        inbound,
+        config.limits.streams_waiting,
+        config.rule(),
+        Arc::clone(counters),
+    );
     let public = config.reach == Reach::Public;
     let sockets = config.network == Network::Sockets;
     let mdns = if config.mdns && sockets {
@@ -98,6 +108,7 @@ pub(crate) fn build(
         gate: Gate::new(
             config.rule(),
             config.limits.peers_remembered,
+            usize::try_from(incoming_max(config)).unwrap_or(usize::MAX),
             Arc::clone(counters),
         ),
         // Simulated nodes share one process, whose memory says nothing about one of them.
@@ -131,8 +142,12 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
         .with_max_established_per_peer(Some(limits.connections_per_peer))
         .with_max_pending_incoming(Some(limits.connections_pending))
         .with_max_pending_outgoing(Some(limits.connections_pending))
-        // A crowd of incoming connections leaves room for those this node needs itself.
-        .with_max_established_incoming(Some(limits.connections.saturating_mul(3) / 4))
+        .with_max_established_incoming(Some(incoming_max(config)))
+}
+
+/// How many connections others may open: a crowd of them leaves room for those this node needs itself.
+const fn incoming_max(config: &Config) -> u32 {
+    config.limits.connections.saturating_mul(3) / 4
 }
 
 fn memory_limits(config: &Config) -> memory_connection_limits::Behaviour {

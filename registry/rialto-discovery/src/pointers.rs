@@ -2,7 +2,7 @@
 //!
 //! The library's own store counts everybody's keys together, so one peer can fill it and honest pointers
 //! are then dropped without a word. This one counts by peer and by network, and takes pointers only;
-//! values are refused.
+//! values are refused. Where it is full the fullest network gives way.
 //!
 //! Not here: records with signatures, which are registered (see `table`).
 
@@ -18,6 +18,7 @@ use libp2p::kad::{ProviderRecord, Record, RecordKey};
 
 use crate::Key;
 use crate::config::PointerLimits;
+use crate::crowds::{self, Crowd, Crowds};
 use crate::prefix::{AddressRule, Prefix};
 
 /// The pointers that others left here, and this node's own.
@@ -29,9 +30,12 @@ pub(crate) struct Pointers {
     own: HashMap<RecordKey, ProviderRecord>,
     places: HashMap<RecordKey, Vec<Pointer>>,
     peers: HashMap<PeerId, usize>,
-    prefixes: HashMap<Prefix, usize>,
+    crowds: Crowds<Slot>,
     count: usize,
 }
+
+/// Where a pointer is, after when it ends.
+type Slot = (Option<Instant>, Key, PeerId);
 
 #[derive(Debug)]
 struct Pointer {
@@ -48,16 +52,16 @@ impl Pointers {
             own: HashMap::new(),
             places: HashMap::new(),
             peers: HashMap::new(),
-            prefixes: HashMap::new(),
+            crowds: Crowds::new(),
             count: 0,
         }
     }
 
     /// Takes a pointer that its provider sent from `prefix`. Returns whether there was room for it.
     pub(crate) fn admit(&mut self, mut record: ProviderRecord, prefix: Option<Prefix>) -> bool {
-        if Key::from_bytes(record.key.as_ref()).is_none() {
+        let Some(key) = Key::from_bytes(record.key.as_ref()) else {
             return false;
-        }
+        };
         record.addresses = self.rule.filter(record.addresses);
         let known = self.places.get_mut(&record.key).and_then(|place| {
             place
@@ -65,31 +69,53 @@ impl Pointers {
                 .find(|old| old.record.provider == record.provider)
         });
         if let Some(old) = known {
+            let (crowd, before) = (old.crowd(), old.slot(key));
             old.record = record;
+            let after = old.slot(key);
+            self.crowds.remove(crowd, &before);
+            self.crowds.add(crowd, after);
             return true;
         }
-        let place = self.places.get(&record.key).map_or(0, Vec::len);
-        let of_peer = self.peers.get(&record.provider).copied().unwrap_or(0);
-        let of_prefix = prefix
-            .and_then(|prefix| self.prefixes.get(&prefix).copied())
-            .unwrap_or(0);
-        if self.count >= self.limits.pointers
-            || place >= self.limits.pointers_per_key
-            || of_peer >= self.limits.pointers_per_peer
-            || of_prefix >= self.limits.pointers_per_prefix
-        {
+        let pointer = Pointer { record, prefix };
+        if !self.make_room(key, &pointer) {
             return false;
         }
         self.count += 1;
-        *self.peers.entry(record.provider).or_insert(0) += 1;
-        if let Some(prefix) = prefix {
-            *self.prefixes.entry(prefix).or_insert(0) += 1;
+        *self.peers.entry(pointer.record.provider).or_insert(0) += 1;
+        self.crowds.add(pointer.crowd(), pointer.slot(key));
+        let key = pointer.record.key.clone();
+        self.places.entry(key).or_default().push(pointer);
+        true
+    }
+
+    /// Returns whether there is room for a pointer, or was made.
+    fn make_room(&mut self, key: Key, pointer: &Pointer) -> bool {
+        let (limits, crowd) = (self.limits, pointer.crowd());
+        let place = self.places.get(&pointer.record.key);
+        let place = place.map_or(&[][..], Vec::as_slice);
+        let provider = &pointer.record.provider;
+        let of_peer = self.peers.get(provider).copied().unwrap_or(0);
+        let is_counted = pointer.prefix.is_some();
+        let near = place.iter().filter(|old| old.crowd() == crowd).count();
+        if of_peer >= limits.pointers_per_peer
+            || (is_counted && near >= limits.pointers_per_key_and_prefix)
+            || (is_counted && self.crowds.count(&crowd) >= limits.pointers_per_prefix)
+        {
+            return false;
         }
-        let key = record.key.clone();
-        self.places
-            .entry(key)
-            .or_default()
-            .push(Pointer { record, prefix });
+        let victim = if place.len() >= limits.pointers_per_key {
+            let list = place.iter().map(|old| (old.crowd(), old.record.expires));
+            crowds::yields_to(list, &crowd).map(|victim| place[victim].slot(key))
+        } else if self.count >= limits.pointers {
+            self.crowds.yields_to(&crowd).copied()
+        } else {
+            return true;
+        };
+        let Some((_, key, provider)) = victim else {
+            return false;
+        };
+        let key = RecordKey::new(key.as_bytes());
+        self.drop_where(&key, |old| old.record.provider == provider);
         true
     }
 
@@ -114,20 +140,35 @@ impl Pointers {
         place.retain(|pointer| {
             let gone = gone(pointer);
             if gone {
-                dropped.push((pointer.record.provider, pointer.prefix));
+                dropped.push((
+                    pointer.crowd(),
+                    pointer.record.expires,
+                    pointer.record.provider,
+                ));
             }
             !gone
         });
         if place.is_empty() {
             self.places.remove(key);
         }
-        for (peer, prefix) in dropped {
+        for (crowd, expires, peer) in dropped {
             self.count = self.count.saturating_sub(1);
             decrease(&mut self.peers, &peer);
-            if let Some(prefix) = prefix {
-                decrease(&mut self.prefixes, &prefix);
+            // Others' keys were read when they came in.
+            if let Some(key) = Key::from_bytes(key.as_ref()) {
+                self.crowds.remove(crowd, &(expires, key, peer));
             }
         }
+    }
+}
+
+impl Pointer {
+    fn crowd(&self) -> Crowd {
+        Crowd::of(self.prefix, self.record.provider)
+    }
+
+    const fn slot(&self, key: Key) -> Slot {
+        (self.record.expires, key, self.record.provider)
     }
 }
 
@@ -211,6 +252,7 @@ mod tests {
             own: 2,
             pointers: 10,
             pointers_per_key: 4,
+            pointers_per_key_and_prefix: 3,
             pointers_per_peer: 3,
             pointers_per_prefix: 5,
         };
@@ -252,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn the_fullest_network_gives_way_under_a_key_and_in_all() {
+        let mut pointers = pointers();
+        let admit = |pointers: &mut Pointers, name: &str, network| {
+            let record = record(name, PeerId::random());
+            pointers.admit(record, Some(Prefix::Memory(network)))
+        };
+        let taken = (0..9).filter(|_| admit(&mut pointers, "a", 1)).count();
+        assert_eq!(taken, 3, "three of one network under one key");
+        assert!(admit(&mut pointers, "a", 2), "the key's last place");
+        assert!(admit(&mut pointers, "a", 3), "instead of one of the first");
+        assert_eq!(pointers.len(), 4);
+        assert!(!admit(&mut pointers, "a", 3), "nobody has two more than it");
+        for name in 0..6 {
+            assert!(admit(&mut pointers, &name.to_string(), 2 + name / 3));
+        }
+        assert_eq!(pointers.len(), 10, "full");
+        assert!(admit(&mut pointers, "b", 9));
+        assert_eq!(pointers.len(), 10);
+    }
+
+    #[test]
     fn values_and_keys_of_others_are_refused() {
         let mut pointers = pointers();
         let value = Record::new(record("a", PeerId::random()).key, vec![1]);
@@ -284,6 +347,7 @@ mod tests {
         assert!(pointers.admit(record("a", PeerId::random()), Some(Prefix::Memory(1))));
         pointers.sweep(now + Duration::from_secs(1));
         assert_eq!(pointers.len(), 1);
-        assert_eq!(pointers.prefixes[&Prefix::Memory(1)], 1);
+        let crowd = Crowd::Network(Prefix::Memory(1));
+        assert_eq!(pointers.crowds.count(&crowd), 1);
     }
 }

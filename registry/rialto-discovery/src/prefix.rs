@@ -8,16 +8,19 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libp2p::Multiaddr;
+use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
 
 use crate::judge::ADDRESSES_MAX;
 
-/// The neighbourhood of an address: an IPv4 /24, an IPv6 /48, or 256 ports of the memory transport,
-/// which simulations take for a network.
+/// The neighbourhood of an address: an IPv4 /24, an IPv6 /48, a relay, whose clients show no address of
+/// their own, or 256 ports of the memory transport, which simulations take for a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Prefix {
     V4([u8; 3]),
     V6([u8; 6]),
+    /// All who come through one relay, by the end of its name.
+    Relay([u8; 8]),
     Memory(u64),
 }
 
@@ -99,12 +102,47 @@ impl AddressRule {
     }
 }
 
+impl AddressRule {
+    /// The network whose limits a connection counts against.
+    pub(crate) fn network_of(self, endpoint: &ConnectedPoint) -> Option<Prefix> {
+        match endpoint {
+            ConnectedPoint::Dialer { address, .. } => self.network(None, address),
+            ConnectedPoint::Listener {
+                local_addr,
+                send_back_addr,
+            } => self.network(Some(local_addr), send_back_addr),
+        }
+    }
+
+    /// The same by its addresses. Where a peer came through a relay only the local one says so.
+    pub(crate) fn network(self, local: Option<&Multiaddr>, remote: &Multiaddr) -> Option<Prefix> {
+        let circuit = local.into_iter().chain([remote]).find(|at| is_relayed(at));
+        let Some(circuit) = circuit else {
+            return self.limited_prefix(remote);
+        };
+        let ip = circuit.iter().find_map(|part| first_ip(&part));
+        if self.private && ip.is_some_and(|ip| !is_global(ip)) {
+            return None;
+        }
+        let relay = circuit.iter().find_map(|part| {
+            if let Protocol::P2p(relay) = part {
+                relay.to_bytes().last_chunk().copied()
+            } else {
+                None
+            }
+        });
+        // A circuit without a relay's name would be nobody's; they share one place.
+        Some(Prefix::Relay(relay.unwrap_or([0; 8])))
+    }
+}
+
 /// Returns whether an address goes through a relay.
 pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
-fn first_ip(part: &Protocol<'_>) -> Option<IpAddr> {
+/// The address that one part is, an IPv4 one in its own form.
+pub(crate) fn first_ip(part: &Protocol<'_>) -> Option<IpAddr> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the library adds protocols; only two of them are IP"
@@ -125,7 +163,7 @@ fn memory_port(part: &Protocol<'_>) -> Option<u64> {
 }
 
 /// Returns whether an address is routed on the open network, by IANA's special-purpose registries.
-fn is_global(ip: IpAddr) -> bool {
+pub(crate) fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_global_v4(ip),
         IpAddr::V6(ip) => is_global_v6(ip),
@@ -219,6 +257,36 @@ mod tests {
         let local: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         assert_eq!(LOCAL.limited_prefix(&local), None);
         assert!(OPEN.limited_prefix(&local).is_some());
+    }
+
+    #[test]
+    fn who_comes_through_a_relay_counts_by_the_relay() {
+        let circuit = |seed: u8| {
+            let relay = crate::Identity::from_seed([seed; 32]).peer();
+            let text = format!("/ip4/93.184.216.34/tcp/1/p2p/{relay}/p2p-circuit");
+            text.parse::<Multiaddr>().unwrap()
+        };
+        let peer = crate::Identity::from_seed([9; 32]).peer();
+        let remote: Multiaddr = format!("/p2p/{peer}").parse().unwrap();
+        assert_eq!(
+            OPEN.limited_prefix(&remote),
+            None,
+            "its address says nothing"
+        );
+        let listener = |seed| ConnectedPoint::Listener {
+            local_addr: circuit(seed),
+            send_back_addr: remote.clone(),
+        };
+        let one = OPEN.network_of(&listener(1));
+        assert!(matches!(one, Some(Prefix::Relay(_))), "{one:?}");
+        assert_eq!(LOCAL.network_of(&listener(1)), one);
+        assert_ne!(OPEN.network_of(&listener(2)), one);
+        let dialled = circuit(1).with(Protocol::P2p(peer.id()));
+        assert_eq!(OPEN.network(None, &dialled), one);
+        let direct = "/ip4/93.184.216.34/tcp/1".parse().unwrap();
+        let here = "/ip4/93.184.217.1/tcp/1".parse().unwrap();
+        let network = OPEN.network(Some(&here), &direct);
+        assert_eq!(network, Some(Prefix::V4([93, 184, 216])));
     }
 
     #[test]

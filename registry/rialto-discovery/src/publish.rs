@@ -10,12 +10,15 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::time::MissedTickBehavior;
 
-use crate::ask::{self, Said};
+use crate::ask::{self, AskError, Said};
 use crate::context::{Command, Context};
 use crate::counters::Count;
 use crate::judge::{Judged, KEYS_MAX, Refusal, Subject};
 use crate::lookup::Contact;
+use crate::retries::{Retry, What};
+use crate::shelf::NotShelved;
 use crate::table::Entry;
+use crate::wire::Ask;
 use crate::{Event, Key, PeerKey};
 
 /// How a record was published.
@@ -52,7 +55,7 @@ pub struct Placed {
     pub refused: usize,
     /// How many did not answer.
     pub silent: usize,
-    /// The longest wait that was asked for, in seconds.
+    /// The longest wait that was asked for, in seconds. Those peers are asked again then.
     pub later_s: u32,
 }
 
@@ -87,24 +90,21 @@ impl Context {
         if count == 0 || count > KEYS_MAX {
             return Err(PublishError::Keys(count));
         }
-        let keys = keys_of(&judged);
-        let now = self.now();
+        let (keys, periods, now) = (judged.all_keys(), self.config.periods, self.now());
+        let put = self.shelf.lock().put(
+            bytes.clone(),
+            judged.clone(),
+            now,
+            jittered(periods.refresh),
+            jittered(periods.pointer_refresh),
+        );
+        put.map_err(|not| match not {
+            NotShelved::Full => PublishError::Full,
+            NotShelved::Stale => PublishError::Stale,
+        })?;
         for key in &keys {
-            self.keep_own(key, &bytes, &judged)?;
+            self.keep_own(key, &bytes, &judged);
             self.cache.lock().forget(key);
-        }
-        let periods = self.config.periods;
-        {
-            let mut shelf = self.shelf.lock();
-            let after = jittered(periods.refresh);
-            let put = shelf.put(bytes.clone(), judged.clone(), now, after);
-            put.map_err(|_| PublishError::Full)?;
-            for key in &keys {
-                let after = jittered(periods.pointer_refresh);
-                shelf
-                    .point(*key, now, after)
-                    .map_err(|_| PublishError::Full)?;
-            }
         }
         for key in &keys {
             // A node that is stopping publishes nothing, which shows below.
@@ -127,19 +127,27 @@ impl Context {
     /// many of them said that it is done.
     pub(crate) async fn withdraw(&self, key: Key) -> usize {
         self.shelf.lock().withdraw(&key);
-        self.table.lock().remove(&key, &self.local);
+        self.table.lock().remove_own(&key);
         self.cache.lock().forget(&key);
         let _ = self.command(Command::Unprovide { key }).await;
         let closest = self.closest(key.as_bytes().to_vec()).await;
         stream::iter(closest.into_iter().take(REPLICAS))
-            .map(|contact| async move { self.ask(&contact, ask::withdraw(&key)).await })
+            .map(|contact| {
+                let retry = Retry {
+                    key,
+                    contact,
+                    what: What::Withdraw,
+                    tries: 0,
+                };
+                async move { self.ask_to_keep(retry, ask::withdraw(&key)).await }
+            })
             .buffer_unordered(ASKED_AT_ONCE)
             .filter(|said| std::future::ready(matches!(said, Ok(Said::Done))))
             .count()
             .await
     }
 
-    fn keep_own(&self, key: &Key, bytes: &Bytes, judged: &Judged) -> Result<(), PublishError> {
+    fn keep_own(&self, key: &Key, bytes: &Bytes, judged: &Judged) {
         let entry = Entry {
             subject: judged.subject,
             publisher: self.local,
@@ -148,34 +156,24 @@ impl Context {
             expires: judged.expires,
             record: bytes.clone(),
         };
-        match self.table.lock().put(*key, entry, self.now()) {
-            Ok(()) => Ok(()),
-            Err(crate::table::NotPut::Stale) => Err(PublishError::Stale),
-            Err(crate::table::NotPut::Later(_)) => Err(PublishError::Full),
-        }
+        self.table.lock().put_own(*key, entry);
     }
 
-    /// Registers a record at the peers nearest to each of its keys.
+    /// Registers a record at the peers nearest to each of its keys, for as long as it is the newest.
     async fn place_all(&self, bytes: &Bytes, judged: &Judged) -> Published {
-        let keys = stream::iter(keys_of(judged))
-            .map(|key| self.place(key, bytes))
+        self.retries.lock().forget(&judged.subject);
+        let keys = stream::iter(judged.all_keys())
+            .map(|key| self.place(key, bytes, judged))
             .buffered(KEYS_AT_ONCE)
             .collect::<Vec<Placed>>()
             .await;
-        let later_s = keys.iter().map(|placed| placed.later_s).max().unwrap_or(0);
-        if later_s > 0 {
-            self.shelf
-                .lock()
-                .hurry(&judged.subject, self.now(), later_s);
-        }
         Published {
             subject: judged.subject,
             keys,
         }
     }
 
-    async fn place(&self, key: Key, bytes: &Bytes) -> Placed {
-        let closest = self.closest(key.as_bytes().to_vec()).await;
+    async fn place(&self, key: Key, bytes: &Bytes, judged: &Judged) -> Placed {
         let mut placed = Placed {
             key,
             stored: 0,
@@ -184,31 +182,91 @@ impl Context {
             silent: 0,
             later_s: 0,
         };
+        let (subject, seq) = (judged.subject, judged.seq);
+        let is_wanted = || self.shelf.lock().holds(&subject, seq, &key);
+        if !is_wanted() {
+            return placed;
+        }
+        let closest = self.closest(key.as_bytes().to_vec()).await;
         let mut asking = stream::iter(closest.into_iter().take(REPLICAS))
-            .map(|contact: Contact| {
+            .map(|contact: Contact| async move {
+                // A newer one may have been published meanwhile, to which this would only be old.
+                if !is_wanted() {
+                    return None;
+                }
+                let retry = Retry {
+                    key,
+                    contact,
+                    what: What::Register { subject, seq },
+                    tries: 0,
+                };
                 let ask = ask::register(&key, bytes.clone());
-                async move { self.ask(&contact, ask).await }
+                Some(self.ask_to_keep(retry, ask).await)
             })
             .buffer_unordered(ASKED_AT_ONCE);
         while let Some(said) = asking.next().await {
-            match said {
-                Ok(Said::Done) => placed.stored += 1,
-                Ok(Said::Later(seconds)) => {
-                    placed.later += 1;
-                    placed.later_s = placed.later_s.max(seconds.clamp(1, LATER_S_MAX));
-                }
-                Ok(Said::Refused(code)) => {
-                    tracing::debug!(code, "refused");
-                    placed.refused += 1;
-                }
-                Ok(Said::Found { .. }) => placed.refused += 1,
-                Err(error) => {
-                    tracing::trace!(%error, "not registered");
-                    placed.silent += 1;
-                }
+            if let Some(said) = said {
+                placed.count(said);
             }
         }
         placed
+    }
+
+    /// Asks a peer to keep or forget a record; one that has no time or room is asked again later.
+    async fn ask_to_keep(&self, retry: Retry, ask: Ask) -> Result<Said, AskError> {
+        let said = self.ask(&retry.contact, ask).await;
+        if let Ok(Said::Later(seconds)) = said {
+            self.retries.lock().push(retry, self.now().0, seconds);
+        }
+        said
+    }
+
+    /// Asks those again who had no time or room, if it still matters.
+    async fn ask_again(&self) {
+        let due = self.retries.lock().due(self.now().0);
+        stream::iter(due)
+            .for_each_concurrent(None, |retry| async move {
+                let ask = match retry.what {
+                    What::Register { subject, seq } => {
+                        let shelf = self.shelf.lock();
+                        shelf
+                            .record(&subject, seq)
+                            .filter(|shelved| shelved.judged.belongs_to(&retry.key))
+                            .map(|shelved| ask::register(&retry.key, shelved.bytes.clone()))
+                    }
+                    // What is published again should stay.
+                    What::Withdraw => {
+                        let is_used = self.shelf.lock().is_used(&retry.key);
+                        (!is_used).then(|| ask::withdraw(&retry.key))
+                    }
+                };
+                if let Some(ask) = ask {
+                    let said = self.ask_to_keep(retry, ask).await;
+                    tracing::trace!(?said, "asked again");
+                }
+            })
+            .await;
+    }
+}
+
+impl Placed {
+    fn count(&mut self, said: Result<Said, AskError>) {
+        match said {
+            Ok(Said::Done) => self.stored += 1,
+            Ok(Said::Later(seconds)) => {
+                self.later += 1;
+                self.later_s = self.later_s.max(seconds.clamp(1, LATER_S_MAX));
+            }
+            Ok(Said::Refused(code)) => {
+                tracing::debug!(code, "refused");
+                self.refused += 1;
+            }
+            Ok(Said::Found { .. }) => self.refused += 1,
+            Err(error) => {
+                tracing::trace!(%error, "not registered");
+                self.silent += 1;
+            }
+        }
     }
 }
 
@@ -238,28 +296,28 @@ pub(crate) async fn refresh(context: Arc<Context>) {
                 return;
             }
         }
+        context.ask_again().await;
         for shelved in records {
-            let (subject, expires) = (shelved.judged.subject, shelved.judged.expires);
-            context.tell(Event::RefreshDue { subject, expires });
-            let published = context.place_all(&shelved.bytes, &shelved.judged).await;
-            if published.stored_least() == 0 {
-                context.counters.one(Count::RegisterRefused);
-                tracing::debug!(?subject, "nobody keeps this record");
-            }
+            context.refresh_one(&shelved.bytes, &shelved.judged).await;
         }
     }
 }
 
-fn keys_of(judged: &Judged) -> Vec<Key> {
-    let own = Key::peer(judged.publisher);
-    let mut keys: Vec<Key> = judged
-        .keys
-        .iter()
-        .copied()
-        .filter(|key| *key != own)
-        .collect();
-    keys.push(own);
-    keys
+impl Context {
+    /// Registers a record again, and then says that a newer one is due: said before, the newer one would
+    /// be on its way at the same time.
+    async fn refresh_one(&self, bytes: &Bytes, judged: &Judged) {
+        let (subject, expires) = (judged.subject, judged.expires);
+        let published = self.place_all(bytes, judged).await;
+        if self.shelf.lock().record(&subject, judged.seq).is_none() {
+            return;
+        }
+        if published.stored_least() == 0 {
+            self.counters.one(Count::RegisterRefused);
+            tracing::debug!(?subject, "nobody keeps this record");
+        }
+        self.tell(Event::RefreshDue { subject, expires });
+    }
 }
 
 /// A period, give or take a tenth, so that what began together does not stay together.

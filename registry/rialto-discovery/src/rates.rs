@@ -67,6 +67,11 @@ impl<K: Eq + Hash> Rates<K> {
         Err(u32::try_from(wait_s).unwrap_or(u32::MAX).max(1))
     }
 
+    /// Returns whether a key has a bucket.
+    pub(crate) fn knows(&self, key: &K) -> bool {
+        self.buckets.contains_key(key)
+    }
+
     /// How many keys are known.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

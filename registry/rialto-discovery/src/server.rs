@@ -9,15 +9,16 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::admission::{Asked, Limited};
 use crate::context::Context;
 use crate::counters::Count;
 use crate::judge::{KEYS_MAX, Refusal};
 use crate::lookup::Contact;
-use crate::prefix::is_relayed;
+use crate::prefix::Prefix;
 use crate::scores::Fault;
 use crate::streams::{Arrival, Protocol, Stream};
 use crate::table::{Entry, NotPut};
@@ -32,7 +33,7 @@ pub(crate) async fn run(
 ) {
     while let Some(Arrival {
         peer,
-        remote,
+        network,
         protocol,
         stream,
     }) = arrivals.recv().await
@@ -51,21 +52,28 @@ pub(crate) async fn run(
             }
             Protocol::Registration => {
                 let context = Arc::clone(&context);
-                tokio::spawn(async move { registration(&context, peer, &remote, stream).await });
+                tokio::spawn(async move { registration(&context, peer, network, stream).await });
             }
             Protocol::Artifact => {
                 let context = Arc::clone(&context);
-                tokio::spawn(async move { artifacts::serve(&context, peer, stream).await });
+                tokio::spawn(
+                    async move { artifacts::serve(&context, peer, network, stream).await },
+                );
             }
         }
     }
 }
 
-async fn registration(context: &Context, peer: PeerId, remote: &Multiaddr, mut stream: Stream) {
+async fn registration(
+    context: &Context,
+    peer: PeerId,
+    network: Option<Prefix>,
+    mut stream: Stream,
+) {
     let limit = context.config.periods.request;
     let serving = async {
         let request = wire::read::<Request>(&mut stream, wire::REQUEST_BYTES_MAX).await?;
-        let answer = answer(context, peer, remote, request).await;
+        let answer = answer(context, peer, network, request).await;
         wire::write(
             &mut stream,
             &Reply {
@@ -85,18 +93,25 @@ async fn registration(context: &Context, peer: PeerId, remote: &Multiaddr, mut s
     }
 }
 
-async fn answer(context: &Context, peer: PeerId, remote: &Multiaddr, request: Request) -> Answer {
+async fn answer(
+    context: &Context,
+    peer: PeerId,
+    network: Option<Prefix>,
+    request: Request,
+) -> Answer {
     let Some(ask) = request.ask else {
         return malformed(context, peer);
     };
-    if let Err(seconds) = admit(context, peer, remote, &ask) {
-        context.counters.one(Count::RequestsLimited);
-        context.fault(peer, Fault::Flood);
-        return Answer::Later(seconds);
+    let asked = match ask {
+        Ask::Register(_) | Ask::Withdraw(_) => Asked::Register,
+        Ask::Lookup(_) => Asked::Lookup,
+    };
+    if let Err(limited) = context.admit(asked, peer, network) {
+        return Answer::Later(limited.seconds());
     }
     match ask {
         Ask::Register(register) => match Key::from_bytes(&register.key) {
-            Some(key) => put(context, peer, remote, key, register.record),
+            Some(key) => put(context, peer, network, key, register.record),
             None => malformed(context, peer),
         },
         Ask::Lookup(lookup) => match Key::from_bytes(&lookup.key) {
@@ -121,22 +136,34 @@ fn malformed(context: &Context, peer: PeerId) -> Answer {
     Answer::Refused(code::MALFORMED)
 }
 
-/// Takes a token of the peer's and one of its network's.
-fn admit(context: &Context, peer: PeerId, remote: &Multiaddr, ask: &Ask) -> Result<(), u32> {
-    let now_ms = context.now_ms();
-    let mut limits = context.limits.lock();
-    if !is_relayed(remote)
-        && let Some(prefix) = context.config.rule().limited_prefix(remote)
-    {
-        limits.networks.take(prefix, now_ms)?;
-    }
-    match ask {
-        Ask::Register(_) | Ask::Withdraw(_) => limits.register.take(peer, now_ms),
-        Ask::Lookup(_) => limits.lookup.take(peer, now_ms),
+impl Context {
+    /// Takes a token of the peer's and one of its network's. To have none is held only against who used up
+    /// its own.
+    pub(crate) fn admit(
+        &self,
+        asked: Asked,
+        peer: PeerId,
+        network: Option<Prefix>,
+    ) -> Result<(), Limited> {
+        let now_ms = self.now_ms();
+        let admitted = self.limits.lock().admit(asked, peer, network, now_ms);
+        if let Err(limited) = admitted {
+            self.counters.one(Count::RequestsLimited);
+            if matches!(limited, Limited::Peer(_)) {
+                self.fault(peer, Fault::Flood);
+            }
+        }
+        admitted
     }
 }
 
-fn put(context: &Context, peer: PeerId, remote: &Multiaddr, key: Key, record: Bytes) -> Answer {
+fn put(
+    context: &Context,
+    peer: PeerId,
+    network: Option<Prefix>,
+    key: Key,
+    record: Bytes,
+) -> Answer {
     let judged = match context.judge(&record, peer) {
         Ok(judged) => judged,
         Err(refusal) => return refuse(context, peer, refusal),
@@ -152,10 +179,11 @@ fn put(context: &Context, peer: PeerId, remote: &Multiaddr, key: Key, record: By
     let entry = Entry {
         subject: judged.subject,
         publisher: peer,
-        prefix: context.config.rule().limited_prefix(remote),
+        prefix: network,
         seq: judged.seq,
         expires: judged.expires,
-        record,
+        // A slice would keep the whole request it came in.
+        record: Bytes::copy_from_slice(&record),
     };
     let put = context.table.lock().put(key, entry, context.now());
     match put {

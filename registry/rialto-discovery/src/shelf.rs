@@ -28,9 +28,14 @@ pub(crate) struct Shelved {
     due_s: u64,
 }
 
-/// The shelf is full.
+/// Why a record is not shelved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) enum NotShelved {
+    /// The shelf is full.
+    Full,
+    /// A newer record of the subject is there, or another with the same number.
+    Stale,
+}
 
 impl Shelf {
     pub(crate) fn new(records_max: usize, pointers_max: usize) -> Self {
@@ -42,18 +47,32 @@ impl Shelf {
         }
     }
 
-    /// Keeps a record, in place of the subject's last one, and its keys' pointers. The record is due
-    /// after `after`.
+    /// Keeps a record, in place of the subject's last one, due after `after`, and pointers under all keys
+    /// that it stands under, due after `pointers_after`. Either all of it or nothing.
     pub(crate) fn put(
         &mut self,
         bytes: Bytes,
         judged: Judged,
         now: UnixSeconds,
         after: Duration,
-    ) -> Result<(), Full> {
-        if self.records.len() >= self.records_max && !self.records.contains_key(&judged.subject) {
-            return Err(Full);
+        pointers_after: Duration,
+    ) -> Result<(), NotShelved> {
+        match self.records.get(&judged.subject) {
+            Some(old) if judged.seq < old.judged.seq => return Err(NotShelved::Stale),
+            Some(old) if judged.seq == old.judged.seq && bytes != old.bytes => {
+                return Err(NotShelved::Stale);
+            }
+            None if self.records.len() >= self.records_max => return Err(NotShelved::Full),
+            Some(_) | None => {}
         }
+        let keys = judged.all_keys();
+        let more = keys.iter().filter(|key| !self.pointers.contains_key(key));
+        if self.pointers.len() + more.count() > self.pointers_max {
+            return Err(NotShelved::Full);
+        }
+        let due_s = now.0.saturating_add(pointers_after.as_secs());
+        self.pointers
+            .extend(keys.into_iter().map(|key| (key, due_s)));
         let due_s = now.0.saturating_add(after.as_secs());
         let subject = judged.subject;
         self.records.insert(
@@ -67,11 +86,25 @@ impl Shelf {
         Ok(())
     }
 
-    /// Brings a record's turn forward.
-    pub(crate) fn hurry(&mut self, subject: &Subject, now: UnixSeconds, after_s: u32) {
-        if let Some(shelved) = self.records.get_mut(subject) {
-            shelved.due_s = shelved.due_s.min(now.0.saturating_add(after_s.into()));
-        }
+    /// Returns whether a record of this number still is what stands under a key: a newer one takes its
+    /// place, and who withdraws a key wants nothing there.
+    pub(crate) fn holds(&self, subject: &Subject, seq: u64, key: &Key) -> bool {
+        self.record(subject, seq)
+            .is_some_and(|shelved| shelved.judged.belongs_to(key))
+    }
+
+    /// A subject's record, if it still has this number.
+    pub(crate) fn record(&self, subject: &Subject, seq: u64) -> Option<&Shelved> {
+        self.records
+            .get(subject)
+            .filter(|shelved| shelved.judged.seq == seq)
+    }
+
+    /// Returns whether any record stands under a key.
+    pub(crate) fn is_used(&self, key: &Key) -> bool {
+        self.records
+            .values()
+            .any(|shelved| shelved.judged.belongs_to(key))
     }
 
     /// Keeps a pointer; it is due after `after`.
@@ -80,9 +113,9 @@ impl Shelf {
         key: Key,
         now: UnixSeconds,
         after: Duration,
-    ) -> Result<(), Full> {
+    ) -> Result<(), NotShelved> {
         if self.pointers.len() >= self.pointers_max && !self.pointers.contains_key(&key) {
-            return Err(Full);
+            return Err(NotShelved::Full);
         }
         self.pointers
             .insert(key, now.0.saturating_add(after.as_secs()));
@@ -160,15 +193,13 @@ mod tests {
         for subject in 0..6 {
             let judged = judged(subject, &[Key::service("a")]);
             shelf
-                .put(Bytes::new(), judged, UnixSeconds(0), MINUTE)
+                .put(Bytes::new(), judged, UnixSeconds(0), MINUTE, MINUTE)
                 .unwrap();
         }
         assert_eq!(shelf.due(UnixSeconds(59), MINUTE).len(), 0);
         assert_eq!(shelf.due(UnixSeconds(60), MINUTE).len(), 4);
         assert_eq!(shelf.due(UnixSeconds(60), MINUTE).len(), 2);
         assert_eq!(shelf.due(UnixSeconds(61), MINUTE).len(), 0);
-        shelf.hurry(&Subject([3; 32]), UnixSeconds(61), 5);
-        assert_eq!(shelf.due(UnixSeconds(66), MINUTE).len(), 1);
         assert_eq!(shelf.due(UnixSeconds(10_000), MINUTE).len(), 0);
         assert_eq!(shelf.len().0, 0);
     }
@@ -178,31 +209,79 @@ mod tests {
         let mut shelf = Shelf::new(10, 10);
         let (a, b) = (Key::service("a"), Key::service("b"));
         shelf
-            .put(Bytes::new(), judged(1, &[a]), UnixSeconds(0), MINUTE)
+            .put(
+                Bytes::new(),
+                judged(1, &[a]),
+                UnixSeconds(0),
+                MINUTE,
+                MINUTE,
+            )
             .unwrap();
         shelf
-            .put(Bytes::new(), judged(2, &[a, b]), UnixSeconds(0), MINUTE)
+            .put(
+                Bytes::new(),
+                judged(2, &[a, b]),
+                UnixSeconds(0),
+                MINUTE,
+                MINUTE,
+            )
             .unwrap();
         shelf.point(a, UnixSeconds(0), MINUTE).unwrap();
         shelf.withdraw(&a);
-        assert_eq!(shelf.len(), (1, 0));
+        assert_eq!(
+            shelf.len(),
+            (1, 2),
+            "the other key's pointer and the peer's stay"
+        );
     }
 
     #[test]
     fn the_shelf_is_bounded() {
-        let mut shelf = Shelf::new(2, 2);
-        let put = |shelf: &mut Shelf, subject| {
-            shelf.put(Bytes::new(), judged(subject, &[]), UnixSeconds(0), MINUTE)
+        let mut shelf = Shelf::new(2, 4);
+        let put = |shelf: &mut Shelf, subject, keys: &[Key]| {
+            let judged = judged(subject, keys);
+            shelf.put(Bytes::new(), judged, UnixSeconds(0), MINUTE, MINUTE)
         };
-        assert_eq!(put(&mut shelf, 1), Ok(()));
-        assert_eq!(put(&mut shelf, 2), Ok(()));
-        assert_eq!(put(&mut shelf, 3), Err(Full));
-        assert_eq!(put(&mut shelf, 2), Ok(()));
-        for (name, fits) in [("a", true), ("b", true), ("c", false), ("a", true)] {
+        let keys = ["a", "b", "c", "d"].map(Key::service);
+        assert_eq!(put(&mut shelf, 1, &keys[..1]), Ok(()));
+        assert_eq!(put(&mut shelf, 2, &keys), Err(NotShelved::Full));
+        assert_eq!(shelf.len(), (1, 2), "all of it or nothing");
+        assert_eq!(put(&mut shelf, 2, &keys[..1]), Ok(()));
+        assert_eq!(put(&mut shelf, 3, &[]), Err(NotShelved::Full));
+        assert_eq!(put(&mut shelf, 2, &keys[..1]), Ok(()));
+        for (name, fits) in [("b", true), ("c", true), ("d", false), ("b", true)] {
             let put = shelf.point(Key::service(name), UnixSeconds(0), MINUTE);
             assert_eq!(put.is_ok(), fits, "{name}");
         }
-        assert_eq!(shelf.pointers_due(UnixSeconds(60), MINUTE).len(), 2);
+        assert_eq!(shelf.pointers_due(UnixSeconds(60), MINUTE).len(), 4);
         assert_eq!(shelf.pointers_due(UnixSeconds(61), MINUTE).len(), 0);
+    }
+
+    #[test]
+    fn an_old_record_comes_not_back_and_is_no_longer_placed() {
+        let mut shelf = Shelf::new(10, 10);
+        let (a, b) = (Key::service("a"), Key::service("b"));
+        let put = |shelf: &mut Shelf, seq, bytes: &'static [u8]| {
+            let judged = Judged {
+                seq,
+                ..judged(1, &[a, b])
+            };
+            let bytes = Bytes::from_static(bytes);
+            shelf.put(bytes, judged, UnixSeconds(0), MINUTE, MINUTE)
+        };
+        let subject = Subject([1; 32]);
+        assert_eq!(put(&mut shelf, 5, b"five"), Ok(()));
+        assert!(shelf.holds(&subject, 5, &a));
+        assert!(!shelf.holds(&subject, 5, &Key::service("c")));
+        assert_eq!(put(&mut shelf, 6, b"six"), Ok(()));
+        assert!(!shelf.holds(&subject, 5, &a), "a newer one is there");
+        assert_eq!(put(&mut shelf, 5, b"five"), Err(NotShelved::Stale));
+        assert_eq!(put(&mut shelf, 6, b"other"), Err(NotShelved::Stale));
+        assert_eq!(put(&mut shelf, 6, b"six"), Ok(()));
+        let own = Key::peer(Identity::from_seed([1; 32]).peer());
+        assert!(shelf.holds(&subject, 6, &own));
+        shelf.withdraw(&a);
+        assert!(!shelf.holds(&subject, 6, &a) && !shelf.is_used(&a));
+        assert!(shelf.holds(&subject, 6, &b) && shelf.is_used(&b));
     }
 }

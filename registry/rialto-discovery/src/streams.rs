@@ -15,7 +15,9 @@ pub(crate) use behaviour::{Behaviour, Order};
 pub(crate) use door::{Door, Pass};
 pub use stream::Stream;
 
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{PeerId, StreamProtocol};
+
+use crate::prefix::Prefix;
 
 /// A protocol of this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,8 +56,8 @@ impl Protocol {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: PeerId,
-    /// Where the connection comes from.
-    pub(crate) remote: Multiaddr,
+    /// The network whose limits the peer counts against.
+    pub(crate) network: Option<Prefix>,
     pub(crate) protocol: Protocol,
     pub(crate) stream: Stream,
 }

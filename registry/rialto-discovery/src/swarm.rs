@@ -6,7 +6,7 @@ mod commands;
 mod neighbours;
 mod reach;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::kad::{self, QueryId};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{PeerId, Swarm, gossipsub};
+use libp2p::{Multiaddr, PeerId, Swarm, gossipsub};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -38,8 +38,12 @@ pub(crate) struct Driver {
     queries: HashMap<QueryId, Query>,
     /// The networks of connected peers, by the connection they came over last.
     networks: HashMap<PeerId, Option<Prefix>>,
-    /// The networks of the routing table's peers.
-    routed: HashMap<PeerId, Option<Prefix>>,
+    /// The networks of the routing table's peers: where they were connected from, and all they claim.
+    routed: HashMap<PeerId, BTreeSet<Prefix>>,
+    /// The same of those that wait for a place in it.
+    candidates: VecDeque<(PeerId, BTreeSet<Prefix>)>,
+    /// Whether a peer could not be reached since there was last a connection.
+    lost: bool,
     /// Listeners that are circuits through relays.
     circuits: HashMap<ListenerId, PeerId>,
     /// Peers that offered to relay.
@@ -49,7 +53,7 @@ pub(crate) struct Driver {
     /// When a new peer last displaced another in the routing table, in ticks.
     challenged: Option<u64>,
     topics: HashSet<Topic>,
-    /// How many listen to each topic; counted again when somebody comes or goes.
+    /// How many listen to each topic, as of the last tick.
     listeners: Vec<(String, usize)>,
     ticks: u64,
 }
@@ -78,6 +82,8 @@ impl Driver {
             queries: HashMap::new(),
             networks: HashMap::new(),
             routed: HashMap::new(),
+            candidates: VecDeque::new(),
+            lost: false,
             circuits: HashMap::new(),
             relays: Vec::new(),
             relays_asked: HashMap::new(),
@@ -117,12 +123,9 @@ impl Driver {
                 peer_id, endpoint, ..
             } => {
                 counters.one(Count::ConnectionsOpened);
-                let prefix = self
-                    .context
-                    .config
-                    .rule()
-                    .limited_prefix(endpoint.get_remote_address());
-                self.networks.insert(peer_id, prefix);
+                let network = self.context.config.rule().network_of(&endpoint);
+                self.networks.insert(peer_id, network);
+                self.lost = false;
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -193,10 +196,12 @@ impl Driver {
                 if let Some(old) = old_peer {
                     self.routed.remove(&old);
                 }
+                let addresses: Vec<Multiaddr> = addresses.into_vec();
                 if is_new_peer {
-                    let prefix = self.context.config.rule().limited_prefix(addresses.first());
-                    self.routed.insert(peer, prefix);
+                    let networks = self.claimed_networks(&peer, &addresses);
+                    self.routed.insert(peer, networks);
                 }
+                self.trim(&peer, &[]);
             }
             _ => {}
         }
@@ -277,7 +282,7 @@ impl Driver {
             message,
         } = event
         else {
-            self.count_listeners();
+            // Who listens is counted on each tick: to count on each of these would be a flood's price.
             return;
         };
         let reference = MessageRef { id, from };
@@ -287,6 +292,12 @@ impl Driver {
             self.verdict(&reference, Verdict::Reject);
             return;
         };
+        let now_ms = self.context.now_ms();
+        if !self.context.limits.lock().may_forward(from, now_ms) {
+            self.context.counters.one(Count::GossipIgnored);
+            self.verdict(&reference, Verdict::Ignore);
+            return;
+        }
         let heard = Message {
             reference: reference.clone(),
             author: message.source,

@@ -1,7 +1,8 @@
 //! What others registered here: records by key, within limits that no single peer or network can fill.
 //!
-//! When a key's place or the whole table is full, the neighbourhood (prefix) with the most records there
-//! gives way to one with fewer; who may not displace anybody is told when to come again.
+//! When a key's place or the whole table is full, the network with the most records there gives way to
+//! one with fewer; who may not displace anybody is told when to come again. This node's own records have
+//! their own place, bounded by what it publishes.
 //!
 //! Not here: whether a record is good, which was judged before.
 
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use libp2p::PeerId;
 
+use crate::crowds::{self, Crowd, Crowds};
 use crate::judge::{Subject, UnixSeconds};
 use crate::prefix::Prefix;
 use crate::{Key, config::TableLimits};
@@ -20,9 +22,14 @@ pub(crate) struct Table {
     limits: TableLimits,
     places: HashMap<Key, Vec<Entry>>,
     publishers: HashMap<PeerId, usize>,
-    prefixes: HashMap<Prefix, usize>,
+    crowds: Crowds<Slot>,
     records: usize,
+    /// This node's own.
+    own: HashMap<Key, Vec<Entry>>,
 }
+
+/// Where a record is, after when it ends.
+type Slot = (UnixSeconds, Key, PeerId, Subject);
 
 /// One record under one key.
 #[derive(Debug, Clone)]
@@ -51,8 +58,9 @@ impl Table {
             limits,
             places: HashMap::new(),
             publishers: HashMap::new(),
-            prefixes: HashMap::new(),
+            crowds: Crowds::new(),
             records: 0,
+            own: HashMap::new(),
         }
     }
 
@@ -67,25 +75,35 @@ impl Table {
             if entry.seq < old.seq || (entry.seq == old.seq && entry.record != old.record) {
                 return Err(NotPut::Stale);
             }
+            let (crowd, before) = (old.crowd(), old.slot(key));
             // The prefix stays the one that is counted.
             old.seq = entry.seq;
             old.expires = entry.expires;
             old.record = entry.record;
+            let after = old.slot(key);
+            self.crowds.remove(crowd, &before);
+            self.crowds.add(crowd, after);
             return Ok(());
         }
         self.make_room(&key, &entry, now)?;
-        self.count(&entry);
+        self.count(key, &entry);
         self.places.entry(key).or_default().push(entry);
         Ok(())
+    }
+
+    /// Puts a record of this node under a key, in place of the subject's last one.
+    pub(crate) fn put_own(&mut self, key: Key, entry: Entry) {
+        let place = self.own.entry(key).or_default();
+        place.retain(|old| old.subject != entry.subject);
+        place.push(entry);
     }
 
     /// Records under a key that have not ended: at most `want`, in an order drawn from `seed`, with every
     /// neighbourhood heard once before any is heard twice.
     pub(crate) fn get(&self, key: &Key, want: usize, now: UnixSeconds, seed: u64) -> Vec<Bytes> {
-        let Some(place) = self.places.get(key) else {
-            return Vec::new();
-        };
-        let mut live: Vec<&Entry> = place.iter().filter(|entry| entry.expires > now).collect();
+        let own = self.own.get(key).into_iter().flatten();
+        let all = own.chain(self.places.get(key).into_iter().flatten());
+        let mut live: Vec<&Entry> = all.filter(|entry| entry.expires > now).collect();
         shuffle(&mut live, seed);
         let mut heard: HashMap<Option<Prefix>, usize> = HashMap::new();
         let mut turns: Vec<(usize, &Entry)> = live
@@ -115,15 +133,24 @@ impl Table {
         self.drop_where(key, |entry| entry.publisher == *publisher)
     }
 
+    /// Takes out what this node has under a key.
+    pub(crate) fn remove_own(&mut self, key: &Key) {
+        self.own.remove(key);
+    }
+
     /// Takes out everything that has ended.
     pub(crate) fn sweep(&mut self, now: UnixSeconds) {
+        self.own.retain(|_, place| {
+            place.retain(|entry| entry.expires > now);
+            !place.is_empty()
+        });
         let keys: Vec<Key> = self.places.keys().copied().collect();
         for key in keys {
             self.clear_expired(&key, now);
         }
     }
 
-    /// How many records there are, and under how many keys.
+    /// How many records of others there are, and under how many keys.
     pub(crate) fn len(&self) -> (usize, usize) {
         (self.records, self.places.len())
     }
@@ -140,15 +167,15 @@ impl Table {
         place.retain(|entry| {
             let gone = gone(entry);
             if gone {
-                dropped.push((entry.publisher, entry.prefix));
+                dropped.push((entry.crowd(), entry.slot(*key)));
             }
             !gone
         });
         if place.is_empty() {
             self.places.remove(key);
         }
-        for (publisher, prefix) in &dropped {
-            self.uncount(publisher, *prefix);
+        for (crowd, slot) in &dropped {
+            self.uncount(*crowd, slot);
         }
         dropped.len()
     }
@@ -159,68 +186,55 @@ impl Table {
         let soonest = place.iter().map(|old| old.expires.0).min();
         let later = NotPut::Later(wait_s(soonest, now));
         let of_publisher = self.publishers.get(&entry.publisher).copied().unwrap_or(0);
-        let of_prefix = entry
-            .prefix
-            .and_then(|prefix| self.prefixes.get(&prefix).copied());
+        let crowd = entry.crowd();
+        let of_prefix = entry.prefix.map_or(0, |_| self.crowds.count(&crowd));
         let here = place
             .iter()
             .filter(|old| old.publisher == entry.publisher)
             .count();
         if of_publisher >= limits.records_per_publisher
-            || of_prefix.unwrap_or(0) >= limits.records_per_prefix
+            || of_prefix >= limits.records_per_prefix
             || here >= limits.records_per_publisher_and_key
-            || self.records >= limits.records
         {
             return Err(later);
         }
-        if place.len() < limits.records_per_key {
+        let (_, key, publisher, subject) = if place.len() >= limits.records_per_key {
+            let list = place.iter().map(|old| (old.crowd(), old.expires));
+            let victim = crowds::yields_to(list, &crowd).ok_or(later)?;
+            place[victim].slot(*key)
+        } else if self.records >= limits.records {
+            *self.crowds.yields_to(&crowd).ok_or(later)?
+        } else {
             return Ok(());
-        }
-        let victim = crowded(place, entry.prefix).ok_or(later)?;
-        let (publisher, subject) = (place[victim].publisher, place[victim].subject);
-        self.drop_where(key, |old| {
+        };
+        self.drop_where(&key, |old| {
             old.publisher == publisher && old.subject == subject
         });
         Ok(())
     }
 
-    fn count(&mut self, entry: &Entry) {
+    fn count(&mut self, key: Key, entry: &Entry) {
         self.records += 1;
         *self.publishers.entry(entry.publisher).or_insert(0) += 1;
-        if let Some(prefix) = entry.prefix {
-            *self.prefixes.entry(prefix).or_insert(0) += 1;
-        }
+        self.crowds.add(entry.crowd(), entry.slot(key));
     }
 
-    fn uncount(&mut self, publisher: &PeerId, prefix: Option<Prefix>) {
+    fn uncount(&mut self, crowd: Crowd, slot: &Slot) {
         self.records = self.records.saturating_sub(1);
+        let (_, _, publisher, _) = slot;
         decrease(&mut self.publishers, publisher);
-        if let Some(prefix) = prefix {
-            decrease(&mut self.prefixes, &prefix);
-        }
+        self.crowds.remove(crowd, slot);
     }
 }
 
-/// The record to displace for one from `prefix`: the soonest to end of the most crowded neighbourhood,
-/// if that has at least two more than the newcomer's.
-fn crowded(place: &[Entry], prefix: Option<Prefix>) -> Option<usize> {
-    let own = place.iter().filter(|old| old.prefix == prefix).count();
-    let mut counts: HashMap<Option<Prefix>, usize> = HashMap::new();
-    for old in place {
-        *counts.entry(old.prefix).or_insert(0) += 1;
+impl Entry {
+    fn crowd(&self) -> Crowd {
+        Crowd::of(self.prefix, self.publisher)
     }
-    let (crowd, count) = counts
-        .into_iter()
-        .max_by_key(|(prefix, count)| (*count, *prefix))?;
-    if crowd == prefix || count < own + 2 {
-        return None;
+
+    const fn slot(&self, key: Key) -> Slot {
+        (self.expires, key, self.publisher, self.subject)
     }
-    place
-        .iter()
-        .enumerate()
-        .filter(|(_, old)| old.prefix == crowd)
-        .min_by_key(|(_, old)| old.expires)
-        .map(|(index, _)| index)
 }
 
 fn decrease<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
@@ -320,7 +334,9 @@ mod tests {
         assert_eq!(table.get(&key, 9, UnixSeconds(2000), 3).len(), 0);
         table.sweep(UnixSeconds(2000));
         assert_eq!(table.len(), (0, 0));
-        assert!(table.publishers.is_empty() && table.prefixes.is_empty());
+        assert!(table.publishers.is_empty());
+        let crowd = Crowd::Network(Prefix::Memory(1));
+        assert_eq!(table.crowds.count(&crowd), 0);
     }
 
     #[test]
@@ -360,13 +376,45 @@ mod tests {
         let stored = (0..50).filter(|name| put(&mut table, *name, PeerId::random(), 1).is_ok());
         assert_eq!(stored.count(), 2, "eight a network");
         let stored =
-            (0..50).filter(|name| put(&mut table, *name, PeerId::random(), name + 9).is_ok());
+            (0..12).filter(|name| put(&mut table, *name, PeerId::random(), name + 9).is_ok());
         assert_eq!(stored.count(), 12, "twenty in all");
         assert_eq!(table.remove(&Key::service("0"), &peer), 1);
         assert!(
             put(&mut table, 77, peer, 1).is_ok(),
             "what is taken out no longer counts"
         );
+    }
+
+    #[test]
+    fn in_a_full_table_the_fullest_network_gives_way_and_own_records_always_have_room() {
+        let mut table = Table::new(limits());
+        let put = |table: &mut Table, name: &str, network, expires| {
+            let entry = Entry {
+                expires: UnixSeconds(expires),
+                ..entry(1, PeerId::random(), network, 1)
+            };
+            table.put(Key::service(name), entry, NOW)
+        };
+        for number in 0..20_u64 {
+            // Eight of the first network, six of the next two.
+            let network = if number < 8 { 1 } else { 2 + number % 2 };
+            let name = format!("n/{number}");
+            assert_eq!(put(&mut table, &name, network, 3000 - number), Ok(()));
+        }
+        assert_eq!(table.len().0, 20);
+        assert_eq!(put(&mut table, "new", 9, 2500), Ok(()));
+        assert_eq!(table.len().0, 20);
+        let gone = table.get(&Key::service("n/7"), 9, NOW, 1);
+        assert!(gone.is_empty(), "the soonest to end of the fullest network");
+        let full = put(&mut table, "more", 1, 2500);
+        assert_eq!(full, Err(NotPut::Later(300)), "it is among the fullest");
+        let (key, local) = (Key::service("own"), PeerId::random());
+        table.put_own(key, entry(5, local, 0, 1));
+        table.put_own(key, entry(5, local, 0, 2));
+        assert_eq!(table.get(&key, 9, NOW, 1).len(), 1);
+        assert_eq!(table.len().0, 20, "own ones take nobody's place");
+        table.remove_own(&key);
+        assert!(table.get(&key, 9, NOW, 1).is_empty());
     }
 
     #[test]

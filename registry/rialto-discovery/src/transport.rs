@@ -21,6 +21,7 @@ use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
 use crate::Identity;
 use crate::config::Network;
 use crate::counters::{Count, Counters};
+use crate::dials::{Checked, Dials};
 
 /// Connections, secured and shared by streams.
 pub(crate) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
@@ -29,6 +30,7 @@ pub(crate) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
 pub(crate) fn build(
     identity: &Identity,
     network: Network,
+    dials: Dials,
     counters: &Arc<Counters>,
 ) -> Result<(Carrier, relay::client::Behaviour), BuildError> {
     let direct = match network {
@@ -37,17 +39,17 @@ pub(crate) fn build(
             let wire = MemoryTransport::new().map(move |io, _| Counted { io, counters });
             wire.upgrade(Version::V1Lazy)
                 .authenticate(noise(identity)?)
-                .multiplex(yamux::Config::default())
+                .multiplex(yamux())
                 .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
                 .boxed()
         }
-        Network::Sockets => sockets(identity, counters)?,
+        Network::Sockets => sockets(identity, dials, counters)?,
     };
     let (circuits, client) = relay::client::new(identity.peer().id());
     let circuits = circuits
         .upgrade(Version::V1Lazy)
         .authenticate(noise(identity)?)
-        .multiplex(yamux::Config::default())
+        .multiplex(yamux())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let all = circuits
         .or_transport(direct)
@@ -56,7 +58,11 @@ pub(crate) fn build(
     Ok((TransportTimeout::new(all, CONNECT).boxed(), client))
 }
 
-fn sockets(identity: &Identity, counters: &Arc<Counters>) -> Result<Carrier, BuildError> {
+fn sockets(
+    identity: &Identity,
+    dials: Dials,
+    counters: &Arc<Counters>,
+) -> Result<Carrier, BuildError> {
     let counted = Arc::clone(counters);
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .map(move |io, _| Counted {
@@ -65,17 +71,29 @@ fn sockets(identity: &Identity, counters: &Arc<Counters>) -> Result<Carrier, Bui
         })
         .upgrade(Version::V1Lazy)
         .authenticate(noise(identity)?)
-        .multiplex(yamux::Config::default())
+        .multiplex(yamux())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(identity.keypair()))
+    let mut settings = quic::Config::new(identity.keypair());
+    settings.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
+    settings.max_stream_data = QUIC_STREAM_BYTES;
+    settings.max_connection_data = QUIC_CONNECTION_BYTES;
+    let quic = quic::tokio::Transport::new(settings)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let both = quic
         .or_transport(tcp)
         .map(|either, _| either.into_inner())
         .boxed();
-    Ok(dns::tokio::Transport::system(both)
+    Ok(dns::tokio::Transport::system(Checked::new(both, dials))
         .map_err(BuildError::Names)?
         .boxed())
+}
+
+/// A stream holds 256 KiB that nobody has read, and more only for who reads fast; the library lets no
+/// smaller window be chosen, so the number of streams is what bounds a connection.
+fn yamux() -> yamux::Config {
+    let mut settings = yamux::Config::default();
+    settings.set_max_num_streams(YAMUX_STREAMS_MAX);
+    settings
 }
 
 fn noise(identity: &Identity) -> Result<noise::Config, BuildError> {
@@ -93,6 +111,13 @@ pub enum BuildError {
     Names(#[source] io::Error),
 }
 
+/// Streams of one connection: as many as a peer may have in both directions would be 512; the others wait.
+const YAMUX_STREAMS_MAX: usize = 384;
+/// The same by QUIC, for those that the peer opens.
+const QUIC_STREAMS_MAX: u32 = 256;
+/// How much a peer may send that nobody has read yet, on one stream and on one connection.
+const QUIC_STREAM_BYTES: u32 = 2 << 20;
+const QUIC_CONNECTION_BYTES: u32 = 8 << 20;
 /// How long a connection may take to be made and secured.
 const CONNECT: Duration = Duration::from_secs(10);
 

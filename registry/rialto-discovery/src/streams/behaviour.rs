@@ -20,12 +20,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::handler::Handler;
 use super::{Arrival, Door, OpenError, Protocol};
 use crate::counters::{Count, Counters};
-use crate::prefix::is_relayed;
+use crate::prefix::AddressRule;
 
 /// Opens and accepts streams.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
     post: Arc<Post>,
+    rule: AddressRule,
     connections: HashMap<PeerId, Vec<Line>>,
     dialling: HashMap<PeerId, Dialling>,
     actions: VecDeque<ToSwarm<Infallible, Order>>,
@@ -83,6 +84,7 @@ impl Behaviour {
     pub(crate) fn new(
         inbound: Arc<Door>,
         waiting_max: usize,
+        rule: AddressRule,
         counters: Arc<Counters>,
     ) -> (Self, mpsc::Receiver<Arrival>) {
         let (arrivals, queue) = mpsc::channel(inbound.places());
@@ -93,6 +95,7 @@ impl Behaviour {
                 counters,
                 arrivals,
             }),
+            rule,
             connections: HashMap::new(),
             dialling: HashMap::new(),
             actions: VecDeque::new(),
@@ -194,10 +197,11 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         _connection: ConnectionId,
         peer: PeerId,
-        _local: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, remote.clone(), Arc::clone(&self.post)))
+        let network = self.rule.network(Some(local), remote);
+        Ok(Handler::new(peer, network, Arc::clone(&self.post)))
     }
 
     fn handle_established_outbound_connection(
@@ -208,7 +212,8 @@ impl NetworkBehaviour for Behaviour {
         _role: Endpoint,
         _port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, address.clone(), Arc::clone(&self.post)))
+        let network = self.rule.network(None, address);
+        Ok(Handler::new(peer, network, Arc::clone(&self.post)))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -218,7 +223,7 @@ impl NetworkBehaviour for Behaviour {
         )]
         match event {
             FromSwarm::ConnectionEstablished(connection) => {
-                let relayed = is_relayed(connection.endpoint.get_remote_address());
+                let relayed = connection.endpoint.is_relayed();
                 self.connected(connection.peer_id, connection.connection_id, relayed);
             }
             FromSwarm::ConnectionClosed(ConnectionClosed {

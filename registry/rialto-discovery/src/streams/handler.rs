@@ -17,17 +17,18 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{
     ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
 };
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{PeerId, StreamProtocol};
 
 use super::behaviour::{Order, Post};
 use super::{Arrival, OpenError, Protocol, Stream};
 use crate::counters::Count;
+use crate::prefix::Prefix;
 
 /// The streams of one connection.
 #[derive(Debug)]
 pub(crate) struct Handler {
     peer: PeerId,
-    remote: Multiaddr,
+    network: Option<Prefix>,
     post: Arc<Post>,
     /// Streams of this connection that wait for a place.
     waiting: Arc<AtomicUsize>,
@@ -35,10 +36,10 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, remote: Multiaddr, post: Arc<Post>) -> Self {
+    pub(super) fn new(peer: PeerId, network: Option<Prefix>, post: Arc<Post>) -> Self {
         Self {
             peer,
-            remote,
+            network,
             post,
             waiting: Arc::default(),
             orders: VecDeque::new(),
@@ -47,12 +48,12 @@ impl Handler {
 
     fn arrived(&self, inner: libp2p::Stream, protocol: Protocol) {
         let post = Arc::clone(&self.post);
-        let (peer, remote) = (self.peer, self.remote.clone());
-        if let Some(pass) = post.inbound.try_enter(peer) {
+        let (peer, network) = (self.peer, self.network);
+        if let Some(pass) = post.inbound.try_enter(peer, network) {
             let stream = Stream::new(inner, Arc::clone(&post.counters), pass);
             post.deliver(Arrival {
                 peer,
-                remote,
+                network,
                 protocol,
                 stream,
             });
@@ -65,13 +66,13 @@ impl Handler {
         }
         let waiting = Arc::clone(&self.waiting);
         tokio::spawn(async move {
-            let pass = post.inbound.enter(peer, PLACE_WAIT).await;
+            let pass = post.inbound.enter(peer, network, PLACE_WAIT).await;
             waiting.fetch_sub(1, Ordering::Relaxed);
             if let Some(pass) = pass {
                 let stream = Stream::new(inner, Arc::clone(&post.counters), pass);
                 post.deliver(Arrival {
                     peer,
-                    remote,
+                    network,
                     protocol,
                     stream,
                 });

@@ -166,14 +166,9 @@ impl Driver {
         let now_ms = self.context.now_ms();
         let (pardoned, missing) = {
             let mut scores = self.context.scores.lock();
-            let pardoned = scores.pardon(now_ms);
+            scores.pardon(now_ms);
             let blocked = self.swarm.behaviour().blocked.blocked_peers();
-            let missing: Vec<PeerId> = scores
-                .banned()
-                .filter(|peer| !blocked.contains(*peer))
-                .copied()
-                .collect();
-            (pardoned, missing)
+            changes(blocked, &scores.banned().copied().collect())
         };
         for peer in pardoned {
             let mesh = self.swarm.behaviour_mut();
@@ -188,9 +183,41 @@ impl Driver {
     }
 }
 
+/// Who is to be let in and who to be shut out, so that those are blocked who are banned. The book of bans is
+/// bounded, so a ban may also leave it before its time.
+fn changes(blocked: &HashSet<PeerId>, banned: &HashSet<PeerId>) -> (Vec<PeerId>, Vec<PeerId>) {
+    let pardoned = blocked.difference(banned).copied().collect();
+    let missing = banned.difference(blocked).copied().collect();
+    (pardoned, missing)
+}
+
 fn record_key(key: &Key) -> RecordKey {
     RecordKey::new(key.as_bytes())
 }
 
 /// How many queries run at once; one beyond is answered by nothing found.
 const QUERIES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scores::{Fault, Scores};
+
+    #[test]
+    fn a_ban_that_the_book_lost_is_lifted() {
+        let mut scores = Scores::new(1_000_000, 1);
+        let peers = [PeerId::random(), PeerId::random()];
+        let mut blocked = HashSet::new();
+        for peer in peers {
+            while !scores.fault(peer, Fault::BadRecord, 0) {}
+            blocked.insert(peer);
+        }
+        scores.pardon(1);
+        let banned: HashSet<PeerId> = scores.banned().copied().collect();
+        assert_eq!(banned.len(), 1, "there is room for one ban");
+        let (pardoned, missing) = changes(&blocked, &banned);
+        assert_eq!((pardoned, missing), (vec![peers[0]], vec![]));
+        let (pardoned, missing) = changes(&HashSet::new(), &banned);
+        assert_eq!((pardoned, missing), (vec![], vec![peers[1]]));
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rialto_discovery::simulation::PlainRecord;
 use rialto_discovery::{Event, Key, PublishError, WANT};
 
-use crate::swarms::{LIMIT, event, publish, record, swarm};
+use crate::swarms::{LIMIT, event, publish, record, swarm, waits};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_publishes_all_others_find() {
@@ -108,4 +108,38 @@ async fn a_published_record_is_registered_again_in_time() {
     publish(&publisher.discovery, "dave/tts").await;
     let due = event(publisher, |event| matches!(event, Event::RefreshDue { .. })).await;
     assert!(matches!(due, Event::RefreshDue { expires, .. } if expires.0 > 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stale_is_looked_up_again() {
+    let mut swarm = swarm(8).await;
+    let mut config = swarm.config();
+    config.periods.cache = Duration::from_secs(1);
+    swarm.add(config).await.unwrap();
+    let (publisher, seeker) = (&swarm.nodes()[0].discovery, &swarm.nodes()[8].discovery);
+    waits(seeker, |node| node.snapshot().levels.routing >= 5).await;
+    let key = Key::service("erin/ocr");
+    publish(publisher, "erin/ocr").await;
+    assert_eq!(seeker.find(key, WANT).await.records.len(), 1);
+    for seq in 2..4 {
+        let newer = PlainRecord {
+            seq,
+            ..record(publisher, "erin/ocr")
+        };
+        let newer = newer.sign(publisher.identity());
+        publisher.publish(newer).await.unwrap();
+        // Each of these is answered from memory; the first stale one has it looked up behind it.
+        let finding = async {
+            loop {
+                let found = seeker.find(key, WANT).await;
+                assert!(found.cached, "{found:?}");
+                if found.records[0].judged.seq == seq {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, finding).await.unwrap();
+    }
+    assert!(seeker.snapshot().count("cache_stale") >= 2);
 }

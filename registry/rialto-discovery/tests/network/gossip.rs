@@ -69,8 +69,14 @@ async fn an_announcement_reaches_all_listeners_once() {
         ..record(&speaker, "a/chat")
     }
     .sign(speaker.identity());
-    let again = speaker.announce(&topic(), again).await;
-    assert!(matches!(again, Err(AnnounceError::TooSoon(_))));
+    let too_soon = speaker.announce(&topic(), again.clone()).await;
+    assert!(matches!(too_soon, Err(AnnounceError::TooSoon(_))));
+    let elsewhere = Topic::new("rialto:ai/embed@1.0.0", "eu-west").unwrap();
+    let unheard = speaker.announce(&elsewhere, again).await;
+    assert!(
+        matches!(unheard, Err(AnnounceError::NotSent(_))),
+        "each topic has its own turn: {unheard:?}"
+    );
     for (index, node) in swarm.nodes_mut().iter_mut().enumerate() {
         if index != 2 {
             assert_eq!(hear(node).await, 1);

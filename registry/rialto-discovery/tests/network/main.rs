@@ -10,6 +10,7 @@ mod churn;
 mod find;
 mod gossip;
 mod hostile;
+mod publish;
 mod relayed;
 mod streams;
 mod swarms;
