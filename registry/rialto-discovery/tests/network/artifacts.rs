@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
 use rialto_discovery::simulation::{Node, PlainJudge, Simulation};
-use rialto_discovery::{Blobs, CHUNK_BYTES, Config, Discovery, FetchError, Outline};
+use rialto_discovery::{Blobs, CHUNK_BYTES, Config, Discovery, FetchError, Outline, Protocol};
 use rialto_registry::Digest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::swarms::{LIMIT, waits};
 
@@ -179,4 +181,47 @@ async fn what_is_not_there_or_asked_too_often_is_refused() {
     }
     assert_eq!(done + later, 40);
     assert!(done >= 2);
+}
+
+/// A question for a part, as another implementation would write it.
+#[derive(Clone, PartialEq, Message)]
+struct Part {
+    #[prost(bytes = "vec", tag = "1")]
+    digest: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    kind: u32,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_slow_reader_has_not_taken_still_counts() {
+    let (mut swarm, consumer) = providers(|config| config.limits.artifact_reads = 1).await;
+    let config = swarm.config();
+    let slow = Node::start(config).unwrap().discovery;
+    let (peer, digest) = (swarm.nodes()[0].discovery.peer(), Digest::of(&artifact()));
+    waits(&slow, |node| node.snapshot().levels.peers >= 1).await;
+    let mut stream = slow.open(peer, Protocol::Artifact).await.unwrap();
+    let chunk = Part {
+        digest: digest.as_bytes().to_vec(),
+        kind: 2,
+    };
+    let asked = chunk.encode_length_delimited_to_vec();
+    stream.write_all(&asked).await.unwrap();
+    stream.flush().await.unwrap();
+    // It begins to come, and more than a window of it waits at the other end.
+    stream.read_u8().await.unwrap();
+    let size = consumer.discovery.artifact_size(peer, &digest).await;
+    assert!(
+        matches!(size, Err(FetchError::ComeAgain { .. })),
+        "{size:?}"
+    );
+    drop(stream);
+    let again = async {
+        while consumer
+            .discovery
+            .artifact_size(peer, &digest)
+            .await
+            .is_err()
+        {}
+    };
+    tokio::time::timeout(LIMIT, again).await.unwrap();
 }
