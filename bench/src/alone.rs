@@ -111,21 +111,25 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
             write(options, "start", &found)
         }
         Part::Overload => measure_overload(options, scratch),
-        Part::Swarm => {
-            let found = swarm::measure(rounds, &several()?)?;
-            found.print();
-            found.draw(&options.plots)?;
-            table::say(&table::targets(&found.targets()));
-            write(options, "swarm", &found)
-        }
-        Part::Mesh => {
-            let found = mesh::measure(scratch, rounds, &several()?)?;
-            found.print();
-            table::say(&table::targets(&found.targets()));
-            write(options, "mesh", &found)
-        }
+        Part::Swarm => measure_swarm(options),
+        Part::Mesh => measure_mesh(options, scratch),
         Part::Engines => measure_engines(options),
     }
+}
+
+fn measure_swarm(options: &Options) -> Result<()> {
+    let found = swarm::measure(options.rounds, &several()?)?;
+    found.print();
+    found.draw(&options.plots)?;
+    table::say(&table::targets(&found.targets()));
+    write(options, "swarm", &found)
+}
+
+fn measure_mesh(options: &Options, scratch: &Path) -> Result<()> {
+    let found = mesh::measure(scratch, options.rounds, &several()?)?;
+    found.print();
+    table::say(&table::targets(&found.targets()));
+    write(options, "mesh", &found)
 }
 
 fn measure_overload(options: &Options, scratch: &Path) -> Result<()> {

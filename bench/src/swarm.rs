@@ -110,7 +110,7 @@ struct Cost {
     messages_per_node: f64,
 }
 
-/// Measures swarms of each size, one after the other, within eight minutes.
+/// Measures swarms of each size, one after the other, within about eight minutes.
 ///
 /// # Errors
 /// A node does not start.
@@ -123,6 +123,10 @@ pub(crate) fn measure(rounds: u32, runtime: &Runtime) -> Result<Swarms> {
         table::say(&format!("a swarm of {wanted} …"));
         let left = ALL_TIME.saturating_sub(begun.elapsed());
         let limit = left.saturating_sub(MEASURING);
+        if limit < GROWING_MIN {
+            table::say("  no time is left for it");
+            continue;
+        }
         sizes.push(runtime.block_on(one(wanted, rounds, limit, bare))?);
     }
     Ok(Swarms {
@@ -228,10 +232,7 @@ impl Tally {
         world.swarm.kill(LEAVING_PERMILLE);
         world.grow(nodes, GROW_AGAIN).await?;
         let floods = flood(world)?;
-        let mut asked = Vec::new();
-        for _ in 0..LOOKUPS {
-            asked.push(world.look_up(1).await?);
-        }
+        let asked = look_up(world, 1).await?;
         for flood in floods {
             flood.abort();
         }
@@ -288,15 +289,22 @@ async fn quiet(world: &mut World) -> Result<Quiet> {
     })
 }
 
-async fn cost(world: &mut World, want: usize, idle: (f64, f64)) -> Result<Cost> {
-    let before = world.sent();
+/// Looks up one service after the other, as many as the time allows.
+async fn look_up(world: &mut World, want: usize) -> Result<Vec<Asked>> {
+    let begun = Instant::now();
     let mut asked = Vec::new();
-    for _ in 0..LOOKUPS {
+    while asked.len() < LOOKUPS && begun.elapsed() < LOOKING {
         asked.push(world.look_up(want).await?);
     }
+    Ok(asked)
+}
+
+async fn cost(world: &mut World, want: usize, idle: (f64, f64)) -> Result<Cost> {
+    let before = world.sent();
+    let asked = look_up(world, want).await?;
     let seconds = before.at.elapsed().as_secs_f64();
     let (bytes, questions) = since(world, &before);
-    let each = |all: f64, idle: f64| (all - idle * seconds).max(0.0) / LOOKUPS as f64;
+    let each = |all: f64, idle: f64| (all - idle * seconds).max(0.0) / asked.len().max(1) as f64;
     let (bytes, questions) = (each(bytes, idle.0), each(questions, idle.1));
     let (times, requests) = sorted(&asked);
     let nodes = world.count().max(1) as f64;
@@ -427,18 +435,22 @@ impl Swarms {
 
 const SIZES: [usize; 3] = [100, 300, 1_000];
 /// How long all sizes may take together.
-const ALL_TIME: Duration = Duration::from_secs(480);
+const ALL_TIME: Duration = Duration::from_secs(420);
 /// What of that is kept for measuring a grown swarm.
-const MEASURING: Duration = Duration::from_secs(150);
+const MEASURING: Duration = Duration::from_secs(80);
+/// With less than that a swarm is not begun.
+const GROWING_MIN: Duration = Duration::from_secs(10);
 const SUCCESS_MIN: f64 = 99.0;
 /// Services published in a round.
-const SERVICES: usize = 20;
-const LOOKUPS: usize = 150;
+const SERVICES: usize = 10;
+const LOOKUPS: usize = 120;
+/// How long they may take together.
+const LOOKING: Duration = Duration::from_secs(9);
 /// How many of the honest nodes leave in a round, in thousandths; as many come.
 const LEAVING_PERMILLE: u32 = 100;
-const GROW_AGAIN: Duration = Duration::from_secs(30);
+const GROW_AGAIN: Duration = Duration::from_secs(10);
 /// How many honest nodes one flooder pesters, and how often.
 const PESTERED: usize = 8;
 const PESTER_PAUSE: Duration = Duration::from_millis(100);
-const SETTLE: Duration = Duration::from_secs(5);
-const IDLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(15);

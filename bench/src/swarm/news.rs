@@ -133,7 +133,7 @@ async fn hear(node: &mut Node, speaker: &Discovery) -> Option<Instant> {
 const LISTENERS: usize = 300;
 /// How many others a listener should have met.
 const MET: usize = 4;
-const GATHER: Duration = Duration::from_secs(20);
+const GATHER: Duration = Duration::from_secs(8);
 const FORM: Duration = Duration::from_secs(3);
-const HEAR: Duration = Duration::from_secs(8);
-const ANNOUNCEMENTS: usize = 5;
+const HEAR: Duration = Duration::from_secs(4);
+const ANNOUNCEMENTS: usize = 3;

@@ -98,7 +98,10 @@ impl World {
     async fn add(&mut self) -> Result<Discovery> {
         self.made += 1;
         let config = self.config();
-        if self.with_hostile && self.made % 5 == 0 && self.hostile.len() * 5 < self.count() + 5 {
+        if self.with_hostile
+            && self.made.is_multiple_of(5)
+            && self.hostile.len() * 5 < self.count() + 5
+        {
             let number = self.hostile.len();
             let manner = match number % 3 {
                 0 => Manner::Forger,
