@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::places::Places;
 use crate::{
-    Options, cells, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, operations,
-    overload, sharing, start, table, write,
+    Options, cells, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, mesh,
+    operations, overload, sharing, start, swarm, table, write,
 };
 
 /// A part that can be measured alone.
@@ -36,6 +36,10 @@ pub(crate) enum Part {
     Start,
     /// From ten to ten thousand callers, a steady load of 70%, a flood that computes; needs the services.
     Overload,
+    /// Swarms of 100 to 1,000 nodes in this process, a fifth hostile; needs nothing else built.
+    Swarm,
+    /// Choosing among 300 offers, looking up among 300 nodes, an artifact from a peer; needs nothing else built.
+    Mesh,
     /// Engines beside ONNX Runtime in Python, and runs done together; needs the clients.
     Engines,
 }
@@ -107,8 +111,25 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
             write(options, "start", &found)
         }
         Part::Overload => measure_overload(options, scratch),
+        Part::Swarm => measure_swarm(options),
+        Part::Mesh => measure_mesh(options, scratch),
         Part::Engines => measure_engines(options),
     }
+}
+
+fn measure_swarm(options: &Options) -> Result<()> {
+    let found = swarm::measure(options.rounds, &several()?)?;
+    found.print();
+    found.draw(&options.plots)?;
+    table::say(&table::targets(&found.targets()));
+    write(options, "swarm", &found)
+}
+
+fn measure_mesh(options: &Options, scratch: &Path) -> Result<()> {
+    let found = mesh::measure(scratch, options.rounds, &several()?)?;
+    found.print();
+    table::say(&table::targets(&found.targets()));
+    write(options, "mesh", &found)
 }
 
 fn measure_overload(options: &Options, scratch: &Path) -> Result<()> {

@@ -21,6 +21,7 @@ mod instance;
 mod ledger;
 mod load;
 mod machine;
+mod mesh;
 mod models;
 mod operations;
 mod overload;
@@ -34,6 +35,7 @@ mod report;
 mod sharing;
 mod spread;
 mod start;
+mod swarm;
 mod table;
 mod throughput;
 

@@ -1,9 +1,11 @@
 //! What fuzz targets call: manifests and registration files that anyone may publish, outlines that peers
-//! give, and addresses, with the properties that must hold for all that are accepted. A broken property
-//! panics.
+//! give, addresses, and what is signed, with the properties that must hold for all that are accepted. A
+//! broken property panics.
 //!
 //! Compiled for the feature `fuzzing` and for tests, and no part of the API. Not here: TOML (the
 //! caller brings the decoder, as the node does) and the loop that makes inputs (`fuzz/`).
+
+mod signed;
 
 use std::str;
 
@@ -11,6 +13,7 @@ use crate::registration::{SERVICES_MAX, WORD_BYTES_MAX};
 use crate::{
     Digest, Limits, Manifest, MethodName, Name, Outline, RawManifest, Registration, Source, outline,
 };
+pub use signed::{offer, sealed, signed_manifest};
 
 /// A manifest's text: refused with reasons, or correct by construction.
 pub fn manifest(data: &[u8], decode: impl Fn(&str) -> Option<RawManifest>) {

@@ -199,6 +199,12 @@ impl SignedOffer {
     }
 }
 
+/// Reads what stands below an offer's signatures, and checks none of them.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_unsigned(payload: &[u8]) -> Result<Offer, OfferError> {
+    document::read(payload).map(|(offer, _)| offer)
+}
+
 /// What the host's key signs: this peer speaks for it, on the chain where it is paid.
 fn peer_digest(payee: &Payee, peer: PeerId) -> B256 {
     let domain = Eip712Domain::new(
