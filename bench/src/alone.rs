@@ -1,6 +1,7 @@
 //! Parts that can be measured alone, with `--only`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
@@ -118,7 +119,8 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
 }
 
 fn measure_swarm(options: &Options) -> Result<()> {
-    let found = swarm::measure(options.rounds, &several()?)?;
+    let all_time = Duration::from_secs(options.minutes.saturating_mul(60));
+    let found = swarm::measure(options.rounds, all_time, &several()?)?;
     found.print();
     found.draw(&options.plots)?;
     table::say(&table::targets(&found.targets()));

@@ -76,6 +76,9 @@ pub(crate) struct Options {
     /// Of engines, only the models whose names contain this, and no batches: for a profiler.
     #[arg(long)]
     model: Option<String>,
+    /// Minutes that swarms of all sizes may take together; what does not fit is measured smaller, or not.
+    #[arg(long, default_value_t = 8)]
+    minutes: u64,
     /// A ledger of a million channels too: some minutes more.
     #[arg(long)]
     million: bool,

@@ -110,18 +110,18 @@ struct Cost {
     messages_per_node: f64,
 }
 
-/// Measures swarms of each size, one after the other, within about eight minutes.
+/// Measures swarms of each size, one after the other, within about the time that all may take.
 ///
 /// # Errors
 /// A node does not start.
-pub(crate) fn measure(rounds: u32, runtime: &Runtime) -> Result<Swarms> {
+pub(crate) fn measure(rounds: u32, all_time: Duration, runtime: &Runtime) -> Result<Swarms> {
     let rounds = rounds.clamp(3, 5);
     let begun = Instant::now();
     let bare = resident_mib();
     let mut sizes = Vec::new();
     for wanted in SIZES {
         table::say(&format!("a swarm of {wanted} …"));
-        let left = ALL_TIME.saturating_sub(begun.elapsed());
+        let left = all_time.saturating_sub(begun.elapsed());
         let limit = left.saturating_sub(MEASURING);
         if limit < GROWING_MIN {
             table::say("  no time is left for it");
@@ -434,10 +434,8 @@ impl Swarms {
 }
 
 const SIZES: [usize; 3] = [100, 300, 1_000];
-/// How long all sizes may take together.
-const ALL_TIME: Duration = Duration::from_secs(420);
 /// What of that is kept for measuring a grown swarm.
-const MEASURING: Duration = Duration::from_secs(80);
+const MEASURING: Duration = Duration::from_secs(75);
 /// With less than that a swarm is not begun.
 const GROWING_MIN: Duration = Duration::from_secs(10);
 const SUCCESS_MIN: f64 = 99.0;
@@ -445,12 +443,12 @@ const SUCCESS_MIN: f64 = 99.0;
 const SERVICES: usize = 10;
 const LOOKUPS: usize = 120;
 /// How long they may take together.
-const LOOKING: Duration = Duration::from_secs(9);
+const LOOKING: Duration = Duration::from_secs(5);
 /// How many of the honest nodes leave in a round, in thousandths; as many come.
 const LEAVING_PERMILLE: u32 = 100;
-const GROW_AGAIN: Duration = Duration::from_secs(10);
+const GROW_AGAIN: Duration = Duration::from_secs(5);
 /// How many honest nodes one flooder pesters, and how often.
 const PESTERED: usize = 8;
 const PESTER_PAUSE: Duration = Duration::from_millis(100);
 const SETTLE: Duration = Duration::from_secs(3);
-const IDLE: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(10);

@@ -1,11 +1,12 @@
 //! How long it takes until a fresh offer is known to nine tenths of those who listen to its topic.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::future::join_all;
 use rialto_discovery::simulation::{Node, PlainRecord};
-use rialto_discovery::{AnnounceError, Discovery, Event, Topic};
+use rialto_discovery::{AnnounceError, Discovery, Event, PeerKey, Topic};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -46,28 +47,33 @@ impl News {
 /// The topic has no good name.
 pub(super) async fn measure(world: &mut World) -> Result<News> {
     let topic = topic()?;
-    let count = world.swarm.nodes().len().min(LISTENERS);
     let begun = Instant::now();
-    let gathering = world.swarm.nodes().iter().take(count).map(|node| {
+    let gathering = world.swarm.nodes().iter().map(|node| {
         let (node, topic) = (node.discovery.clone(), topic.clone());
         async move {
-            node.subscribe(&topic).await;
+            // Only some take part in gossip at all.
+            let listens = node.subscribe(&topic).await;
+            if !listens {
+                return None;
+            }
             let met = |node: &Discovery| node.listeners(&topic) >= MET;
             node.wait_for(met, GATHER).await;
+            Some(node)
         }
     });
-    join_all(gathering).await;
+    let listening = join_all(gathering).await.into_iter().flatten();
+    let listening: Vec<Discovery> = listening.collect();
+    let count = listening.len();
     let gather_seconds = begun.elapsed().as_secs_f64();
     // Meshes form with the next heartbeats.
     tokio::time::sleep(FORM).await;
     let (mut reached, mut half, mut most, mut cost) = (vec![], vec![], vec![], vec![]);
     for index in 0..ANNOUNCEMENTS {
-        let Some(speaker) = world.swarm.nodes().get(index * count / ANNOUNCEMENTS) else {
+        let Some(speaker) = listening.get(index * count / ANNOUNCEMENTS) else {
             continue;
         };
-        let speaker = speaker.discovery.clone();
         let before = world.sent();
-        let times = say(world, &topic, &speaker, count).await;
+        let times = say(world, &topic, speaker, &listening).await;
         cost.push((world.sent().bytes - before.bytes) / 1024.0 / count.max(1) as f64);
         let listeners = count.saturating_sub(1).max(1);
         reached.push(100.0 * times.len() as f64 / listeners as f64);
@@ -90,7 +96,12 @@ pub(super) async fn measure(world: &mut World) -> Result<News> {
 }
 
 /// Announces, and returns after how many milliseconds each that heard it did.
-async fn say(world: &mut World, topic: &Topic, speaker: &Discovery, count: usize) -> Vec<f64> {
+async fn say(
+    world: &mut World,
+    topic: &Topic,
+    speaker: &Discovery,
+    listening: &[Discovery],
+) -> Vec<f64> {
     let record = PlainRecord::of(speaker, "fresh/offer", HOUR).sign(speaker.identity());
     let said = async {
         loop {
@@ -107,9 +118,10 @@ async fn say(world: &mut World, topic: &Topic, speaker: &Discovery, count: usize
         return Vec::new();
     };
     let peer = speaker.peer();
-    let listeners = world.swarm.nodes_mut().iter_mut().take(count);
-    let hearing = listeners
-        .filter(|node| node.discovery.peer() != peer)
+    let listening: BTreeSet<PeerKey> = listening.iter().map(Discovery::peer).collect();
+    let nodes = world.swarm.nodes_mut().iter_mut();
+    let hearing = nodes
+        .filter(|node| node.discovery.peer() != peer && listening.contains(&node.discovery.peer()))
         .map(|node| timeout(HEAR, hear(node, speaker)));
     let heard = join_all(hearing).await.into_iter().filter_map(Result::ok);
     let times = heard
@@ -130,10 +142,10 @@ async fn hear(node: &mut Node, speaker: &Discovery) -> Option<Instant> {
 }
 
 /// How many nodes listen, at most: a topic is one interface in one region, not the whole network.
-const LISTENERS: usize = 300;
+pub(super) const LISTENERS: usize = 100;
 /// How many others a listener should have met.
 const MET: usize = 4;
-const GATHER: Duration = Duration::from_secs(8);
+const GATHER: Duration = Duration::from_secs(5);
 const FORM: Duration = Duration::from_secs(3);
-const HEAR: Duration = Duration::from_secs(4);
+const HEAR: Duration = Duration::from_secs(3);
 const ANNOUNCEMENTS: usize = 3;

@@ -10,6 +10,7 @@ use rialto_discovery::{Config, Discovery, Key, PeerKey, Topic, WANT};
 
 use super::dice::Dice;
 use super::hostile::{self, Manner};
+use super::news::LISTENERS;
 
 /// Honest and hostile nodes, and what the honest ones publish.
 #[derive(Debug)]
@@ -121,7 +122,8 @@ impl World {
     /// As the simulation has it, and who joins may get a hostile node's address too.
     fn config(&mut self) -> Config {
         let mut config = self.swarm.config();
-        config.gossip = true;
+        // Whoever listens to nothing needs none.
+        config.gossip = self.swarm.nodes().len() < LISTENERS;
         let one = self.dice.below(self.hostile.len());
         let address = self.hostile.get(one).and_then(|(_, node)| node.address());
         config.bootstrap.extend(address);
