@@ -27,6 +27,7 @@ pub(crate) const TEST: &[Prerequisite] = &[
     NODE_NPM,
     POSTGRESQL,
     SOFTWARE_VULKAN,
+    NAMESPACES,
 ];
 
 /// Names everything that is missing at once, with the command that installs it.
@@ -49,15 +50,15 @@ pub(crate) fn check(needed: &[Prerequisite]) -> Result<()> {
     bail!("{}", advice(&missing))
 }
 
-/// Installs what only tests need (PostgreSQL, a software Vulkan driver) where it is missing and this
-/// machine lets us: a clean machine with Debian's package manager, as root. Elsewhere [`check`] says what
+/// Installs what only tests need (PostgreSQL, a software Vulkan driver, iproute2) where it is missing and
+/// this machine lets us: a clean machine with Debian's package manager, as root. Elsewhere [`check`] says what
 /// to do.
 ///
 /// # Errors
 /// The package manager fails.
 pub(crate) fn install_for_tests() -> Result<()> {
     let may = process::find("apt-get").is_some() && is_root();
-    let missing: Vec<&Prerequisite> = [&POSTGRESQL, &SOFTWARE_VULKAN]
+    let missing: Vec<&Prerequisite> = [&POSTGRESQL, &SOFTWARE_VULKAN, &NAMESPACES]
         .into_iter()
         .filter(|one| !(one.present)())
         .collect();
@@ -154,6 +155,12 @@ fn has_software_vulkan() -> bool {
     loader && drivers.iter().any(|folder| holds(folder, "lvp_icd"))
 }
 
+/// Networks of a test's own are a matter of Linux alone.
+fn has_namespaces() -> bool {
+    let needed = ["ip", "unshare", "nsenter"];
+    !cfg!(target_os = "linux") || needed.iter().all(|name| process::find(name).is_some())
+}
+
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
@@ -197,6 +204,13 @@ const SOFTWARE_VULKAN: Prerequisite = Prerequisite {
     why: "tests tensor operations for graphics processors without one",
     debian: "mesa-vulkan-drivers libvulkan1",
     present: has_software_vulkan,
+};
+
+const NAMESPACES: Prerequisite = Prerequisite {
+    name: "network namespaces",
+    why: "tests hosts on a network that delays, loses and breaks",
+    debian: "iproute2 util-linux",
+    present: has_namespaces,
 };
 
 #[cfg(test)]
