@@ -107,6 +107,11 @@ const STEPS: &[Step] = &[
         run: tests,
     },
     Step {
+        name: "failures",
+        what: "hosts in network namespaces: delay, loss, partitions, a NAT, a killed host",
+        run: failures,
+    },
+    Step {
         name: "doctests",
         what: "examples in the documentation",
         run: doctests,
@@ -208,6 +213,8 @@ fn tests(paths: &Paths) -> Result<Outcome> {
     let mut command = process::cargo(paths);
     if process::find("cargo-nextest").is_some() {
         command.args(["nextest", "run", "--release", "--locked", "--workspace"]);
+        // It measures how hosts recover, so it runs alone, as a step.
+        command.args(["--filterset", "not binary(net)"]);
     } else {
         progress::say("   cargo-nextest is not installed: cargo's own runner does it");
         command.args([
@@ -224,6 +231,41 @@ fn tests(paths: &Paths) -> Result<Outcome> {
     process::run(&mut command)?;
     Ok(Outcome::Passed)
 }
+
+fn failures(paths: &Paths) -> Result<Outcome> {
+    if process::find("cargo-nextest").is_none() {
+        return Ok(Outcome::Skipped("they ran with the tests".to_owned()));
+    }
+    if let Some(why) = no_namespaces() {
+        return Ok(Outcome::Skipped(why));
+    }
+    let mut command = process::cargo(paths);
+    command.args(["nextest", "run", "--release", "--locked", "--workspace"]);
+    command.args(["--filterset", "binary(net)"]);
+    clients::tell(paths, &mut command)?;
+    process::run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// Why hosts cannot have networks of their own on this machine; nothing if they can.
+fn no_namespaces() -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return Some("network namespaces are Linux's".to_owned());
+    }
+    let ways: [&[&str]; 2] = [&["--user", "--map-root-user", "--net"], &["--net"]];
+    let works = |way: &[&str]| {
+        let mut probe = Command::new("unshare");
+        let probe = probe.args(way).args(["--", "sh", "-c", NETWORK_PROBE]);
+        let probed = probe.output();
+        probed.is_ok_and(|output| output.status.success())
+    };
+    let why = "NOT TESTED: no network namespaces or no /dev/net/tun here; docs/failures.md says what they need";
+    (!ways.iter().any(|way| works(way))).then(|| why.to_owned())
+}
+
+/// Whether a network of one's own can have a device.
+const NETWORK_PROBE: &str =
+    "ip tuntap add dev probe mode tun && unshare --net -- ip link set lo up && : <>/dev/net/tun";
 
 fn doctests(paths: &Paths) -> Result<Outcome> {
     let mut command = process::cargo(paths);
