@@ -25,7 +25,7 @@ pub(crate) struct Download<'a> {
     pub(crate) dir: &'a Path,
     /// The most bytes to let pip write.
     pub(crate) bytes_max: u64,
-    /// Whether the public index is asked, whatever this machine's configuration says: that may name
+    /// Whether pip asks its own public index, whatever this machine's configuration says: that may name
     /// private indexes, and hold what they are shown.
     pub(crate) plain: bool,
 }
@@ -57,7 +57,7 @@ impl Download<'_> {
             .kill_on_drop(true);
         if self.plain {
             command
-                .args(["--isolated", "--index-url=https://pypi.org/simple"])
+                .arg("--isolated")
                 .env("PIP_CONFIG_FILE", "/dev/null")
                 .env("NETRC", "/dev/null");
         }
