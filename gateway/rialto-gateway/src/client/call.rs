@@ -225,7 +225,7 @@ impl PayingClient {
                 return Ok(answer);
             }
             if reply.status != StatusCode::PAYMENT_REQUIRED {
-                return Err(refused(ticket, &reply, course));
+                return Err(refused(ticket, &reply, repeated, course));
             }
             ticket.failed();
             *course = Course::not_charged(reply.fate());
@@ -442,14 +442,19 @@ impl Course {
 }
 
 /// A refusal that is not about the payment: nothing was charged, but a deposit may have been made.
-fn refused(mut ticket: Ticket, reply: &Reply, course: &mut Course) -> ClientError {
+fn refused(mut ticket: Ticket, reply: &Reply, repeated: bool, course: &mut Course) -> ClientError {
     let settled = matches!(settlement(reply), Ok(Some(settlement)) if settlement.success);
     if settled && let Err(error) = ticket.deposited() {
         return error;
     }
-    if reply.status == StatusCode::CONFLICT || reply.is_anothers() {
-        // The payment may have been charged before, under an answer that is no longer kept; or the
-        // answer is not the host's, and what the host did is unknown.
+    let busy = [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    let too_busy_to_say = repeated && busy.contains(&reply.status);
+    if reply.status == StatusCode::CONFLICT || reply.is_anothers() || too_busy_to_say {
+        // The payment may have been charged before, under an answer that is no longer kept, or that a busy
+        // host did not look for; or the answer is not the host's, and what the host did is unknown.
         ticket.lost();
     } else {
         ticket.failed();

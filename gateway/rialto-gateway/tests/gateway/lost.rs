@@ -10,19 +10,38 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::mesh::{Mesh, addition};
 
+/// What becomes of a paid request.
+#[derive(Clone, Copy)]
+enum Way {
+    Through,
+    /// The host answers, and the client sees a cut connection.
+    AnswerCut,
+    /// The host does not see it, and the client is told that it is busy.
+    Busy,
+}
+
 /// Passes bytes on, one connection a request, and cuts those answers that `lose` picks.
 async fn flaky_proxy(
     target: String,
     lose: impl Fn(usize) -> bool + Send + Sync + 'static,
 ) -> String {
+    proxy(target, move |paid| match lose(paid) {
+        true => Way::AnswerCut,
+        false => Way::Through,
+    })
+    .await
+}
+
+/// Passes bytes on, one connection a request; paid ones go the way that `way` says.
+async fn proxy(target: String, way: impl Fn(usize) -> Way + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let lose = Arc::new(lose);
+    let way = Arc::new(way);
     let paid = Arc::new(AtomicUsize::new(0));
     tokio::spawn(async move {
         while let Ok((from, _)) = listener.accept().await {
-            let (target, lose, paid) = (target.clone(), Arc::clone(&lose), Arc::clone(&paid));
-            tokio::spawn(async move { pass(from, &target, &*lose, &paid).await });
+            let (target, way, paid) = (target.clone(), Arc::clone(&way), Arc::clone(&paid));
+            tokio::spawn(async move { pass(from, &target, &*way, &paid).await });
         }
     });
     url
@@ -31,7 +50,7 @@ async fn flaky_proxy(
 async fn pass(
     mut from: TcpStream,
     target: &str,
-    lose: &(impl Fn(usize) -> bool + Send + Sync),
+    way: &(impl Fn(usize) -> Way + Send + Sync),
     paid: &AtomicUsize,
 ) {
     let mut to = TcpStream::connect(target).await.unwrap();
@@ -43,12 +62,20 @@ async fn pass(
             return;
         };
         let text = String::from_utf8_lossy(&request[..count]).to_ascii_lowercase();
+        let way = match text.contains("payment-signature") {
+            true => way(paid.fetch_add(1, Ordering::SeqCst)),
+            false => Way::Through,
+        };
+        if matches!(way, Way::Busy) {
+            from.write_all(BUSY).await.unwrap();
+            return;
+        }
         to.write_all(&request[..count]).await.unwrap();
         let Ok(count @ 1..) = to.read(&mut answer).await else {
             return;
         };
-        if text.contains("payment-signature") && lose(paid.fetch_add(1, Ordering::SeqCst)) {
-            return; // The host has answered; the client sees a cut connection.
+        if matches!(way, Way::AnswerCut) {
+            return;
         }
         if from.write_all(&answer[..count]).await.is_err() {
             return;
@@ -98,3 +125,55 @@ async fn after_an_answer_lost_for_good_the_counts_agree_again() {
     assert_eq!(mesh.charged(), Amount::new(300));
     mesh.end().await;
 }
+
+/// As the mesh's client does: one attempt, and repetitions of what was paid for and lost.
+fn repeating(gateway: String) -> client::Config {
+    client::Config {
+        attempts: 1,
+        repeats: 2,
+        ..client::Config::new(gateway)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_for_is_asked_for_again_where_it_was_sent() {
+    let mesh = Mesh::start().await;
+    let target = mesh.url.strip_prefix("http://").unwrap().to_owned();
+    let proxy = flaky_proxy(target, |paid| paid % 3 != 2).await;
+    let client = PayingClient::new(repeating(proxy), mesh.key(0)).unwrap();
+    let quote = client.quote("types", "add", &addition(0, 0)).await.unwrap();
+    for i in 0..3 {
+        let answer = client.call(&quote, &addition(i, 1)).await.unwrap();
+        assert!(answer.replayed);
+        assert_eq!(mesh.charged(), Amount::new(100 * u128::from(i + 1)));
+    }
+    mesh.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_too_busy_to_say_may_have_charged() {
+    let mesh = Mesh::start().await;
+    let target = mesh.url.strip_prefix("http://").unwrap().to_owned();
+    let way = |paid| match paid {
+        1 => Way::AnswerCut,
+        2 | 3 => Way::Busy,
+        _ => Way::Through,
+    };
+    let client = PayingClient::new(repeating(proxy(target, way).await), mesh.key(0)).unwrap();
+    let quote = client.quote("types", "add", &addition(0, 0)).await.unwrap();
+    client.call(&quote, &addition(0, 1)).await.unwrap();
+    let busy = client.call(&quote, &addition(0, 2)).await;
+    assert!(
+        matches!(busy, Err(ClientError::Refused { status: 503, .. })),
+        "{busy:?}"
+    );
+    assert_eq!(mesh.charged(), Amount::new(200));
+    let state = client.channels().await.remove(0);
+    assert!(!state.uncertain.is_zero(), "nobody knows what became of it");
+    let next = client.call(&quote, &addition(0, 3)).await.unwrap();
+    assert_eq!(next.body, "3");
+    assert_eq!(mesh.charged(), Amount::new(300));
+    mesh.end().await;
+}
+
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 0\r\nconnection: close\r\n\r\n";
