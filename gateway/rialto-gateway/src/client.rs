@@ -112,6 +112,8 @@ pub struct Config {
     pub repeats: u32,
     /// Whether the gateway has to be on the internet: it is a stranger's who could name this machine.
     pub public_only: bool,
+    /// Whether a chain's endpoint that the gateway names has to be on the internet: it is a stranger's word.
+    pub public_rpc: bool,
 }
 
 /// A token that a client may pay with. Its names are fixed here and not taken from a host, because
@@ -154,6 +156,7 @@ impl Config {
             attempts: 4,
             repeats: 0,
             public_only: false,
+            public_rpc: false,
         }
     }
 }
@@ -252,6 +255,8 @@ struct Inner {
     http: reqwest::Client,
     /// For the chain, which is chosen by its user.
     chain_http: reqwest::Client,
+    /// For what strangers name.
+    public_http: reqwest::Client,
     rpc: tokio::sync::OnceCell<Rpc>,
     channels: Mutex<HashMap<ChannelId, Arc<Channel>>>,
     receivers: Receivers,
@@ -312,11 +317,14 @@ impl PayingClient {
                 .redirect(reqwest::redirect::Policy::none())
         };
         let chain_http = http().build().map_err(ClientError::Transport)?;
+        // A proxy would look names up itself.
+        let public_http = http().no_proxy();
+        let public_http = public_http.dns_resolver(Arc::new(public::PublicNames));
+        let public_http = public_http.build().map_err(ClientError::Transport)?;
         let http = match config.public_only {
-            true => http().dns_resolver(Arc::new(public::PublicNames)).build(),
-            false => Ok(chain_http.clone()),
+            true => public_http.clone(),
+            false => chain_http.clone(),
         };
-        let http = http.map_err(ClientError::Transport)?;
         let purse = Purse::new(config.budget, config.store.clone());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -325,6 +333,7 @@ impl PayingClient {
                 authorizer,
                 http,
                 chain_http,
+                public_http,
                 rpc: tokio::sync::OnceCell::new(),
                 channels: Mutex::new(HashMap::new()),
                 receivers: Receivers::default(),

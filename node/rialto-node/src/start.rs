@@ -145,6 +145,7 @@ impl Node {
             tasks.spawn(self.clone().browse_forever());
             tasks.spawn(self.clone().listen_to_peers());
             tasks.spawn(self.clone().keep_ratings());
+            tasks.spawn(self.clone().read_feedback_forever());
         }
         Ok(())
     }

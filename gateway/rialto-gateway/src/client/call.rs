@@ -183,6 +183,7 @@ impl PayingClient {
         let &Paying { quote, offer, name } = paying;
         let url = self.url(&quote.service, &quote.method);
         let mut resyncs = 0;
+        let mut in_doubt = false;
         loop {
             if channel.is_stale() {
                 let view = self.view(channel).await?;
@@ -198,18 +199,8 @@ impl PayingClient {
             *course = Course::sent(quote.price);
             let (reply, repeated) = match self.send(&url, request, Some(payment)).await {
                 Sent::Reply(reply, repeated) => (reply, repeated),
-                Sent::Lost(error) => {
-                    ticket.lost();
-                    return Err(error);
-                }
-                Sent::TooLong { limit } => {
-                    ticket.lost();
-                    return Err(too_long(limit));
-                }
-                Sent::Unreached(error) => {
-                    ticket.failed();
-                    *course = Course::not_charged(Fate::Unreached);
-                    return Err(error);
+                sent @ (Sent::Lost(_) | Sent::Unreached(_) | Sent::TooLong { .. }) => {
+                    return Err(ended(sent, ticket, in_doubt, course));
                 }
             };
             if reply.status == StatusCode::OK {
@@ -224,11 +215,17 @@ impl PayingClient {
                 course.spent = answer.charged.min(quote.price);
                 return Ok(answer);
             }
+            in_doubt |= repeated;
             if reply.status != StatusCode::PAYMENT_REQUIRED {
-                return Err(refused(ticket, &reply, repeated, course));
+                return Err(refused(ticket, &reply, in_doubt, course));
             }
-            ticket.failed();
-            *course = Course::not_charged(reply.fate());
+            if in_doubt {
+                // An earlier request may have been carried out, whatever the host asks for now.
+                ticket.lost();
+            } else {
+                ticket.failed();
+                *course = Course::not_charged(reply.fate());
+            }
             match reading::correction(&reply)? {
                 Correction::Resync(state, seen) if resyncs < RESYNCS_MAX => {
                     resyncs += 1;
@@ -442,19 +439,36 @@ impl Course {
 }
 
 /// A refusal that is not about the payment: nothing was charged, but a deposit may have been made.
-fn refused(mut ticket: Ticket, reply: &Reply, repeated: bool, course: &mut Course) -> ClientError {
+/// What a request that got no answer came to.
+fn ended(sent: Sent, ticket: Ticket, in_doubt: bool, course: &mut Course) -> ClientError {
+    match sent {
+        Sent::Unreached(error) if !in_doubt => {
+            ticket.failed();
+            *course = Course::not_charged(Fate::Unreached);
+            error
+        }
+        Sent::Lost(error) | Sent::Unreached(error) => {
+            ticket.lost();
+            error
+        }
+        Sent::TooLong { limit } => {
+            ticket.lost();
+            too_long(limit)
+        }
+        Sent::Reply(reply, _) => reply.refusal(),
+    }
+}
+
+fn refused(mut ticket: Ticket, reply: &Reply, in_doubt: bool, course: &mut Course) -> ClientError {
     let settled = matches!(settlement(reply), Ok(Some(settlement)) if settlement.success);
     if settled && let Err(error) = ticket.deposited() {
         return error;
     }
-    let busy = [
-        StatusCode::SERVICE_UNAVAILABLE,
-        StatusCode::TOO_MANY_REQUESTS,
-    ];
-    let too_busy_to_say = repeated && busy.contains(&reply.status);
-    if reply.status == StatusCode::CONFLICT || reply.is_anothers() || too_busy_to_say {
-        // The payment may have been charged before, under an answer that is no longer kept, or that a busy
-        // host did not look for; or the answer is not the host's, and what the host did is unknown.
+    // Only the service's own word shows that the host looked for a kept answer, and had none.
+    let says_nothing = in_doubt && reply.status != StatusCode::UNPROCESSABLE_ENTITY;
+    if reply.status == StatusCode::CONFLICT || reply.is_anothers() || says_nothing {
+        // The payment may have been charged before, under an answer that is no longer kept, or that nobody
+        // looked for; or the answer is not the host's, and what the host did is unknown.
         ticket.lost();
     } else {
         ticket.failed();

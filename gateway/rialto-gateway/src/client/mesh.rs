@@ -22,7 +22,7 @@ use rialto_channels::Amount;
 use rialto_registry::reputation::Outcome as Rating;
 use rialto_registry::router::{
     Abandon, Action, Attempt, AttemptId, Call, CallSpec, Capabilities, Exposure, Hedge, KeyError,
-    Millis, NoProvider, Outcome, ProviderId, Region, Report, Router,
+    Millis, NoProvider, NotStarted, Outcome, ProviderId, Region, Report, Router,
 };
 use rialto_registry::{Name, PeerId};
 
@@ -42,6 +42,11 @@ pub type Finding<'a> =
 pub trait Directory: std::fmt::Debug + Send + Sync {
     /// Those that offer a service now, each once.
     fn providers<'a>(&'a self, service: &'a Name) -> Finding<'a>;
+
+    /// An endpoint of the chain that whoever keeps the directory uses.
+    fn rpc(&self) -> Option<String> {
+        None
+    }
 
     /// Hears what came of a request to one of them.
     fn ended(&self, _provider: PeerId, _rating: Rating) {}
@@ -165,6 +170,7 @@ impl MeshClient {
                 attempts: 1,
                 // But what was paid for and lost on the way is asked for where it was sent.
                 repeats: REPEATS,
+                public_rpc: true,
                 ..config
             },
             wallet,
@@ -219,13 +225,15 @@ impl MeshClient {
                         Some(end) = running.next() => {
                             let end: Ended = end;
                             guarded.on_result(&end);
-                            self.rate(providers, &end);
                             ended.push(end);
                         }
                         () = tokio::time::sleep(pause) => {}
                     }
                 }
-                Action::Done(report) => return finish(report, ended),
+                Action::Done(report) => {
+                    self.rate(providers, &ended);
+                    return finish(report, ended);
+                }
                 Action::Refuse(why) => {
                     let (service, why) = (ask.service.clone(), Box::new(why));
                     return Err(MeshError::Nobody { service, why });
@@ -234,13 +242,19 @@ impl MeshClient {
         }
     }
 
-    /// Tells whoever keeps providers how one of them served.
-    fn rate(&self, providers: &[Provider], end: &Ended) {
-        let asked = providers.iter().find(|it| *it.id() == end.provider);
-        if let Some(provider) = asked
-            && let Some(rating) = outcome::rating(end.outcome, &end.answer)
-        {
-            self.0.directory.ended(provider.peer(), rating);
+    /// Tells whoever keeps providers how they served. That one cannot be reached is its fault only where
+    /// another one answered: else it may be this machine's.
+    fn rate(&self, providers: &[Provider], ended: &[Ended]) {
+        let answered = ended.iter().any(|end| end.answer.is_ok());
+        for end in ended {
+            let unreached = end.outcome == Outcome::NotStarted(NotStarted::Unreachable);
+            let asked = providers.iter().find(|it| *it.id() == end.provider);
+            if let Some(provider) = asked
+                && let Some(rating) = outcome::rating(end.outcome, &end.answer)
+                && (answered || !unreached)
+            {
+                self.0.directory.ended(provider.peer(), rating);
+            }
         }
     }
 
@@ -306,7 +320,9 @@ impl MeshClient {
                 clients.remove(&base);
             }
         }
+        let known = self.0.config.rpc_url.clone();
         let config = Config {
+            rpc_url: known.or_else(|| self.0.directory.rpc()),
             gateway: provider.base.clone(),
             public_only: provider.public_only,
             ..self.0.config.clone()

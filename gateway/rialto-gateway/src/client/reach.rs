@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::bounded::{DOCUMENT_BYTES_MAX, read_bounded};
 use super::channel::Channel;
+use super::public::may_be_public;
 use super::quote::Offer;
 use super::rpc::Rpc;
 use super::{ClientError, PayingClient};
@@ -33,14 +34,23 @@ impl PayingClient {
             .inner
             .rpc
             .get_or_try_init(|| async {
-                let url = match &self.inner.config.rpc_url {
-                    Some(url) => url.clone(),
-                    None => match self.named_rpc().await {
-                        Ok(url) => url,
-                        Err(error) => remembered.ok_or(error)?,
-                    },
+                let inner = &self.inner;
+                if let Some(url) = &inner.config.rpc_url {
+                    return Rpc::connect(inner.chain_http.clone(), url.clone()).await;
+                }
+                let url = match self.named_rpc().await {
+                    Ok(url) => url,
+                    Err(error) => remembered.ok_or(error)?,
                 };
-                Rpc::connect(self.inner.chain_http.clone(), url).await
+                if !inner.config.public_rpc {
+                    return Rpc::connect(inner.chain_http.clone(), url).await;
+                }
+                if !may_be_public(&url) {
+                    return Err(ClientError::Chain(format!(
+                        "a stranger's gateway names {url} as its chain's endpoint: name one of your own (--rpc)"
+                    )));
+                }
+                Rpc::connect(inner.public_http.clone(), url).await
             })
             .await?;
         match rpc.chain_id() {

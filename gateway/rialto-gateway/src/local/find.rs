@@ -102,7 +102,9 @@ pub(super) async fn providers(
     let records = offers
         .iter()
         .map(|offer| local.bases.record(&local.node, offer));
+    let rpc = local.node.chain().rpc_url.clone();
     Ok(Json(ProvidersRecord {
+        rpc: Some(rpc).filter(|url| !url.is_empty()),
         providers: records.collect(),
     }))
 }

@@ -4,14 +4,13 @@
 //! It is filled by what this node looks up and by what it hears from peers. What is shown as verified was
 //! compared with the chain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use rialto_registry::index::{Entry, Index, IndexLimits, Listing, Vector};
 use rialto_registry::lookalike::Known;
 use rialto_registry::names::Position;
-use rialto_registry::offer::Payee;
 use rialto_registry::{LookAlikes, Name, PeerId, SignedManifest, SignedOffer, Status};
 
 use super::names::OnChain;
@@ -87,14 +86,36 @@ impl Directory {
         (known, is_due)
     }
 
-    /// Peers whose offers a host's key signs, and who is paid there; a few at most.
-    pub(super) fn signed_by(&self, host: Address) -> BTreeMap<PeerId, Payee> {
+    /// Peers whose offers a host's key signs; a few at most.
+    pub(super) fn signed_by(&self, host: Address) -> BTreeSet<PeerId> {
         let signed = self
             .offers
             .values()
             .filter(|it| it.offer().payee.host == host);
-        let peers = signed.map(|it| (it.peer(), it.offer().payee));
-        peers.take(PEERS_OF_HOST_MAX).collect()
+        signed
+            .map(SignedOffer::peer)
+            .take(PEERS_OF_HOST_MAX)
+            .collect()
+    }
+
+    /// The accounts that a peer's offers name, and those that own what it offers.
+    pub(super) fn accounts_of(&self, peer: PeerId) -> BTreeSet<Address> {
+        let own = self.offers.values().filter(|it| it.peer() == peer);
+        let mut accounts = BTreeSet::new();
+        for offer in own.map(SignedOffer::offer) {
+            let payee = &offer.payee;
+            accounts.extend([payee.host, payee.payout, payee.receiver]);
+            let publishers = self.index.publishers(&offer.service);
+            accounts.extend(publishers.filter_map(|text| text.parse::<Address>().ok()));
+        }
+        accounts
+    }
+
+    /// Whether somebody offers a service, as far as is known.
+    pub(super) fn has_offers(&self, service: &Name) -> bool {
+        let first = (service.clone(), PeerId::from_key([0; 32]));
+        let next = self.offers.range(first..).next();
+        next.is_some_and(|((name, _), _)| name == service)
     }
 
     /// The offers of a service that are good now.

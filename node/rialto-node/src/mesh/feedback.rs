@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256, keccak256};
+use rialto_artifacts::{PinError, PinOwner};
 use rialto_chain::client::RegistryError;
 use rialto_channels::receipt::{DOCUMENT_BYTES_MAX, DocumentError, SignedReceipt};
 use rialto_registry::erc8004::logs::FeedbackEvent;
@@ -17,7 +18,6 @@ use rialto_registry::{AgentId, Digest, Name, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::Mesh;
-use super::names::OnChain;
 use crate::Node;
 use crate::progress::Progress;
 use crate::shelf::{PendingError, Shelf};
@@ -35,7 +35,7 @@ struct Read {
     /// For each agent the block to go on from.
     next: BTreeMap<AgentId, u64>,
     /// Whom feedback was about, by agent, rater and number: it may be revoked.
-    about: BTreeMap<(AgentId, Address, u64), PeerId>,
+    about: BTreeMap<(AgentId, Address, u64), Vec<PeerId>>,
     /// Whose receipts were not to be had yet.
     waiting: VecDeque<Waiting>,
 }
@@ -86,6 +86,9 @@ pub enum RateError {
     /// The receipt cannot be kept for those who will ask for it.
     #[error("the receipt cannot be kept for others")]
     Keep(#[from] PendingError),
+    /// The receipt cannot be pinned.
+    #[error("the receipt cannot be pinned for others")]
+    Pin(#[from] PinError),
     /// The artifact store is full.
     #[error("the receipt cannot be stored")]
     Store(#[source] rialto_artifacts::PutError),
@@ -112,13 +115,15 @@ impl Opinions {
         own.filter_map(|digest| digest.parse().ok()).collect()
     }
 
-    /// Keeps the receipt of own feedback; of too many one goes.
-    fn keep(&self, digest: &Digest) -> Result<(), PendingError> {
+    /// Notes the receipt of own feedback; of too many one goes, and is given back.
+    fn keep(&self, digest: &Digest) -> Result<Option<Digest>, PendingError> {
         let all = self.own.all();
-        if let Some(first) = all.first().filter(|_| all.len() >= RATED_MAX) {
+        let gone = all.first().filter(|_| all.len() >= RATED_MAX);
+        if let Some(first) = gone {
             self.own.forget(first);
         }
-        self.own.keep(digest.to_string(), digest.to_string())
+        self.own.keep(digest.to_string(), digest.to_string())?;
+        Ok(gone.and_then(|digest| digest.parse().ok()))
     }
 
     fn read(&self) -> MutexGuard<'_, Read> {
@@ -145,7 +150,7 @@ impl Node {
         let digest = tokio::task::spawn_blocking(move || store.put_bytes(&document))
             .await?
             .map_err(RateError::Store)?;
-        mesh.opinions.keep(&digest)?;
+        mesh.keep_receipt(&digest)?;
         mesh.provide_receipts().await;
         Ok(ToRate {
             service,
@@ -158,13 +163,38 @@ impl Node {
         })
     }
 
+    /// Reads feedback on what is offered, one service after the other, for as long as the node runs: apart from
+    /// looking for offers, which nobody's feedback may hold up.
+    pub(crate) async fn read_feedback_forever(self) {
+        let Some(mesh) = self.mesh() else {
+            return;
+        };
+        loop {
+            for (name, _) in mesh.owned() {
+                if !mesh.directory().has_offers(&name) {
+                    continue;
+                }
+                let reading =
+                    tokio::time::timeout(SERVICE_TIME_MAX, self.read_feedback(mesh, &name));
+                tokio::select! {
+                    () = self.stopping() => return,
+                    read = reading => if let Ok(Err(error)) = read {
+                        tracing::debug!(%name, %error, "feedback was not read");
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.stopping() => return,
+                () = tokio::time::sleep(self.config().mesh.names_every.max(ROUND_MIN)) => {}
+            }
+        }
+    }
+
     /// Reads what was said of a service since the last time, and what could not be checked then.
-    pub(super) async fn read_feedback(
-        &self,
-        mesh: &Mesh,
-        name: &Name,
-        known: &OnChain,
-    ) -> Result<(), RegistryError> {
+    async fn read_feedback(&self, mesh: &Mesh, name: &Name) -> Result<(), RegistryError> {
+        let Some(known) = self.name_lately(name).await? else {
+            return Ok(());
+        };
         let agent = known.agent;
         let from = mesh.opinions.read().next.get(&agent).copied();
         let mut next = from.unwrap_or(known.since.block);
@@ -193,7 +223,9 @@ impl Node {
                 continue;
             };
             match backed(&waiting.claim, &document, name) {
-                Ok(backed) => mesh.count(&waiting, &backed, owner),
+                Ok(backed) if mesh.count(&waiting, &backed, owner) => {}
+                // The host offers nothing now: it may again.
+                Ok(_) => mesh.opinions.read().put_back(waiting),
                 Err(error) => tracing::debug!(%name, %error, "feedback does not count"),
             }
         }
@@ -230,7 +262,31 @@ impl Read {
         }
     }
 
+    /// Notes whom feedback was about. What a rater said before of the same agent counts no more.
+    fn remember(&mut self, waiting: &Waiting, peers: Vec<PeerId>) {
+        let (agent, rater) = (waiting.claim.agent, waiting.claim.rater);
+        let before: Vec<_> = self
+            .about
+            .range((agent, rater, 0)..(agent, rater, waiting.index))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in before {
+            self.about.remove(&key);
+        }
+        if self.about.len() < ABOUT_MAX && !peers.is_empty() {
+            self.about.insert((agent, rater, waiting.index), peers);
+        }
+    }
+
+    /// A flood of feedback on one service leaves the others' alone.
     fn wait(&mut self, waiting: Waiting) {
+        let of_service = self
+            .waiting
+            .iter()
+            .filter(|it| it.service == waiting.service);
+        if of_service.count() >= WAITING_OF_SERVICE_MAX {
+            return;
+        }
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_front();
         }
@@ -239,6 +295,18 @@ impl Read {
 }
 
 impl Mesh {
+    /// Keeps the receipt of own feedback in the store; of too many one goes.
+    fn keep_receipt(&self, digest: &Digest) -> Result<(), RateError> {
+        let owner: PinOwner = PIN_OWNER
+            .parse()
+            .map_err(|error| PinError::Io(std::io::Error::other(error)))?;
+        if let Some(gone) = self.opinions.keep(digest)? {
+            self.store.unpin(&gone, &owner)?;
+        }
+        self.store.pin(digest, &owner)?;
+        Ok(())
+    }
+
     /// Lets peers read the receipts of own feedback.
     pub(super) async fn provide_receipts(&self) {
         let receipts = self.opinions.own_receipts();
@@ -292,44 +360,41 @@ impl Mesh {
                     it.claim.agent == agent && it.claim.rater == client && it.index == index
                 };
                 read.waiting.retain(|it| !revoked(it));
-                if let Some(peer) = read.about.remove(&(agent, client, index)) {
+                let about = read.about.remove(&(agent, client, index));
+                for peer in about.into_iter().flatten() {
                     self.ratings.unhear(peer, client);
                 }
             }
         }
     }
 
-    /// Lets feedback count for every peer whose offers the receipt's host signs.
+    /// Lets feedback count for every peer whose offers the receipt's host signs, and says whether there is one.
     fn count(
         &self,
         waiting: &Waiting,
         backed: &rialto_registry::reputation::Backed,
         owner: Address,
-    ) {
+    ) -> bool {
         let found = self.directory().signed_by(backed.host);
-        for (peer, payee) in found {
-            let accounts = [
-                payee.host,
-                payee.payout,
-                payee.receiver,
-                backed.payout,
-                owner,
-            ];
-            let rater = waiting.claim.rater;
-            match self.ratings.hear(peer, &accounts, rater, backed) {
-                Ok(()) => {
-                    let mut read = self.opinions.read();
-                    if read.about.len() < ABOUT_MAX {
-                        let key = (waiting.claim.agent, rater, waiting.index);
-                        read.about.insert(key, peer);
-                    }
-                }
+        let rater = waiting.claim.rater;
+        let mut heard = Vec::new();
+        for peer in &found {
+            let mut accounts = self.directory().accounts_of(*peer);
+            accounts.extend([backed.payout, backed.host, owner]);
+            match self.ratings.hear(*peer, accounts, rater, backed) {
+                Ok(()) => heard.push(*peer),
                 Err(error) => tracing::debug!(%peer, %error, "feedback does not count"),
             }
         }
+        self.opinions.read().remember(waiting, heard);
+        !found.is_empty()
     }
 }
 
+/// How long one service's feedback may take in a round.
+const SERVICE_TIME_MAX: Duration = Duration::from_secs(20);
+/// Rounds are no nearer to each other.
+const ROUND_MIN: Duration = Duration::from_secs(2);
 /// Steps of the log that one look at a service takes, of 2,000 blocks each.
 const STEPS_MAX: usize = 8;
 /// Receipts that one look fetches.
@@ -337,9 +402,13 @@ const CHECKS_MAX: usize = 16;
 /// How long a receipt's fetch may take.
 const RECEIPT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often a receipt is asked for that nobody has.
-const TRIES_MAX: u32 = 4;
+const TRIES_MAX: u32 = 12;
+/// Feedback on one service that waits for its receipt.
+const WAITING_OF_SERVICE_MAX: usize = 64;
 /// Feedback that waits for its receipt; the oldest goes.
 const WAITING_MAX: usize = 4_096;
+/// Whose pins keep receipts.
+const PIN_OWNER: &str = "feedback";
 /// Receipts of own feedback that are kept for others.
 const RATED_MAX: usize = 1_024;
 /// Feedback of which it is known whom it is about.

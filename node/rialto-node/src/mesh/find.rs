@@ -172,9 +172,6 @@ impl Node {
         if offers.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.read_feedback(mesh, name, &known).await {
-            tracing::debug!(%name, %error, "feedback was not read");
-        }
         let manifest = self.manifest(name, digest, &Progress::silent()).await?;
         if !known.has_signed(name, &manifest) {
             return Err(super::TakeError::NotTheOwner(name.clone()));

@@ -3,7 +3,7 @@
 //! It is written now and then, not at every call: a crash forgets the last half minute, which changes no
 //! score that matters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -83,7 +83,7 @@ impl Ratings {
         known.reputation.record(peer, outcome, today);
         let peer = peer.to_string();
         if known.days.len() >= PEERS_MAX && !known.days.contains_key(&peer) {
-            known.forget_before(today.saturating_sub(1));
+            known.forget_stalest();
         }
         let days = known.days.entry(peer).or_default();
         days.entry(today).or_default().add(outcome);
@@ -102,7 +102,7 @@ impl Ratings {
     pub(super) fn hear(
         &self,
         provider: PeerId,
-        accounts: &[Address],
+        accounts: BTreeSet<Address>,
         rater: Address,
         backed: &Backed,
     ) -> Result<(), FeedbackRefusal> {
@@ -114,9 +114,7 @@ impl Ratings {
             day: backed.day,
         };
         let mut known = self.known();
-        known
-            .reputation
-            .link(provider, accounts.iter().copied().collect());
+        known.reputation.link(provider, accounts);
         known.reputation.hear(feedback, today())
     }
 
@@ -148,6 +146,15 @@ impl Ratings {
 }
 
 impl Known {
+    /// Makes room: who has not been called for longest goes.
+    fn forget_stalest(&mut self) {
+        let latest = |days: &BTreeMap<u64, Counts>| days.last_key_value().map(|(day, _)| *day);
+        let stalest = self.days.iter().min_by_key(|(_, days)| latest(days));
+        if let Some(peer) = stalest.map(|(peer, _)| peer.clone()) {
+            self.days.remove(&peer);
+        }
+    }
+
     fn forget_before(&mut self, day: u64) {
         for days in self.days.values_mut() {
             *days = days.split_off(&day);

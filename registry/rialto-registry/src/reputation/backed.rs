@@ -68,6 +68,9 @@ pub enum NotBacked {
         /// Who paid.
         payer: Address,
     },
+    /// It is of a payment outside channels.
+    #[error("the receipt is of no payment channel")]
+    NoChannel,
     /// It is about another service or chain.
     #[error("the receipt is of {0} on another chain or of another name")]
     Elsewhere(String),
@@ -96,6 +99,9 @@ pub fn backed(claim: &Claim, document: &[u8], service: &Name) -> Result<Backed, 
         let (rater, payer) = (claim.rater, receipt.payer);
         return Err(NotBacked::NotThePayer { rater, payer });
     }
+    if receipt.channel.is_none() {
+        return Err(NotBacked::NoChannel);
+    }
     if receipt.service != service.as_str() || receipt.chain_id != claim.agent.registry.chain_id {
         return Err(NotBacked::Elsewhere(receipt.service.clone()));
     }
@@ -103,7 +109,7 @@ pub fn backed(claim: &Claim, document: &[u8], service: &Name) -> Result<Backed, 
         host,
         payout: receipt.provider,
         value: value(claim.value, claim.decimals),
-        paid: receipt.charged,
+        paid: receipt.charged.min(PAID_MAX),
         day: receipt.issued_at / DAY_SECS,
     })
 }
@@ -115,13 +121,15 @@ fn value(value: i128, decimals: u8) -> i16 {
     i16::try_from(whole).unwrap_or(0)
 }
 
+/// What counts of a payment at most, one dollar: hosts can sign receipts of more than was ever paid.
+const PAID_MAX: Amount = Amount::new(1_000_000);
 const DAY_SECS: u64 = 86_400;
 
 #[cfg(test)]
 mod tests {
     use alloy_primitives::U256;
-    use rialto_channels::SigningKey;
     use rialto_channels::receipt::{Receipt, Usage};
+    use rialto_channels::{ChannelId, SigningKey};
 
     use super::*;
     use crate::erc8004::Registries;
@@ -135,7 +143,7 @@ mod tests {
     fn document(change: impl FnOnce(&mut Receipt)) -> Vec<u8> {
         let mut receipt = Receipt {
             id: B256::repeat_byte(1),
-            channel: None,
+            channel: Some(ChannelId(B256::repeat_byte(2))),
             payer: RATER,
             provider: Address::repeat_byte(8),
             chain_id: 84_532,
@@ -191,6 +199,8 @@ mod tests {
         assert_eq!(backed(&claim(&good), &other, &embed), Err(NotBacked::Hash));
         let payer = document(|receipt| receipt.payer = Address::repeat_byte(6));
         assert!(matches!(judge(&payer), Err(NotBacked::NotThePayer { .. })));
+        let bare = document(|receipt| receipt.channel = None);
+        assert_eq!(judge(&bare), Err(NotBacked::NoChannel));
         let service = document(|receipt| receipt.service = "chat".to_owned());
         assert_eq!(
             judge(&service),

@@ -1,6 +1,8 @@
 //! Providers by the word of a node's local door. What it says is signed by those of whom it says it, and
 //! checked here: the door is believed about where they are reached, and about nothing else.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rialto_registry::router::{Permille, Reach};
@@ -14,6 +16,8 @@ use super::{Directory, DirectoryError, Finding, Provider};
 #[derive(Debug, Clone)]
 pub struct DoorDirectory {
     http: reqwest::Client,
+    /// What the door said last of the chain's endpoint.
+    rpc: Arc<Mutex<Option<String>>>,
     door: String,
 }
 
@@ -36,6 +40,9 @@ pub(crate) struct ProviderRecord {
 /// What the door answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ProvidersRecord {
+    /// The chain's endpoint that the door's node uses, where it may tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rpc: Option<String>,
     pub(crate) providers: Vec<ProviderRecord>,
 }
 
@@ -45,8 +52,14 @@ impl DoorDirectory {
     pub fn new(door: &str) -> Self {
         Self {
             http: reqwest::Client::new(),
+            rpc: Arc::default(),
             door: door.trim_end_matches('/').to_owned(),
         }
+    }
+
+    fn last_rpc(&self) -> MutexGuard<'_, Option<String>> {
+        // A text is put in whole.
+        self.rpc.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, service: &Name) -> Result<Vec<Provider>, DirectoryError> {
@@ -60,6 +73,7 @@ impl DoorDirectory {
             return Err(cannot(Refused { url, status }));
         }
         let records: ProvidersRecord = serde_json::from_slice(&body).map_err(cannot)?;
+        *self.last_rpc() = records.rpc;
         let records = records.providers.into_iter();
         Ok(records.filter_map(ProviderRecord::checked).collect())
     }
@@ -68,6 +82,10 @@ impl DoorDirectory {
 impl Directory for DoorDirectory {
     fn providers<'a>(&'a self, service: &'a Name) -> Finding<'a> {
         Box::pin(self.ask(service))
+    }
+
+    fn rpc(&self) -> Option<String> {
+        self.last_rpc().clone()
     }
 }
 
