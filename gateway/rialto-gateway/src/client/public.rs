@@ -82,9 +82,6 @@ mod tests {
             .build()
             .unwrap();
         let error = http.get("http://localhost:9/").send().await.unwrap_err();
-        assert!(
-            format!("{error:?}").contains("NotPublic"),
-            "{error:?}"
-        );
+        assert!(format!("{error:?}").contains("NotPublic"), "{error:?}");
     }
 }
