@@ -205,7 +205,7 @@ impl OnChain {
 
 impl Node {
     /// The offers of a service that are good now. Where some are known, whoever asks does not wait for peers:
-    /// they are asked meanwhile, every [`ASK_EVERY`].
+    /// they are asked meanwhile, every few seconds.
     async fn offers_of(&self, service: &Name) -> Vec<SignedOffer> {
         let Some(mesh) = self.mesh() else {
             return Vec::new();
