@@ -277,14 +277,19 @@ fn list(prefix: Option<&str>, options: &WalletOptions) -> Result<()> {
             bail!("several channels fit: name one, as `rialto channel ls` prints it")
         }
     };
-    let receipts = stored_receipts(&dir, stored.snapshot.id)?;
+    let receipts = stored_receipts(&dir, stored.snapshot.id)?.into_iter();
+    let mut receipts = receipts
+        .map(SignedReceipt::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
+    // Kept as they arrived, and calls at once overtake each other: the chain has one order.
+    receipts.sort_by_key(|signed| (signed.receipt.before, signed.receipt.after));
     if options.json {
-        show::json(&serde_json::to_value(&receipts)?);
+        let records: Vec<ReceiptRecord> = receipts.iter().map(ReceiptRecord::from).collect();
+        show::json(&serde_json::to_value(&records)?);
         return Ok(());
     }
     let mut table = show::table(&["receipt", "when", "what", "charged", "count after"]);
-    for record in receipts {
-        let receipt = SignedReceipt::try_from(record)?.receipt;
+    for SignedReceipt { receipt, .. } in receipts {
         table.add_row([
             show::short(&receipt.id.to_string()),
             show::moment(receipt.issued_at),
