@@ -120,7 +120,7 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
 
 fn measure_swarm(options: &Options) -> Result<()> {
     let all_time = Duration::from_secs(options.minutes.saturating_mul(60));
-    let found = swarm::measure(options.rounds, all_time, &several()?)?;
+    let found = swarm::measure(&options.nodes, options.rounds, all_time, &several()?)?;
     found.print();
     found.draw(&options.plots)?;
     table::say(&table::targets(&found.targets()));

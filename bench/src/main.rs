@@ -79,6 +79,9 @@ pub(crate) struct Options {
     /// Minutes that swarms of all sizes may take together; what does not fit is measured smaller, or not.
     #[arg(long, default_value_t = 8)]
     minutes: u64,
+    /// The sizes of swarms, in nodes.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 300, 1_000])]
+    nodes: Vec<usize>,
     /// A ledger of a million channels too: some minutes more.
     #[arg(long)]
     million: bool,

@@ -31,6 +31,15 @@ impl Spread {
     pub(crate) fn ratio(one: &[f64], other: &[f64]) -> Self {
         Self::of(one.iter().zip(other).map(|(one, other)| one / other))
     }
+
+    /// All of it divided by a number.
+    pub(crate) fn by(self, scale: f64) -> Self {
+        Self {
+            median: self.median / scale,
+            min: self.min / scale,
+            max: self.max / scale,
+        }
+    }
 }
 
 impl fmt::Display for Spread {

@@ -54,6 +54,9 @@ struct Size {
     p99_ms: Spread,
     requests_p50: Spread,
     requests_p99: Spread,
+    /// Steps to the peer that first had a record, on average and of one in a hundred.
+    hops_mean: Spread,
+    hops_p99: Spread,
     publish: Publish,
     /// Nobody leaving or attacking.
     quiet: Quiet,
@@ -68,6 +71,8 @@ struct Join {
     seconds_in_all: f64,
     cpu_ms_per_node: f64,
     kib_per_node: f64,
+    /// Those that were opened by then, by either side.
+    connections_per_node: f64,
     /// Resident memory of this process by its nodes.
     mib_per_node: f64,
 }
@@ -90,7 +95,7 @@ struct Quiet {
     /// For all there are, as a client asks.
     all: Cost,
     idle_seconds: f64,
-    idle_kib_per_node_minute: f64,
+    idle_mib_per_node_hour: f64,
     idle_questions_per_node_minute: f64,
     records_per_node: f64,
     routing_per_node: f64,
@@ -104,6 +109,7 @@ struct Cost {
     p99_ms: f64,
     requests_p50: f64,
     requests_p99: f64,
+    hops_mean: f64,
     kib: f64,
     /// By the number of nodes: what each of them sends for one lookup of anybody's.
     bytes_per_node: f64,
@@ -114,12 +120,17 @@ struct Cost {
 ///
 /// # Errors
 /// A node does not start.
-pub(crate) fn measure(rounds: u32, all_time: Duration, runtime: &Runtime) -> Result<Swarms> {
+pub(crate) fn measure(
+    sizes: &[usize],
+    rounds: u32,
+    all_time: Duration,
+    runtime: &Runtime,
+) -> Result<Swarms> {
     let rounds = rounds.clamp(3, 5);
     let begun = Instant::now();
     let bare = resident_mib();
-    let mut sizes = Vec::new();
-    for wanted in SIZES {
+    let mut found = Vec::new();
+    for &wanted in sizes {
         table::say(&format!("a swarm of {wanted} …"));
         let left = all_time.saturating_sub(begun.elapsed());
         let limit = left.saturating_sub(MEASURING);
@@ -127,12 +138,12 @@ pub(crate) fn measure(rounds: u32, all_time: Duration, runtime: &Runtime) -> Res
             table::say("  no time is left for it");
             continue;
         }
-        sizes.push(runtime.block_on(one(wanted, rounds, limit, bare))?);
+        found.push(runtime.block_on(one(wanted, rounds, limit, bare))?);
     }
     Ok(Swarms {
         machine: Machine::describe(),
         rounds,
-        sizes,
+        sizes: found,
     })
 }
 
@@ -164,6 +175,8 @@ async fn one(wanted: usize, rounds: u32, limit: Duration, bare: f64) -> Result<S
         p99_ms: Spread::of(tally.p99),
         requests_p50: Spread::of(tally.requests_p50),
         requests_p99: Spread::of(tally.requests_p99),
+        hops_mean: Spread::of(tally.hops_mean),
+        hops_p99: Spread::of(tally.hops_p99),
         publish: Publish {
             p50_ms: Spread::of(tally.publish_ms),
             stored: Spread::of(tally.stored),
@@ -185,13 +198,15 @@ async fn grow(world: &mut World, wanted: usize, limit: Duration, bare: f64) -> R
         seconds_in_all: begun.elapsed().as_secs_f64(),
         cpu_ms_per_node: used.as_secs_f64() * 1e3 / count,
         kib_per_node: world.sent().bytes / 1024.0 / count,
+        connections_per_node: world.sent().connections / count,
         mib_per_node: (resident_mib() - bare) / count,
     };
     table::say(&format!(
-        "  {} nodes in {:.0} s, {:.0} ms of processor each, {:.2} MiB each",
+        "  {} nodes in {:.0} s; each {:.0} ms of processor, {:.0} connections, {:.2} MiB",
         world.count(),
         join.seconds_in_all,
         join.cpu_ms_per_node,
+        join.connections_per_node,
         join.mib_per_node
     ));
     Ok(join)
@@ -206,6 +221,8 @@ struct Tally {
     p99: Vec<f64>,
     requests_p50: Vec<f64>,
     requests_p99: Vec<f64>,
+    hops_mean: Vec<f64>,
+    hops_p99: Vec<f64>,
     publish_ms: Vec<f64>,
     publish_kib: Vec<f64>,
     publish_questions: Vec<f64>,
@@ -242,6 +259,9 @@ impl Tally {
         self.p99.push(percentile(&times, 99));
         self.requests_p50.push(percentile(&requests, 50));
         self.requests_p99.push(percentile(&requests, 99));
+        let hops = hops(&asked);
+        self.hops_mean.push(mean(&hops));
+        self.hops_p99.push(percentile(&hops, 99));
         self.asked.extend(asked);
         Ok(())
     }
@@ -282,7 +302,7 @@ async fn quiet(world: &mut World) -> Result<Quiet> {
         first: cost(world, 1, idle).await?,
         all: cost(world, world::ALL, idle).await?,
         idle_seconds: seconds,
-        idle_kib_per_node_minute: minute(idle.0) / 1024.0,
+        idle_mib_per_node_hour: minute(idle.0) * 60.0 / 1024.0 / 1024.0,
         idle_questions_per_node_minute: minute(idle.1),
         records_per_node: records,
         routing_per_node: routing,
@@ -314,6 +334,7 @@ async fn cost(world: &mut World, want: usize, idle: (f64, f64)) -> Result<Cost> 
         p99_ms: percentile(&times, 99),
         requests_p50: percentile(&requests, 50),
         requests_p99: percentile(&requests, 99),
+        hops_mean: mean(&hops(&asked)),
         kib: bytes / 1024.0,
         bytes_per_node: bytes / nodes,
         // A question and its answer.
@@ -339,6 +360,18 @@ pub(crate) fn sorted(asked: &[Asked]) -> (Vec<f64>, Vec<f64>) {
     times.sort_by(f64::total_cmp);
     requests.sort_by(f64::total_cmp);
     (times, requests)
+}
+
+/// Steps to the first record of those that were found, sorted.
+fn hops(asked: &[Asked]) -> Vec<f64> {
+    let found = asked.iter().filter(|asked| asked.found);
+    let mut hops: Vec<f64> = found.map(|asked| asked.hops).collect();
+    hops.sort_by(f64::total_cmp);
+    hops
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// Memory of this process that is resident, in mebibytes; zero where the system does not say.
@@ -369,8 +402,8 @@ impl Swarms {
                 it.attacked_lookups
             ));
             table::say(&format!(
-                "  first record, ms: p50 {}, p99 {}; requests p50 {}, p99 {}",
-                it.p50_ms, it.p99_ms, it.requests_p50, it.requests_p99
+                "  first record, ms: p50 {}, p99 {}; requests p50 {}, p99 {}; hops {}, p99 {}",
+                it.p50_ms, it.p99_ms, it.requests_p50, it.requests_p99, it.hops_mean, it.hops_p99
             ));
             table::say(&format!(
                 "  publishing: {} ms, at {} peers, {} KiB, {} questions",
@@ -378,13 +411,18 @@ impl Swarms {
             ));
             for (name, cost) in [("first", &it.quiet.first), ("all", &it.quiet.all)] {
                 table::say(&format!(
-                    "  quiet, {name}: {:.1}%, p50 {:.1} ms, p99 {:.1} ms, {} requests, {:.1} KiB",
-                    cost.found_percent, cost.p50_ms, cost.p99_ms, cost.requests_p50, cost.kib
+                    "  quiet, {name}: {:.1}%, p50 {:.1} ms, p99 {:.1} ms, {} requests, {:.2} hops, {:.1} KiB",
+                    cost.found_percent,
+                    cost.p50_ms,
+                    cost.p99_ms,
+                    cost.requests_p50,
+                    cost.hops_mean,
+                    cost.kib
                 ));
             }
             table::say(&format!(
-                "  idle, a node and minute: {:.1} KiB, {:.2} questions; {:.0} records, {:.0} peers known",
-                it.quiet.idle_kib_per_node_minute,
+                "  idle: {:.1} MiB a node and hour, {:.2} questions a minute; {:.0} records, {:.0} peers known",
+                it.quiet.idle_mib_per_node_hour,
                 it.quiet.idle_questions_per_node_minute,
                 it.quiet.records_per_node,
                 it.quiet.routing_per_node
@@ -419,21 +457,40 @@ impl Swarms {
             up: "ms of two shared cores",
             lines: vec![line("p50", |it| it.p50_ms), line("p99", |it| it.p99_ms)],
         }
-        .draw(&folder.join("swarm-latency.svg"))
+        .draw(&folder.join("swarm-latency.svg"))?;
+        Plot {
+            title: "Steps and requests of a lookup to its first offer, by the size of the network",
+            across: "nodes",
+            up: "count",
+            lines: vec![
+                line("hops, mean", |it| it.hops_mean),
+                line("hops, p99", |it| it.hops_p99),
+                line("requests, p50", |it| it.requests_p50),
+                line("log2 of the nodes", |it| {
+                    Spread::of([(it.nodes as f64).log2()])
+                }),
+            ],
+        }
+        .draw(&folder.join("swarm-hops.svg"))
     }
 
     /// What is to be reached.
     pub(crate) fn targets(&self) -> Vec<Target> {
-        let target = |it: &Size| {
+        let hops = |it: &Size| {
+            let what = format!("hops among {} nodes, p99, by log2 of them", it.nodes);
+            let scale = (it.nodes as f64).log2();
+            Target::most(what, 1.0, it.hops_p99.by(scale))
+        };
+        let found = |it: &Size| {
             let what = format!("lookups that succeed among {} nodes, percent", it.nodes);
             let percent = 100.0 * it.lookups_found as f64 / it.lookups.max(1) as f64;
             Target::least(what, SUCCESS_MIN, Spread::of([percent]))
         };
-        self.sizes.iter().map(target).collect()
+        let found = self.sizes.iter().map(found);
+        found.chain(self.sizes.iter().map(hops)).collect()
     }
 }
 
-const SIZES: [usize; 3] = [100, 300, 1_000];
 /// What of that is kept for measuring a grown swarm.
 const MEASURING: Duration = Duration::from_secs(75);
 /// With less than that a swarm is not begun.

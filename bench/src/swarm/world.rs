@@ -41,6 +41,8 @@ pub(crate) struct Asked {
     pub(super) attacked: bool,
     pub(crate) ms: f64,
     pub(crate) requests: f64,
+    /// How many steps away the peer was that first had a record.
+    pub(super) hops: f64,
 }
 
 /// What publishing once came to.
@@ -57,6 +59,8 @@ pub(super) struct Sent {
     pub(super) bytes: f64,
     /// Questions of this network's own protocols; each has an answer.
     pub(super) questions: f64,
+    /// Connections that were opened, each counted at both ends.
+    pub(super) connections: f64,
     pub(super) at: Instant,
 }
 
@@ -168,6 +172,7 @@ impl World {
             attacked,
             ms: found.elapsed.as_secs_f64() * 1e3,
             requests: found.requests as f64,
+            hops: f64::from(found.hops),
         })
     }
 
@@ -201,16 +206,18 @@ impl World {
 
     /// What all nodes have sent.
     pub(super) fn sent(&self) -> Sent {
-        let (mut bytes, mut questions) = (0, 0);
+        let (mut bytes, mut questions, mut connections) = (0, 0, 0);
         let hostile = self.hostile.iter().map(|(_, node)| node);
         for node in self.swarm.nodes().iter().chain(hostile) {
             let snapshot = node.discovery.snapshot();
             bytes += snapshot.count("bytes_out");
             questions += snapshot.count("streams_out");
+            connections += snapshot.count("connections_opened");
         }
         Sent {
             bytes: bytes as f64,
             questions: questions as f64,
+            connections: connections as f64,
             at: Instant::now(),
         }
     }

@@ -328,7 +328,7 @@ pub struct Periods {
     pub lookup: Duration,
     /// How long a connection without streams stays.
     pub idle: Duration,
-    /// How often the own part of the network is looked at again.
+    /// How often the own part of the network is looked at again, and one of the parts far away.
     pub bootstrap: Duration,
 }
 

@@ -176,7 +176,8 @@ fn kademlia(config: &Config) -> kad::Behaviour<Pointers> {
         // Pointers are left again by this crate's own schedule, in batches.
         .set_provider_publication_interval(None)
         .set_provider_record_ttl(Some(config.periods.pointer_ttl))
-        .set_periodic_bootstrap_interval(Some(config.periods.bootstrap))
+        // It would look through all parts of the network each time: see `Driver::refresh`.
+        .set_periodic_bootstrap_interval(None)
         .set_parallelism(NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN));
     let mut kad = kad::Behaviour::with_config(peer, store, settings);
     // Never by itself: a relayed address would make a server of a node that nobody reaches.

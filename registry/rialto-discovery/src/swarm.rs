@@ -5,6 +5,7 @@
 mod commands;
 mod neighbours;
 mod reach;
+mod refresh;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -330,6 +331,7 @@ impl Driver {
         if self.ticks.is_multiple_of(REJOIN_TICKS) {
             self.rejoin();
         }
+        self.refresh();
         self.seek_relays();
         self.count_listeners();
     }
