@@ -81,6 +81,7 @@ fn limit(args: &CallArgs, config: &mut Config) {
 /// Whoever on the mesh is best answers, and is paid.
 async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
     let directory = Arc::new(DoorDirectory::new(&args.mesh.door.local));
+    let known = Arc::clone(&directory);
     let client = pay::mesh_client(&args.payer, directory, |config| limit(args, config))?;
     let ask = Ask {
         service: args
@@ -99,7 +100,10 @@ async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
             None => Hedge::Never,
         },
     };
-    let answered = client.call(&ask).await?;
+    let answered = client.call(&ask).await;
+    // This program ends now; the node goes on choosing.
+    known.tell().await;
+    let answered = answered?;
     let answer = answered.answer;
     if args.payer.gateway.json {
         let mut told = pay::outcome_json(&answer);

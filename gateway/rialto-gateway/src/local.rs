@@ -7,6 +7,7 @@
 //! - `GET /providers/{service}` lists who offers a service, with their signed offers;
 //! - `POST /call/{service}/{method}` calls whoever is best, pays from the node's wallet, and goes to another
 //!   where one fails;
+//! - `POST /ratings/{peer}` hears what came of a call that a program made and paid itself;
 //! - `/peers/{peer}/…` is another host's gateway, reached through libp2p.
 
 mod calls;
@@ -66,6 +67,7 @@ pub fn local(
         .route("/search", get(find::search))
         .route("/providers/{service}", get(find::providers))
         .route("/call/{service}/{method}", post(calls::call))
+        .route("/ratings/{peer}", post(find::rate))
         .route("/peers/{peer}", any(peers::forward))
         .route("/peers/{peer}/", any(peers::forward))
         .route("/peers/{peer}/{*path}", any(peers::forward))
@@ -158,6 +160,6 @@ fn no_wallet() -> Problem {
 
 async fn unknown() -> Problem {
     Problem::new(ErrorCode::RouteUnknown, "there is nothing at this path").hint(
-        "this is the door of this machine's programs: /search, /providers/NAME, /call/NAME/METHOD, /peers/PEER/…",
+        "this is the door of this machine's programs: /search, /providers/NAME, /call/NAME/METHOD, /ratings/PEER, /peers/PEER/…",
     )
 }

@@ -13,7 +13,7 @@ mod service;
 mod stamps;
 mod version;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -26,7 +26,7 @@ use rialto_registry::{Digest, Manifest};
 
 use crate::api::{CallError, Closed, ServiceView};
 use crate::artifacts;
-use crate::manifest::read_manifest;
+use crate::manifest::{ManifestFileError, read_manifest};
 use crate::models;
 use crate::progress::Progress;
 pub use change::{ChangeError, Changed};
@@ -76,6 +76,14 @@ impl Catalog {
     /// Where artifacts are kept.
     pub(crate) fn store(&self) -> &Store {
         &self.loader.site.store
+    }
+
+    /// The models of all versions that one can go back to. Blocks.
+    ///
+    /// # Errors
+    /// [`ManifestFileError`] for a version that is kept and cannot be read.
+    pub(crate) fn kept_models(&self) -> Result<BTreeSet<Digest>, ManifestFileError> {
+        self.kept.models()
     }
 
     /// Reads every service below `folder`. One that cannot run is reported and left out: it must

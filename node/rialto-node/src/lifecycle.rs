@@ -47,6 +47,7 @@ impl Node {
         let running = self.0.catalog.remove(service).await?;
         if let Some(mesh) = self.mesh() {
             mesh.withdraw(service).await;
+            self.give_back().await;
         }
         Ok(running)
     }

@@ -15,10 +15,12 @@ mod find;
 mod heard;
 mod judge;
 mod names;
+mod names_kept;
 mod offers;
 mod publish;
 mod published;
 mod ratings;
+mod room;
 mod take;
 mod tunnels;
 
@@ -54,6 +56,7 @@ use directory::Directory;
 use feedback::Opinions;
 use judge::OfferJudge;
 use names::Fact;
+use names_kept::Reading;
 use offers::Sequence;
 use published::Published;
 use ratings::Ratings;
@@ -72,11 +75,15 @@ pub(crate) struct Mesh {
     /// What peers may read of it.
     provided: Arc<Provided>,
     published: Published,
+    /// Held while pins are set or taken back.
+    pinning: tokio::sync::Mutex<()>,
+    /// Held while the folder of what is taken in is used.
+    taking: tokio::sync::Mutex<()>,
     ratings: Ratings,
     opinions: Opinions,
     names: RwLock<NameBook>,
-    /// The first block whose claims were not taken in. Held while they are.
-    names_next: tokio::sync::Mutex<u64>,
+    /// How far the chain was read for names. Held while it is.
+    names_read: tokio::sync::Mutex<Reading>,
     /// Told when names were taken in.
     names_changed: Notify,
     /// What the chain said of names lately.
@@ -113,6 +120,8 @@ impl Mesh {
             provided: Arc::clone(&provided),
         });
         let strangers = store.for_strangers(is_public)?;
+        let from_block = config.mesh.names_from_block;
+        let names = Reading::open(&config.data_dir, registries.id(), from_block);
         let Started {
             discovery,
             events,
@@ -127,10 +136,12 @@ impl Mesh {
             strangers,
             provided,
             published: Published::open(&config.data_dir)?,
+            pinning: tokio::sync::Mutex::default(),
+            taking: tokio::sync::Mutex::default(),
             ratings: Ratings::open(&config.data_dir),
             opinions: Opinions::open(&config.data_dir)?,
             names: RwLock::default(),
-            names_next: tokio::sync::Mutex::new(config.mesh.names_from_block),
+            names_read: tokio::sync::Mutex::new(names),
             names_changed: Notify::new(),
             facts: Mutex::default(),
             directory: Mutex::new(Directory::new()),

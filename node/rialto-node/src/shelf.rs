@@ -109,12 +109,8 @@ impl<T: Clone + Serialize + DeserializeOwned> Shelf<T> {
             source,
         };
         let bytes = serde_json::to_vec(&item).map_err(|error| failed(error.into()))?;
-        let halfway = path.with_extension("new");
         let _in_order = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        write_synced(&halfway, &bytes)
-            .and_then(|()| fs::rename(&halfway, &path))
-            .and_then(|()| File::open(&self.folder)?.sync_all())
-            .map_err(failed)?;
+        replace(&path, &bytes).map_err(failed)?;
         self.items().insert(name, item);
         Ok(())
     }
@@ -163,6 +159,20 @@ impl<T: Clone + Serialize + DeserializeOwned> Shelf<T> {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}{SUFFIX}"))
+    }
+}
+
+/// Replaces a file as a whole, durably; nobody sees half of it. Not by two at once. Blocks for a sync.
+///
+/// # Errors
+/// When the file system refuses; then the file is as it was.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let halfway = path.with_extension("new");
+    write_synced(&halfway, bytes)?;
+    fs::rename(&halfway, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

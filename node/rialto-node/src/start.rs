@@ -128,6 +128,7 @@ impl Node {
     }
 
     async fn spawn_tasks(&self) -> Result<(), StartError> {
+        self.sweep().await;
         let next_block = self
             .chain_client()
             .block_number()

@@ -3,8 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use alloy_primitives::{Address, B256};
+use alloy_sol_types::SolValue;
 
 use crate::digest;
+use crate::typed::settlement;
 
 /// The shortest withdrawal delay the settlement contract accepts, in seconds.
 pub const WITHDRAW_DELAY_SECS_MIN: u64 = 900;
@@ -102,6 +104,32 @@ impl ChannelConfig {
         digest::channel_id(domain, self)
     }
 
+    /// The terms as bytes: the ABI encoding of the settlement contract's struct.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; CONFIG_BYTES] {
+        let mut bytes = [0; CONFIG_BYTES];
+        // Its encoding has one length: seven words.
+        let encoded = settlement::ChannelConfig::from(self).abi_encode();
+        bytes.copy_from_slice(&encoded);
+        bytes
+    }
+
+    /// Reads [`to_bytes`](Self::to_bytes); nothing for bytes of any other form.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; CONFIG_BYTES]) -> Option<Self> {
+        let read = settlement::ChannelConfig::abi_decode_validate(bytes).ok()?;
+        let config = Self {
+            payer: read.payer,
+            payer_authorizer: read.payerAuthorizer,
+            receiver: read.receiver,
+            receiver_authorizer: read.receiverAuthorizer,
+            token: read.token,
+            withdraw_delay: read.withdrawDelay.to(),
+            salt: read.salt,
+        };
+        (config.to_bytes() == *bytes).then_some(config)
+    }
+
     /// Whether the contract accepts this withdrawal delay.
     #[must_use]
     pub fn delay_in_range(&self) -> bool {
@@ -109,11 +137,33 @@ impl ChannelConfig {
     }
 }
 
+/// The bytes of a channel's terms.
+pub const CONFIG_BYTES: usize = 7 * 32;
 const HEX_DIGITS: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terms_are_read_as_they_were_written() {
+        let config = ChannelConfig {
+            payer: Address::repeat_byte(1),
+            payer_authorizer: Address::repeat_byte(2),
+            receiver: Address::repeat_byte(3),
+            receiver_authorizer: Address::repeat_byte(4),
+            token: Address::repeat_byte(5),
+            withdraw_delay: WITHDRAW_DELAY_SECS_MIN,
+            salt: B256::repeat_byte(6),
+        };
+        let bytes = config.to_bytes();
+        assert_eq!(ChannelConfig::from_bytes(&bytes), Some(config));
+        for padding in [0, 32, 64, 96, 128, 160] {
+            let mut other = bytes;
+            other[padding] = 1;
+            assert_eq!(ChannelConfig::from_bytes(&other), None, "{padding}");
+        }
+    }
 
     #[test]
     fn an_id_is_one_prefix_and_64_digits() {

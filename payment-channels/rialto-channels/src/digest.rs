@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use alloy_primitives::{Address, B256, Keccak256, U256, aliases::U40, keccak256};
+use alloy_primitives::{Address, B256, Keccak256, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
 
 use crate::{
@@ -119,15 +119,7 @@ pub fn deposit_nonce(channel: &ChannelId, salt: B256) -> B256 {
 }
 
 pub(crate) fn channel_id(domain: &SettlementDomain, config: &ChannelConfig) -> ChannelId {
-    let typed = settlement::ChannelConfig {
-        payer: config.payer,
-        payerAuthorizer: config.payer_authorizer,
-        receiver: config.receiver,
-        receiverAuthorizer: config.receiver_authorizer,
-        token: config.token,
-        withdrawDelay: U40::from(config.withdraw_delay & U40_MASK),
-        salt: config.salt,
-    };
+    let typed = settlement::ChannelConfig::from(config);
     static TYPE: LazyLock<B256> = LazyLock::new(type_hash::<settlement::ChannelConfig>);
     ChannelId(signing_hash(&typed, &TYPE, &settlement_separator(domain)))
 }
@@ -192,9 +184,6 @@ const NAME: &str = "x402 Batch Settlement";
 const VERSION: &str = "1";
 /// What every digest of typed data starts with.
 const MAGIC: [u8; 2] = [0x19, 0x01];
-/// `withdrawDelay` is a `uint40` on chain.
-const U40_MASK: u64 = 0xff_ffff_ffff;
-
 #[cfg(test)]
 mod tests {
     use alloy_primitives::b256;

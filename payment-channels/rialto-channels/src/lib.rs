@@ -54,7 +54,7 @@ pub use alloy_primitives::{Address, B256, U256};
 pub use amount::{Amount, AmountOverflow, ParseAmountError};
 pub use authorization::TransferAuthorization;
 pub use channel::{
-    ChannelConfig, ChannelId, ParseChannelIdError, SettlementDomain, TokenDomain,
+    CONFIG_BYTES, ChannelConfig, ChannelId, ParseChannelIdError, SettlementDomain, TokenDomain,
     WITHDRAW_DELAY_SECS_MAX, WITHDRAW_DELAY_SECS_MIN,
 };
 pub use confirmations::{Confirmations, ConfirmationsError, Depth};

@@ -4,6 +4,8 @@
 pub(crate) mod receipts;
 
 pub(crate) mod settlement {
+    use alloy_primitives::aliases::U40;
+
     alloy_sol_types::sol! {
         struct ChannelConfig {
             address payer;
@@ -30,6 +32,22 @@ pub(crate) mod settlement {
         }
         struct ClaimBatch {
             ClaimEntry[] claims;
+        }
+    }
+
+    impl From<&crate::ChannelConfig> for ChannelConfig {
+        /// Of a delay outside `uint40`, which is outside the protocol, only what fits.
+        fn from(config: &crate::ChannelConfig) -> Self {
+            const U40_MASK: u64 = 0xff_ffff_ffff;
+            Self {
+                payer: config.payer,
+                payerAuthorizer: config.payer_authorizer,
+                receiver: config.receiver,
+                receiverAuthorizer: config.receiver_authorizer,
+                token: config.token,
+                withdrawDelay: U40::from(config.withdraw_delay & U40_MASK),
+                salt: config.salt,
+            }
         }
     }
 }

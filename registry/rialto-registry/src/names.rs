@@ -124,6 +124,18 @@ impl NameBook {
         self.lines.iter().filter_map(first)
     }
 
+    /// The claims that stand, in the chain's order. Taken in by an empty book they make this one again, as
+    /// long as what follows comes later in the log than all that this one took in.
+    #[must_use]
+    pub fn standing(&self) -> Vec<(AgentId, Name, Position)> {
+        let held = self.held.iter();
+        let mut claims: Vec<_> = held
+            .map(|(agent, (name, at))| (*agent, name.clone(), *at))
+            .collect();
+        claims.sort_by_key(|(_, _, at)| *at);
+        claims
+    }
+
     /// Up to where the log was taken in.
     #[must_use]
     pub const fn newest(&self) -> Option<Position> {
@@ -254,6 +266,32 @@ mod tests {
             }
             let held = (0..4).filter(|n| book.name(&agent(*n)).is_some()).count();
             prop_assert_eq!(held, book.owners().count());
+        }
+
+        #[test]
+        fn claims_that_stand_make_the_same_book(
+            before in prop::collection::vec((0_u64..4, 0_usize..4), 0..40),
+            after in prop::collection::vec((0_u64..4, 0_usize..4), 0..10),
+        ) {
+            let names: [&[u8]; 4] = [b"a", b"b", b"c", b""];
+            let mut book = NameBook::default();
+            let mut next = 1;
+            for (who, which) in before {
+                book.claim(agent(who), names[which], at(next));
+                next += 1;
+            }
+            let mut again = NameBook::default();
+            for (agent, name, at) in book.standing() {
+                again.claim(agent, name.as_str().as_bytes(), at);
+            }
+            prop_assert_eq!(again.standing(), book.standing());
+            for (who, which) in after {
+                for book in [&mut book, &mut again] {
+                    book.claim(agent(who), names[which], at(next));
+                }
+                next += 1;
+                prop_assert!(again.owners().eq(book.owners()));
+            }
         }
     }
 }

@@ -18,7 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::Address;
 use rialto_channels::Amount;
 
-pub use backed::{Backed, Claim, FEEDBACK_TAG, FEEDBACK_URI, NotBacked, backed, receipt_of};
+pub use backed::{
+    Backed, Claim, EVIDENCE_BYTES_MAX, Evidence, FEEDBACK_TAG, FEEDBACK_URI, NotBacked, backed,
+    receipt_of,
+};
 pub use crowd::{FeedbackRefusal, Ignored};
 pub use own::{Calls, Outcome};
 

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use alloy_primitives::{B256, hex};
 use anyhow::{Context as _, Result, bail};
+use rialto_channels::ChannelConfig;
 use rialto_channels::receipt::SignedReceipt;
-use rialto_gateway::client::stored_receipt;
+use rialto_gateway::client::{stored_channels, stored_receipt};
 use rialto_node::{AgentCalls, ToRate};
+use rialto_registry::reputation::Evidence;
 use serde_json::json;
 
 use crate::args::PayerArgs;
@@ -27,8 +29,12 @@ pub(crate) async fn run(id: &str, value: i8, payer: &PayerArgs) -> Result<()> {
             signed.receipt.payer
         );
     }
+    let evidence = Evidence {
+        channel: terms(&signed, &data_dir)?,
+        receipt: signed,
+    };
     let wanted = Act::Rate {
-        document: hex::encode(signed.to_bytes()),
+        document: hex::encode(evidence.to_bytes()),
     };
     let answer = lifecycle::act(data.data_dir.as_deref(), &wanted).await?;
     let to: ToRate = serde_json::from_value(answer["to"].clone())
@@ -67,6 +73,19 @@ pub(crate) async fn run(id: &str, value: i8, payer: &PayerArgs) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The terms of the channel that paid: with them others can ask the chain whether it was funded.
+fn terms(signed: &SignedReceipt, data_dir: &Path) -> Result<ChannelConfig> {
+    let Some(channel) = signed.receipt.channel else {
+        bail!("this call was not paid from a channel: only calls that were can be rated");
+    };
+    let kept = stored_channels(&home::channels_dir(data_dir))?.into_iter();
+    let mut kept = kept.filter(|stored| stored.snapshot.id == channel);
+    let stored = kept
+        .next()
+        .with_context(|| format!("the terms of channel {channel} are no longer kept here"))?;
+    Ok(stored.snapshot.config)
 }
 
 /// The receipt, as the wallet's programs keep it.

@@ -150,6 +150,25 @@ impl Swarm {
         Ok((text, provider.context("no provider")?))
     }
 
+    /// How much a host's node thinks of each provider.
+    async fn reputations(&self, host: &Mesh) -> Result<Vec<u64>> {
+        let url = format!("{}/providers/{SERVICE}", host.text("/local"));
+        let known: Value = reqwest::get(&url).await?.json().await?;
+        let providers = known["providers"].as_array().context("no providers")?;
+        let values = providers.iter().map(|it| it["reputation"].as_u64());
+        values.collect::<Option<_>>().context("no reputation")
+    }
+
+    /// One call by the program, which asks a host's door and pays by itself.
+    async fn call_by_program(&self, host: &Mesh) -> Result<Value> {
+        let mut command = program_of_users();
+        command.args(["call", "--mesh", SERVICE, "echo", r#"{"text":"hello"}"#]);
+        command.args(["--json", "--local", host.text("/local")]);
+        command.args(["--rpc", self.first.chain_rpc(), "--data-dir"]);
+        command.arg(self.fixture.dir().join("data"));
+        run(&mut command).await?.json()
+    }
+
     fn stop(self) -> Result<()> {
         for other in self.others.into_iter().flatten() {
             other.stop()?;
@@ -177,6 +196,17 @@ async fn what_one_publishes_others_run_and_a_loop_of_calls_never_stops() -> Resu
         Ok(first["service"] == SERVICE && first["verified"] == true)
     })
     .await?;
+
+    let neighbour = swarm.other(1)?;
+    swarm.wait_for_providers(neighbour, 3).await?;
+    let before = swarm.reputations(neighbour).await?;
+    ensure!(before.iter().all(|value| *value == 500), "{before:?}");
+    let called = swarm.call_by_program(neighbour).await?;
+    let after = swarm.reputations(neighbour).await?;
+    ensure!(
+        after.iter().filter(|value| **value > 500).count() == 1,
+        "what came of {called} is not known: {after:?}"
+    );
 
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..20 {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
+use http::StatusCode;
 use rialto_channels::Amount;
 use rialto_node::{FoundService, Node, SearchError};
-use rialto_registry::SignedOffer;
 use rialto_registry::index;
+use rialto_registry::reputation::Outcome as Rating;
+use rialto_registry::{PeerId, SignedOffer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -53,6 +56,24 @@ impl Bases {
 fn is_relayed(offer: &SignedOffer) -> bool {
     let addresses = &offer.offer().addresses;
     !addresses.is_empty() && addresses.iter().all(|it| it.contains("/p2p-circuit"))
+}
+
+/// Hears what came of a call that a program of this machine made itself.
+pub(super) async fn rate(
+    State(local): State<Arc<Local>>,
+    Path(peer): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let peer: PeerId = peer.parse().map_err(|_| {
+        Problem::new(ErrorCode::IdMalformed, format!("`{peer}` is no peer's id"))
+            .hint("GET /providers/NAME lists them")
+    })?;
+    let rating: Rating = serde_json::from_slice(&body).map_err(|error| {
+        Problem::new(ErrorCode::BodyMalformed, format!("no rating: {error}"))
+            .hint(r#"one of "in-time", "late", "failed", "bad-receipt", as JSON"#)
+    })?;
+    local.node.rate(peer, rating);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What is searched for.

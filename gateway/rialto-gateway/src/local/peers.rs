@@ -226,7 +226,7 @@ const HOP: [&str; 8] = [
 const LINES_MAX: usize = 256;
 const DIAL_TIME_MAX: Duration = Duration::from_secs(20);
 /// A peer that says nothing for this long after it was asked whether it is there is gone.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 //! A version is copied beside and renamed, so that half of one is never seen; what a crash left of it is
 //! removed at the next start. The record is durable before the version runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use rialto_registry::{Digest, Manifest};
 use serde::{Deserialize, Serialize};
 
 use super::{COMPONENT, Candidate, MANIFEST};
+use crate::manifest::{ManifestFileError, read_manifest};
 use crate::shelf::{PendingError, Shelf};
 
 /// All deployed versions of this node.
@@ -132,6 +133,28 @@ impl Kept {
         fs::rename(&halfway, &target)?;
         File::open(&parent)?.sync_all()?;
         Ok(target)
+    }
+
+    /// The models of all versions that are kept. Blocks.
+    ///
+    /// # Errors
+    /// [`ManifestFileError`] for a version that cannot be read. One that is gone cannot come back.
+    pub(super) fn models(&self) -> Result<BTreeSet<Digest>, ManifestFileError> {
+        let mut models = BTreeSet::new();
+        for record in self.records.all() {
+            for id in &record.kept {
+                let file = self.folder(&record.service, id).join(MANIFEST);
+                match read_manifest(&file) {
+                    Ok(manifest) => {
+                        models.extend(manifest.models().iter().map(|model| model.digest));
+                    }
+                    Err(ManifestFileError::Read { source, .. })
+                        if source.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(models)
     }
 
     /// Removes a version's files. Failing to costs disk alone.
@@ -321,6 +344,33 @@ mod tests {
         assert_eq!(many.beyond(2), ["1-a"]);
         assert_eq!(many.beyond(0), ["2-a"]);
         assert_eq!(many.kept, ["3-a"]);
+    }
+
+    #[test]
+    fn models_are_those_of_all_versions_that_one_can_go_back_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::open(dir.path()).unwrap();
+        let digest = |byte: u8| Digest::new([byte; 32]);
+        let add = |id: &str, model: u8| {
+            let text = format!(
+                "name = \"s\"\nversion = \"0.1.0\"\ndescription = \"A service.\"\n\
+                 license = \"Apache-2.0\"\ngrants = {{ tensor = true }}\n[[models]]\nname = \"m\"\nsha256 = \"{}\"\n",
+                digest(model)
+            );
+            kept.add("s", id, text.as_bytes(), b"c").unwrap();
+        };
+        add("1-a", 1);
+        add("2-b", 2);
+        add("3-c", 3);
+        let record = Record {
+            is_removed: true,
+            ..record(&["3-c", "2-b", "0-gone"], Some("3-c"))
+        };
+        kept.keep(record).unwrap();
+        let models: Vec<_> = kept.models().unwrap().into_iter().collect();
+        assert_eq!(models, [digest(2), digest(3)]);
+        fs::write(kept.folder("s", "2-b").join(MANIFEST), b"{").unwrap();
+        assert!(kept.models().is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::Mesh;
 use crate::Node;
 use crate::artifacts;
 use crate::progress::Progress;
+use crate::shelf::PendingError;
 
 /// What peers may read of the store.
 #[derive(Debug)]
@@ -162,42 +163,82 @@ fn refused(error: rialto_discovery::FetchError) -> PeerError {
 }
 
 impl Mesh {
-    /// Keeps what a manifest is made of in the store, the manifest itself included, and tells peers that it
-    /// is here: whoever runs the service elsewhere fetches it from those who run it.
+    /// Provides a service by this manifest from now on, durably: keeps what it is made of, and tells peers.
+    ///
+    /// # Errors
+    /// What cannot be pinned, or the record that cannot be kept.
+    pub(super) async fn provide<E>(&self, signed: &SignedManifest) -> Result<(), E>
+    where
+        E: From<PinError> + From<PendingError>,
+    {
+        let pinned = {
+            let _alone = self.pinning.lock().await;
+            let pinned = self.pin(signed).await?;
+            self.published.keep(signed)?;
+            pinned
+        };
+        self.tell(&pinned).await;
+        Ok(())
+    }
+
+    /// Provides what a manifest is made of once more, unless another took its place meanwhile.
     pub(super) async fn serve(&self, signed: &SignedManifest) -> Result<(), PinError> {
+        let pinned = {
+            let _alone = self.pinning.lock().await;
+            if !self.published.has(signed) {
+                return Ok(());
+            }
+            self.pin(signed).await?
+        };
+        self.tell(&pinned).await;
+        Ok(())
+    }
+
+    /// Keeps what a manifest is made of in the store, the manifest itself included, and lets peers read it:
+    /// whoever runs the service elsewhere fetches it from those who run it.
+    async fn pin(&self, signed: &SignedManifest) -> Result<Vec<Digest>, PinError> {
+        let owner = self.pin_owner()?;
         let (store, kept) = (self.store.clone(), signed.clone());
-        let pinned = tokio::task::spawn_blocking(move || pin(&store, &kept)).await;
+        let pinned = tokio::task::spawn_blocking(move || pin(&store, &owner, &kept)).await;
         let pinned = pinned.map_err(|error| PinError::Io(std::io::Error::other(error)))??;
         self.provided.put(signed.name().clone(), pinned.clone());
+        Ok(pinned)
+    }
+
+    async fn tell(&self, pinned: &[Digest]) {
         for digest in pinned {
-            if let Err(error) = self.discovery.provide_artifact(&digest).await {
+            if let Err(error) = self.discovery.provide_artifact(digest).await {
                 tracing::debug!(%digest, %error, "peers are not told of an artifact");
             }
         }
-        Ok(())
+    }
+
+    /// Who owns the pins on what is provided: this node, as others may share the store.
+    pub(super) fn pin_owner(&self) -> Result<PinOwner, PinError> {
+        let owner = format!("mesh.{}", self.peer()).parse();
+        owner.map_err(|error| PinError::Io(std::io::Error::other(error)))
     }
 }
 
 /// Pins manifest, component and models; those that are here.
-fn pin(store: &Store, signed: &SignedManifest) -> Result<Vec<Digest>, PinError> {
+fn pin(store: &Store, owner: &PinOwner, signed: &SignedManifest) -> Result<Vec<Digest>, PinError> {
     let put = store.put_bytes(signed.to_text().as_bytes());
-    let manifest = put.map_err(|error| PinError::Io(std::io::Error::other(error)))?;
-    let short: String = signed.digest().to_string().chars().take(16).collect();
-    let owner = format!("manifest-{short}");
-    let owner: PinOwner = owner
-        .parse()
-        .map_err(|error| PinError::Io(std::io::Error::other(error)))?;
-    let models = signed.manifest().models().iter();
-    let all = [manifest, signed.component()]
-        .into_iter()
-        .chain(models.map(|model| model.digest));
+    put.map_err(|error| PinError::Io(std::io::Error::other(error)))?;
     let mut here = Vec::new();
-    for digest in all {
-        if store.pin(&digest, &owner)? {
+    for digest in parts(signed) {
+        if store.pin(&digest, owner)? {
             here.push(digest);
         }
     }
     Ok(here)
+}
+
+/// What a service is made of for those who take it in: manifest, component and models.
+pub(super) fn parts(signed: &SignedManifest) -> impl Iterator<Item = Digest> {
+    let models = signed.manifest().models().iter();
+    [signed.digest(), signed.component()]
+        .into_iter()
+        .chain(models.map(|model| model.digest))
 }
 
 impl Node {

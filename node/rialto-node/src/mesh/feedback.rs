@@ -1,7 +1,8 @@
 //! Feedback on the chain that receipts back: what others say of providers, and what this node's user says.
 //!
-//! A receipt travels as an artifact: who rates provides it, who reads fetches it by the digest in the
-//! feedback's URI. Feedback whose receipt nobody has is asked for again some times, and then left.
+//! A receipt travels as an artifact, with the terms of the channel that paid: who rates provides it, who reads
+//! fetches it by the digest in the feedback's URI, and asks the chain whether the channel held the money. What
+//! nobody has, or the chain does not show yet, is asked for again some times, and then left.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -10,10 +11,13 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use rialto_artifacts::{PinError, PinOwner};
-use rialto_chain::client::RegistryError;
-use rialto_channels::receipt::{DOCUMENT_BYTES_MAX, DocumentError, SignedReceipt};
+use rialto_chain::client::{ChainError, RegistryError};
+use rialto_channels::SettlementDomain;
+use rialto_channels::receipt::DocumentError;
 use rialto_registry::erc8004::logs::FeedbackEvent;
-use rialto_registry::reputation::{Claim, FEEDBACK_URI, backed, receipt_of};
+use rialto_registry::reputation::{
+    Backed, Claim, EVIDENCE_BYTES_MAX, Evidence, FEEDBACK_URI, backed, receipt_of,
+};
 use rialto_registry::{AgentId, Digest, Name, PeerId};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +78,7 @@ pub enum RateError {
     /// The node takes no part in the mesh.
     #[error("this node takes no part in the mesh: start it with --mesh")]
     Alone,
-    /// What was given is no receipt.
+    /// What was given is no receipt with its channel.
     #[error(transparent)]
     Receipt(#[from] DocumentError),
     /// The receipt's service is no published one.
@@ -133,14 +137,13 @@ impl Opinions {
 }
 
 impl Node {
-    /// Keeps a receipt for those who want to know what a rating rests on, and says what is to be sent.
+    /// Keeps the [`Evidence`] for those who want to know what a rating rests on, and says what is to be sent.
     ///
     /// # Errors
     /// [`RateError`]; nothing was said then.
     pub async fn prepare_rating(&self, document: Vec<u8>) -> Result<ToRate, RateError> {
         let mesh = self.mesh().ok_or(RateError::Alone)?;
-        let signed = SignedReceipt::from_bytes(&document)?;
-        let service = signed.receipt.service;
+        let service = Evidence::from_bytes(&document)?.receipt.receipt.service;
         let not_published = || RateError::NotPublished(service.clone());
         let name: Name = service.parse().map_err(|_| not_published())?;
         let known = self.name_on_chain(&name).await?;
@@ -222,17 +225,35 @@ impl Node {
                 mesh.opinions.read().put_back(waiting);
                 continue;
             };
-            match backed(&waiting.claim, &document, name) {
-                Ok(backed) if mesh.count(&waiting, &backed, owner) => {}
-                // The host offers nothing now: it may again.
-                Ok(_) => mesh.opinions.read().put_back(waiting),
+            match backed(&waiting.claim, &document, name, &self.domain()) {
+                Ok(backed) => match self.is_funded(&backed).await {
+                    Ok(true) if mesh.count(&waiting, &backed, owner) => {}
+                    // The host offers nothing now, or the deposit is not deep enough: it may be so later.
+                    Ok(_) | Err(_) => mesh.opinions.read().put_back(waiting),
+                },
                 Err(error) => tracing::debug!(%name, %error, "feedback does not count"),
             }
         }
     }
 
+    /// Whether the chain has the money of a call, or has paid it out to the provider.
+    async fn is_funded(&self, backed: &Backed) -> Result<bool, ChainError> {
+        if backed.channel.token != self.chain().token {
+            return Ok(false);
+        }
+        let held = self.chain_client().channel(&backed.channel).await?;
+        Ok(backed.is_paid_by(held.balance, held.claimed))
+    }
+
+    fn domain(&self) -> SettlementDomain {
+        SettlementDomain {
+            chain_id: self.chain().chain_id,
+            contract: self.chain().settlement,
+        }
+    }
+
     async fn fetch_receipt(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let most = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX);
+        let most = u64::try_from(EVIDENCE_BYTES_MAX).unwrap_or(u64::MAX);
         let silent = Progress::silent();
         let fetching = self.fetch_within(&[], digest, most, &silent);
         let fetched = tokio::time::timeout(RECEIPT_TIME_MAX, fetching).await;
@@ -369,12 +390,7 @@ impl Mesh {
     }
 
     /// Lets feedback count for every peer whose offers the receipt's host signs, and says whether there is one.
-    fn count(
-        &self,
-        waiting: &Waiting,
-        backed: &rialto_registry::reputation::Backed,
-        owner: Address,
-    ) -> bool {
+    fn count(&self, waiting: &Waiting, backed: &Backed, owner: Address) -> bool {
         let found = self.directory().signed_by(backed.host);
         let rater = waiting.claim.rater;
         let mut heard = Vec::new();

@@ -210,8 +210,11 @@ impl Mesh {
 
     /// Provides a service no more by what was signed.
     pub(crate) async fn withdraw(&self, service: &str) {
-        self.published.forget(service);
-        self.provided.forget(service);
+        {
+            let _alone = self.pinning.lock().await;
+            self.published.forget(service);
+            self.provided.forget(service);
+        }
         if let Ok(name) = service.parse() {
             self.take_back(&name).await;
         }

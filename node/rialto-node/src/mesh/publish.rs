@@ -178,9 +178,9 @@ impl Node {
             return Err(PublishError::Changed);
         }
         let changed = self.deploy(folder).await?;
-        mesh.serve(&signed).await?;
-        mesh.published.keep(&signed)?;
+        mesh.provide::<PublishError>(&signed).await?;
         mesh.offer_soon();
+        self.give_back().await;
         Ok((signed, changed))
     }
 }

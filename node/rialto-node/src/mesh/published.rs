@@ -44,6 +44,19 @@ impl Published {
         self.0.forget(service);
     }
 
+    /// Whether this is the manifest that its service is provided by.
+    pub(super) fn has(&self, manifest: &SignedManifest) -> bool {
+        let kept = self.0.get(manifest.name().as_str());
+        kept.is_some_and(|kept| kept.text == manifest.to_text())
+    }
+
+    /// All of them; none if there is one that this version cannot read.
+    pub(super) fn whole(&self) -> Option<Vec<SignedManifest>> {
+        let kept = self.0.all().into_iter();
+        let read = kept.map(|kept| SignedManifest::parse(kept.text.as_bytes()).ok());
+        read.collect()
+    }
+
     /// All of them. One that this version cannot read is left out, and said once a look.
     pub(super) fn all(&self) -> Vec<SignedManifest> {
         let read = |kept: Kept| match SignedManifest::parse(kept.text.as_bytes()) {

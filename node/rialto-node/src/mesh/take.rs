@@ -8,6 +8,7 @@ use rialto_registry::signed_manifest::{MANIFEST_BYTES_MAX, SignedManifestError};
 use rialto_registry::{Digest, Name, SignedManifest, Source, Status};
 use serde_json::Value;
 
+use super::Mesh;
 use crate::Node;
 use crate::catalog::{ChangeError, Changed};
 use crate::progress::Progress;
@@ -126,11 +127,13 @@ impl Node {
             self.fetch(model.source.as_slice(), &model.digest, progress)
                 .await?;
         }
-        let folder = self.unpack(&signed, progress).await?;
-        let changed = self.deploy(&folder).await?;
-        mesh.serve(&signed).await?;
-        mesh.published.keep(&signed)?;
+        let sources = signed.component_sources().iter();
+        let sources: Vec<Source> = sources.filter_map(|url| url.parse().ok()).collect();
+        let component = self.fetch(&sources, &signed.component(), progress).await?;
+        let changed = self.deploy_taken(mesh, &signed, &component).await?;
+        mesh.provide::<TakeError>(&signed).await?;
         mesh.offer_soon();
+        self.give_back().await;
         Ok((signed, changed))
     }
 
@@ -156,22 +159,27 @@ impl Node {
         Ok(SignedManifest::parse(&text)?)
     }
 
-    /// Puts component and `service.toml` into a folder of their own.
-    async fn unpack(
+    /// Deploys from a folder that lasts no longer than this: the catalog keeps versions of its own.
+    async fn deploy_taken(
         &self,
+        mesh: &Mesh,
         signed: &SignedManifest,
-        progress: &Progress,
-    ) -> Result<PathBuf, TakeError> {
-        let sources = signed.component_sources().iter();
-        let sources: Vec<Source> = sources.filter_map(|url| url.parse().ok()).collect();
-        let component = self.fetch(&sources, &signed.component(), progress).await?;
-        let folder = self
-            .config()
-            .data_dir
-            .join("taken")
-            .join(signed.digest().to_string());
+        component: &Path,
+    ) -> Result<Changed, TakeError> {
+        let _alone = mesh.taking.lock().await;
+        let deployed = match self.unpack(signed, component) {
+            Ok(folder) => self.deploy(&folder).await.map_err(TakeError::from),
+            Err(error) => Err(error),
+        };
+        self.clear_taken();
+        deployed
+    }
+
+    /// Puts component and `service.toml` into a folder of their own.
+    fn unpack(&self, signed: &SignedManifest, component: &Path) -> Result<PathBuf, TakeError> {
+        let folder = self.taken().join(signed.digest().to_string());
         let text = toml::to_string_pretty(&without_sources(signed.settings()))?;
-        let write = |name: &str, from: Result<Vec<u8>, PathBuf>| {
+        let write = |name: &str, from: Result<Vec<u8>, &Path>| {
             let path = folder.join(name);
             let written = match from {
                 Ok(bytes) => std::fs::write(&path, bytes),

@@ -13,6 +13,7 @@ mod exact;
 mod failures;
 mod lifecycle;
 mod loading;
+mod mesh;
 mod pending;
 mod refunds;
 mod reorgs;

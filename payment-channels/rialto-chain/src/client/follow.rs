@@ -167,8 +167,7 @@ impl ChainClient {
         if let Some(hash) = known.0.get(&number) {
             return Ok(*hash);
         }
-        let block = self.block(BlockNumberOrTag::Number(number)).await?;
-        let hash = block.map(|block| block.block.hash);
+        let hash = self.block_hash(number).await?;
         known.0.insert(number, hash);
         Ok(hash)
     }

@@ -269,6 +269,15 @@ impl ChainClient {
             .map_err(|error| self.failed(error))
     }
 
+    /// The hash of the block of this number; none if the chain is not so long.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub async fn block_hash(&self, number: u64) -> Result<Option<B256>, ChainError> {
+        let block = self.block(BlockNumberOrTag::Number(number)).await?;
+        Ok(block.map(|block| block.block.hash))
+    }
+
     /// The latest block.
     pub(super) async fn head(&self) -> Result<Head, ChainError> {
         let head = self.block(BlockNumberOrTag::Latest).await?;

@@ -8,6 +8,7 @@ use crate::chain::{Chain, Kind};
 use crate::people::{DELAY_SECS, HOST, PAYER, RECEIVER, SESSION, address, channel, fund, row};
 
 on_both!(
+    a_block_is_known_by_its_hash,
     a_deposit_that_vanishes_is_doubted,
     what_is_read_between_two_looks_is_looked_after,
     every_depth_within_the_trail_is_rolled_back,
@@ -42,6 +43,21 @@ async fn trail(client: &ChainClient) -> Trail {
     let first = client.follow(&mut trail).await.unwrap();
     assert!(first.doubted.is_empty() && first.taken_back.is_none());
     trail
+}
+
+async fn a_block_is_known_by_its_hash(chain: Chain) {
+    let client = chain.client(HOST).await;
+    let before = mark(&chain).await;
+    chain.mine().await;
+    let number = client.block_number().await.unwrap();
+    let hash = client.block_hash(number).await.unwrap();
+    assert!(hash.is_some());
+    assert_eq!(client.block_hash(number + 1).await.unwrap(), None);
+    reorganise(&chain, before, 0).await;
+    assert_eq!(client.block_hash(number).await.unwrap(), None);
+    chain.mine().await;
+    let other = client.block_hash(number).await.unwrap();
+    assert!(other.is_some() && other != hash);
 }
 
 async fn a_deposit_that_vanishes_is_doubted(chain: Chain) {

@@ -4,8 +4,10 @@
 //! Not here: reading the chain and fetching the receipt; who the host is among peers.
 
 use alloy_primitives::{Address, B256, keccak256};
-use rialto_channels::receipt::{DocumentError, ReceiptError, SignedReceipt};
-use rialto_channels::{Amount, SignatureError, recover};
+use rialto_channels::receipt::{DOCUMENT_BYTES_MAX, DocumentError, ReceiptError, SignedReceipt};
+use rialto_channels::{
+    Amount, CONFIG_BYTES, ChannelConfig, SettlementDomain, SignatureError, recover,
+};
 
 use crate::{AgentId, Digest, Name};
 
@@ -14,6 +16,43 @@ pub const FEEDBACK_TAG: &str = "rialto.call";
 
 /// How the URI of feedback begins whose receipt is an artifact; its digest follows.
 pub const FEEDBACK_URI: &str = "rialto:receipt:";
+
+/// The most bytes of what feedback rests on.
+pub const EVIDENCE_BYTES_MAX: usize = CONFIG_BYTES + DOCUMENT_BYTES_MAX;
+
+/// What feedback rests on: the receipt of a call, and the terms of the channel that paid for it, by which
+/// everybody can ask the chain for the money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The terms.
+    pub channel: ChannelConfig,
+    /// The receipt.
+    pub receipt: SignedReceipt,
+}
+
+impl Evidence {
+    /// As bytes, of which feedback has the digests: the terms, then the receipt.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.channel.to_bytes().to_vec();
+        bytes.extend(self.receipt.to_bytes());
+        bytes
+    }
+
+    /// Reads [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// [`DocumentError`]; bytes that would not be written so are refused.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let (terms, receipt) = bytes
+            .split_first_chunk()
+            .ok_or(DocumentError::Length(bytes.len()))?;
+        Ok(Self {
+            channel: ChannelConfig::from_bytes(terms).ok_or(DocumentError::Form)?,
+            receipt: SignedReceipt::from_bytes(receipt)?,
+        })
+    }
+}
 
 /// What somebody said on the chain about a service's call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +69,13 @@ pub struct Claim {
     pub hash: B256,
 }
 
-/// Feedback that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Feedback that counts once the chain has the money.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backed {
+    /// The channel that paid.
+    pub channel: ChannelConfig,
+    /// What the channel must have held, or have paid out to the provider, for the call to be paid for.
+    pub held_least: Amount,
     /// The key of the host that answered the call.
     pub host: Address,
     /// Who was paid.
@@ -43,6 +86,14 @@ pub struct Backed {
     pub paid: Amount,
     /// The receipt's day, since the Unix epoch.
     pub day: u64,
+}
+
+impl Backed {
+    /// Whether a channel that holds so much, or of which so much was claimed, has paid for the call.
+    #[must_use]
+    pub fn is_paid_by(&self, balance: Amount, claimed: Amount) -> bool {
+        balance.max(claimed) >= self.held_least
+    }
 }
 
 /// Why feedback does not count.
@@ -68,9 +119,12 @@ pub enum NotBacked {
         /// Who paid.
         payer: Address,
     },
-    /// It is of a payment outside channels.
-    #[error("the receipt is of no payment channel")]
+    /// It is of a payment outside channels, or of another channel than that whose terms are shown.
+    #[error("the receipt is of no payment channel, or not of the one that is shown")]
     NoChannel,
+    /// The channel pays somebody else, or with something else.
+    #[error("the channel is not the rater's with the receipt's provider, or of another token")]
+    NotTheChannel,
     /// It is about another service or chain.
     #[error("the receipt is of {0} on another chain or of another name")]
     Elsewhere(String),
@@ -83,15 +137,24 @@ pub fn receipt_of(tag: &str, uri: &str) -> Option<Digest> {
     (tag == FEEDBACK_TAG).then(|| digest.parse().ok()).flatten()
 }
 
-/// Checks what is claimed about a call of `service` against the receipt of it.
+/// Checks what is claimed about a call of `service` against the receipt of it and the terms of its channel.
+/// That the channel was ever funded only the chain can say: [`Backed::held_least`].
 ///
 /// # Errors
 /// [`NotBacked`].
-pub fn backed(claim: &Claim, document: &[u8], service: &Name) -> Result<Backed, NotBacked> {
+pub fn backed(
+    claim: &Claim,
+    document: &[u8],
+    service: &Name,
+    domain: &SettlementDomain,
+) -> Result<Backed, NotBacked> {
     if keccak256(document) != claim.hash {
         return Err(NotBacked::Hash);
     }
-    let signed = SignedReceipt::from_bytes(document)?;
+    let Evidence {
+        channel,
+        receipt: signed,
+    } = Evidence::from_bytes(document)?;
     let receipt = &signed.receipt;
     let host = recover(receipt.digest(), &signed.signature)?;
     signed.verify(host)?;
@@ -99,13 +162,19 @@ pub fn backed(claim: &Claim, document: &[u8], service: &Name) -> Result<Backed, 
         let (rater, payer) = (claim.rater, receipt.payer);
         return Err(NotBacked::NotThePayer { rater, payer });
     }
-    if receipt.channel.is_none() {
-        return Err(NotBacked::NoChannel);
-    }
     if receipt.service != service.as_str() || receipt.chain_id != claim.agent.registry.chain_id {
         return Err(NotBacked::Elsewhere(receipt.service.clone()));
     }
+    if receipt.channel != Some(channel.id(domain)) {
+        return Err(NotBacked::NoChannel);
+    }
+    let theirs = (channel.payer, channel.receiver, channel.token);
+    if theirs != (receipt.payer, receipt.provider, receipt.token) {
+        return Err(NotBacked::NotTheChannel);
+    }
     Ok(Backed {
+        channel,
+        held_least: receipt.after,
         host,
         payout: receipt.provider,
         value: value(claim.value, claim.decimals),
@@ -121,15 +190,15 @@ fn value(value: i128, decimals: u8) -> i16 {
     i16::try_from(whole).unwrap_or(0)
 }
 
-/// What counts of a payment at most, one dollar: hosts can sign receipts of more than was ever paid.
+/// What counts of a payment at most, one dollar: who lends itself a large sum gets it back.
 const PAID_MAX: Amount = Amount::new(1_000_000);
 const DAY_SECS: u64 = 86_400;
 
 #[cfg(test)]
 mod tests {
     use alloy_primitives::U256;
+    use rialto_channels::SigningKey;
     use rialto_channels::receipt::{Receipt, Usage};
-    use rialto_channels::{ChannelId, SigningKey};
 
     use super::*;
     use crate::erc8004::Registries;
@@ -140,10 +209,29 @@ mod tests {
         SigningKey::from_bytes(&[3; 32]).unwrap()
     }
 
+    fn domain() -> SettlementDomain {
+        SettlementDomain {
+            chain_id: 84_532,
+            contract: Address::repeat_byte(10),
+        }
+    }
+
+    fn channel() -> ChannelConfig {
+        ChannelConfig {
+            payer: RATER,
+            payer_authorizer: Address::repeat_byte(11),
+            receiver: Address::repeat_byte(8),
+            receiver_authorizer: Address::repeat_byte(12),
+            token: Address::repeat_byte(9),
+            withdraw_delay: 900,
+            salt: B256::repeat_byte(2),
+        }
+    }
+
     fn document(change: impl FnOnce(&mut Receipt)) -> Vec<u8> {
         let mut receipt = Receipt {
             id: B256::repeat_byte(1),
-            channel: Some(ChannelId(B256::repeat_byte(2))),
+            channel: Some(channel().id(&domain())),
             payer: RATER,
             provider: Address::repeat_byte(8),
             chain_id: 84_532,
@@ -166,7 +254,12 @@ mod tests {
             previous: B256::ZERO,
         };
         change(&mut receipt);
-        receipt.sign(&host()).to_bytes()
+        evidence(channel(), receipt)
+    }
+
+    fn evidence(channel: ChannelConfig, receipt: Receipt) -> Vec<u8> {
+        let receipt = receipt.sign(&host());
+        Evidence { channel, receipt }.to_bytes()
     }
 
     fn claim(document: &[u8]) -> Claim {
@@ -180,7 +273,8 @@ mod tests {
     }
 
     fn judge(document: &[u8]) -> Result<Backed, NotBacked> {
-        backed(&claim(document), document, &"embed".parse().unwrap())
+        let embed = "embed".parse().unwrap();
+        backed(&claim(document), document, &embed, &domain())
     }
 
     #[test]
@@ -196,7 +290,10 @@ mod tests {
         let good = document(|_| {});
         let other = document(|receipt| receipt.price = Amount::new(201));
         let embed = "embed".parse().unwrap();
-        assert_eq!(backed(&claim(&good), &other, &embed), Err(NotBacked::Hash));
+        assert_eq!(
+            backed(&claim(&good), &other, &embed, &domain()),
+            Err(NotBacked::Hash)
+        );
         let payer = document(|receipt| receipt.payer = Address::repeat_byte(6));
         assert!(matches!(judge(&payer), Err(NotBacked::NotThePayer { .. })));
         let bare = document(|receipt| receipt.channel = None);
@@ -211,6 +308,44 @@ mod tests {
         let dear = document(|receipt| receipt.charged = Amount::new(201));
         assert!(matches!(judge(&dear), Err(NotBacked::Receipt(_))));
         assert!(matches!(judge(&good[1..]), Err(NotBacked::Document(_))));
+        assert!(matches!(judge(&good[..9]), Err(NotBacked::Document(_))));
+    }
+
+    #[test]
+    fn the_channel_is_the_raters_with_the_provider() {
+        let found = judge(&document(|_| {})).unwrap();
+        assert_eq!(found.channel, channel());
+        for (balance, claimed, is_paid) in [
+            (0, 0, false),
+            (149, 149, false),
+            (150, 0, true),
+            (0, 150, true),
+        ] {
+            let paid = found.is_paid_by(Amount::new(balance), Amount::new(claimed));
+            assert_eq!(paid, is_paid, "{balance} {claimed}");
+        }
+        type Change = fn(&mut ChannelConfig);
+        let others: [Change; 3] = [
+            |channel| channel.payer = Address::repeat_byte(6),
+            |channel| channel.receiver = Address::repeat_byte(6),
+            |channel| channel.token = Address::repeat_byte(6),
+        ];
+        for change in others {
+            let mut other = channel();
+            change(&mut other);
+            let signed = SignedReceipt::from_bytes(&document(|_| {})[CONFIG_BYTES..]).unwrap();
+            let mut receipt = signed.receipt;
+            // Somebody else's channel, as it is on the chain.
+            assert_eq!(
+                judge(&evidence(other, receipt.clone())),
+                Err(NotBacked::NoChannel)
+            );
+            receipt.channel = Some(other.id(&domain()));
+            assert_eq!(
+                judge(&evidence(other, receipt)),
+                Err(NotBacked::NotTheChannel)
+            );
+        }
     }
 
     #[test]

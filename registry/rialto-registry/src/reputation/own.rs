@@ -3,11 +3,14 @@
 //!
 //! Not here: what others say.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ReputationConfig, Weighed, millicalls};
 use crate::fixed::halved;
 
 /// What came of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// A good answer in the time that was hoped for.
     InTime,

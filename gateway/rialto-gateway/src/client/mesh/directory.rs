@@ -2,11 +2,13 @@
 //! checked here: the door is believed about where they are reached, and about nothing else.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rialto_registry::reputation::Outcome as Rating;
 use rialto_registry::router::{Permille, Reach};
-use rialto_registry::{Name, SignedOffer};
+use rialto_registry::{Name, PeerId, SignedOffer};
 use serde::{Deserialize, Serialize};
 
 use super::super::bounded::{DOCUMENT_BYTES_MAX, read_bounded};
@@ -18,6 +20,8 @@ pub struct DoorDirectory {
     http: reqwest::Client,
     /// What the door said last of the chain's endpoint.
     rpc: Arc<Mutex<Option<String>>>,
+    /// What came of requests that the door was not told of yet.
+    ratings: Arc<Mutex<Vec<(PeerId, Rating)>>>,
     door: String,
 }
 
@@ -53,6 +57,7 @@ impl DoorDirectory {
         Self {
             http: reqwest::Client::new(),
             rpc: Arc::default(),
+            ratings: Arc::default(),
             door: door.trim_end_matches('/').to_owned(),
         }
     }
@@ -62,7 +67,34 @@ impl DoorDirectory {
         self.rpc.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ratings(&self) -> MutexGuard<'_, Vec<(PeerId, Rating)>> {
+        // Each is put in whole.
+        self.ratings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the door what came of requests so far, by which its node chooses from then on. Done before each
+    /// question anyway; whoever ends with a call does it then. What the door does not take is lost.
+    pub async fn tell(&self) {
+        let told = std::mem::take(&mut *self.ratings());
+        let telling = async {
+            for (peer, rating) in told {
+                let url = format!("{}/ratings/{peer}", self.door);
+                let Ok(body) = serde_json::to_vec(&rating) else {
+                    continue;
+                };
+                if let Err(error) = self.http.post(&url).body(body).send().await {
+                    tracing::debug!(%error, "the local door does not take ratings");
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(TELL_TIME_MAX, telling).await.is_err() {
+            tracing::debug!("the local door takes ratings too slowly");
+        }
+    }
+
     async fn ask(&self, service: &Name) -> Result<Vec<Provider>, DirectoryError> {
+        self.tell().await;
         let url = format!("{}/providers/{service}", self.door);
         let answer = self.http.get(&url).send().await.map_err(cannot)?;
         let status = answer.status();
@@ -86,6 +118,13 @@ impl Directory for DoorDirectory {
 
     fn rpc(&self) -> Option<String> {
         self.last_rpc().clone()
+    }
+
+    fn ended(&self, provider: PeerId, rating: Rating) {
+        let mut ratings = self.ratings();
+        if ratings.len() < RATINGS_MAX {
+            ratings.push((provider, rating));
+        }
     }
 }
 
@@ -134,3 +173,8 @@ struct Refused {
 fn cannot(error: impl std::error::Error + Send + Sync + 'static) -> DirectoryError {
     DirectoryError(Box::new(error))
 }
+
+/// How long the door may take to hear of ratings.
+const TELL_TIME_MAX: Duration = Duration::from_secs(2);
+/// Ratings that wait to be told.
+const RATINGS_MAX: usize = 256;
