@@ -63,11 +63,12 @@ pub fn local(
         client,
         bodies: Budget::new(config),
     });
+    let rating = post(find::rate).layer(DefaultBodyLimit::max(find::RATING_BYTES_MAX));
     Router::new()
         .route("/search", get(find::search))
         .route("/providers/{service}", get(find::providers))
         .route("/call/{service}/{method}", post(calls::call))
-        .route("/ratings/{peer}", post(find::rate))
+        .route("/ratings/{peer}", rating)
         .route("/peers/{peer}", any(peers::forward))
         .route("/peers/{peer}/", any(peers::forward))
         .route("/peers/{peer}/{*path}", any(peers::forward))

@@ -78,12 +78,18 @@ impl Catalog {
         &self.loader.site.store
     }
 
-    /// The models of all versions that one can go back to. Blocks.
+    /// The models of all services that run, and of all versions that one can go back to. Blocks.
     ///
     /// # Errors
     /// [`ManifestFileError`] for a version that is kept and cannot be read.
     pub(crate) fn kept_models(&self) -> Result<BTreeSet<Digest>, ManifestFileError> {
-        self.kept.models()
+        let mut models = self.kept.models()?;
+        for service in self.services().values() {
+            let current = service.current();
+            let own = current.manifest().models().iter();
+            models.extend(own.map(|model| model.digest));
+        }
+        Ok(models)
     }
 
     /// Reads every service below `folder`. One that cannot run is reported and left out: it must

@@ -23,6 +23,7 @@ mod ratings;
 mod room;
 mod take;
 mod tunnels;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

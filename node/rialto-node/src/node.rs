@@ -284,10 +284,6 @@ impl Node {
         stop.wait_for(|stop| *stop).await.ok();
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.0.stop.borrow()
-    }
-
     pub(crate) fn book(&self) -> &Book {
         &self.0.book
     }

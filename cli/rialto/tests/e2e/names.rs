@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use rialto_registry::PeerId;
 use rialto_testkit::mesh::Mesh;
 use serde_json::{Value, json};
 
@@ -15,8 +16,12 @@ const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_ev
 /// A host in the mesh that has these services, and publishes them itself.
 fn start(services: &[&str]) -> Result<(Installed, Mesh)> {
     let installed = Installed::new(services, CONFIG)?;
-    let mesh = installed.start(&["--chain-listen", "127.0.0.1:0", "--mesh"])?;
+    let mesh = host(&installed)?;
     Ok((installed, mesh))
+}
+
+fn host(installed: &Installed) -> Result<Mesh> {
+    installed.start(&["--chain-listen", "127.0.0.1:0", "--mesh"])
 }
 
 async fn publish(
@@ -191,7 +196,10 @@ async fn look_alikes_are_flagged_and_meaning_finds_what_words_do_not() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_payer_says_counts_by_its_receipt_and_the_owner_cannot_praise_itself() -> Result<()>
 {
-    let (installed, mesh) = start(&["filetype"])?;
+    let installed = Installed::new(&["filetype"], CONFIG)?;
+    // Its channels pay a splitter.
+    installed.append("filetype", ROYALTY)?;
+    let mesh = host(&installed)?;
     let folder = installed.dir().join("services/filetype");
     publish(&installed, &mesh, &folder, &[]).await?.json()?;
     until("it is offered", || async {
@@ -228,8 +236,19 @@ async fn what_a_payer_says_counts_by_its_receipt_and_the_owner_cannot_praise_its
         Ok(known["providers"][0]["reputation"].as_u64() > Some(500))
     })
     .await?;
+    let peer = PeerId::from_key([1; 32]);
+    let url = format!("{}/ratings/{peer}", mesh.text("/local"));
+    for (body, status) in [("\"in-time\"", 204), ("\"good\"", 400), (LONG, 413)] {
+        let answer = reqwest::Client::new().post(&url).body(body).send().await?;
+        ensure!(answer.status() == status, "{status}: {answer:?}");
+    }
     mesh.stop()
 }
+
+const ROYALTY: &str =
+    "\n[royalty]\naccount = \"0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65\"\nshare = \"5%\"\n";
+/// No rating is so long.
+const LONG: &str = "\"in-time                                                              \"";
 
 /// Calls the service as a user does, and gives the receipt's id.
 async fn paid_call(installed: &Installed, mesh: &Mesh) -> Result<String> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use rialto_channels::Amount;
@@ -62,15 +63,21 @@ fn is_relayed(offer: &SignedOffer) -> bool {
 pub(super) async fn rate(
     State(local): State<Arc<Local>>,
     Path(peer): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
+    let body = body.map_err(|error| {
+        let code = match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge,
+            _ => ErrorCode::BodyMalformed,
+        };
+        Problem::new(code, format!("no rating: {}", error.body_text())).hint(RATING_HINT)
+    })?;
     let peer: PeerId = peer.parse().map_err(|_| {
         Problem::new(ErrorCode::IdMalformed, format!("`{peer}` is no peer's id"))
             .hint("GET /providers/NAME lists them")
     })?;
     let rating: Rating = serde_json::from_slice(&body).map_err(|error| {
-        Problem::new(ErrorCode::BodyMalformed, format!("no rating: {error}"))
-            .hint(r#"one of "in-time", "late", "failed", "bad-receipt", as JSON"#)
+        Problem::new(ErrorCode::BodyMalformed, format!("no rating: {error}")).hint(RATING_HINT)
     })?;
     local.node.rate(peer, rating);
     Ok(StatusCode::NO_CONTENT)
@@ -196,3 +203,7 @@ fn bad(message: impl Into<String>) -> Problem {
 fn alone(error: &SearchError) -> Problem {
     Problem::new(ErrorCode::Unavailable, error.to_string())
 }
+
+/// The longest rating is a word.
+pub(super) const RATING_BYTES_MAX: usize = 64;
+const RATING_HINT: &str = r#"one of "in-time", "late", "failed", "bad-receipt", as JSON"#;

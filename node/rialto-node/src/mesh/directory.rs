@@ -98,13 +98,13 @@ impl Directory {
             .collect()
     }
 
-    /// The accounts that a peer's offers name, and those that own what it offers.
+    /// The keys that sign for a peer, and the accounts that own what it offers. Whom its offers say to pay is
+    /// not among them: anybody can be named there, and who counts as the peer's own may not rate it.
     pub(super) fn accounts_of(&self, peer: PeerId) -> BTreeSet<Address> {
         let own = self.offers.values().filter(|it| it.peer() == peer);
         let mut accounts = BTreeSet::new();
         for offer in own.map(SignedOffer::offer) {
-            let payee = &offer.payee;
-            accounts.extend([payee.host, payee.payout, payee.receiver]);
+            accounts.insert(offer.payee.host);
             let publishers = self.index.publishers(&offer.service);
             accounts.extend(publishers.filter_map(|text| text.parse::<Address>().ok()));
         }

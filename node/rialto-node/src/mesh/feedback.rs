@@ -4,10 +4,11 @@
 //! fetches it by the digest in the feedback's URI, and asks the chain whether the channel held the money. What
 //! nobody has, or the chain does not show yet, is asked for again some times, and then left.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use rialto_artifacts::{PinError, PinOwner};
@@ -16,12 +17,14 @@ use rialto_channels::SettlementDomain;
 use rialto_channels::receipt::DocumentError;
 use rialto_registry::erc8004::logs::FeedbackEvent;
 use rialto_registry::reputation::{
-    Backed, Claim, EVIDENCE_BYTES_MAX, Evidence, FEEDBACK_URI, backed, receipt_of,
+    Backed, Claim, EVIDENCE_BYTES_MAX, Evidence, FEEDBACK_URI, NotBacked, backed, receipt_of,
 };
 use rialto_registry::{AgentId, Digest, Name, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::Mesh;
+use super::take::read_within;
+use super::waiting::{Key, Queue, Waiting};
 use crate::Node;
 use crate::progress::Progress;
 use crate::shelf::{PendingError, Shelf};
@@ -39,18 +42,19 @@ struct Read {
     /// For each agent the block to go on from.
     next: BTreeMap<AgentId, u64>,
     /// Whom feedback was about, by agent, rater and number: it may be revoked.
-    about: BTreeMap<(AgentId, Address, u64), Vec<PeerId>>,
-    /// Whose receipts were not to be had yet.
-    waiting: VecDeque<Waiting>,
+    about: BTreeMap<Key, Vec<PeerId>>,
+    /// What could not be checked yet.
+    waiting: Queue,
 }
 
-#[derive(Debug, Clone)]
-struct Waiting {
-    service: Name,
-    claim: Claim,
-    index: u64,
-    receipt: Digest,
-    tries: u32,
+/// What a look at feedback came to.
+enum Looked {
+    /// It counts, or never will.
+    Settled,
+    /// What it rests on is not there yet.
+    NotYet,
+    /// The chain cannot be asked.
+    Blind,
 }
 
 /// What is to be sent so that feedback stands on the chain.
@@ -81,6 +85,9 @@ pub enum RateError {
     /// What was given is no receipt with its channel.
     #[error(transparent)]
     Receipt(#[from] DocumentError),
+    /// Nobody would believe it.
+    #[error("what you say of this call would not count")]
+    NotBacked(#[from] NotBacked),
     /// The receipt's service is no published one.
     #[error("nobody has published `{0}` on this chain: only published services can be rated")]
     NotPublished(String),
@@ -143,12 +150,21 @@ impl Node {
     /// [`RateError`]; nothing was said then.
     pub async fn prepare_rating(&self, document: Vec<u8>) -> Result<ToRate, RateError> {
         let mesh = self.mesh().ok_or(RateError::Alone)?;
-        let service = Evidence::from_bytes(&document)?.receipt.receipt.service;
+        let receipt = Evidence::from_bytes(&document)?.receipt.receipt;
+        let service = receipt.service;
         let not_published = || RateError::NotPublished(service.clone());
         let name: Name = service.parse().map_err(|_| not_published())?;
         let known = self.name_on_chain(&name).await?;
         let known = known.ok_or_else(not_published)?;
         let hash = keccak256(&document);
+        let claim = Claim {
+            agent: known.agent,
+            rater: receipt.payer,
+            value: 0,
+            decimals: 0,
+            hash,
+        };
+        backed(&claim, &document, &name, &self.domain())?;
         let store = mesh.store.clone();
         let digest = tokio::task::spawn_blocking(move || store.put_bytes(&document))
             .await?
@@ -218,29 +234,48 @@ impl Node {
 
     /// Fetches the receipts of feedback on a service, and lets what they back count.
     async fn check_waiting(&self, mesh: &Mesh, name: &Name, owner: Address) {
-        let due = mesh.opinions.read().due(name);
+        let due = mesh.opinions.read().waiting.due(name, Instant::now());
         for waiting in due {
-            let found = self.fetch_receipt(&waiting.receipt).await;
-            let Some(document) = found else {
-                mesh.opinions.read().put_back(waiting);
-                continue;
-            };
-            match backed(&waiting.claim, &document, name, &self.domain()) {
-                Ok(backed) => match self.is_funded(&backed).await {
-                    Ok(true) if mesh.count(&waiting, &backed, owner) => {}
-                    // The host offers nothing now, or the deposit is not deep enough: it may be so later.
-                    Ok(_) | Err(_) => mesh.opinions.read().put_back(waiting),
-                },
-                Err(error) => tracing::debug!(%name, %error, "feedback does not count"),
+            let looked = self.weigh_feedback(mesh, &waiting, owner).await;
+            let (key, now) = (waiting.key(), Instant::now());
+            let queue = &mut mesh.opinions.read().waiting;
+            match looked {
+                Looked::Settled => queue.settle(key),
+                Looked::NotYet => queue.again(key, now),
+                Looked::Blind => queue.later(key, now),
             }
         }
     }
 
-    /// Whether the chain has the money of a call, or has paid it out to the provider.
-    async fn is_funded(&self, backed: &Backed) -> Result<bool, ChainError> {
-        if backed.channel.token != self.chain().token {
-            return Ok(false);
+    async fn weigh_feedback(&self, mesh: &Mesh, waiting: &Waiting, owner: Address) -> Looked {
+        let name = &waiting.service;
+        let settled = |why: &dyn std::fmt::Display| {
+            tracing::debug!(%name, error = %why, "feedback does not count");
+            Looked::Settled
+        };
+        let document = match self.fetch_receipt(&waiting.receipt).await {
+            Ok(Some(document)) => document,
+            Ok(None) => return Looked::NotYet,
+            Err(error) => return settled(&error),
+        };
+        let backed = match backed(&waiting.claim, &document, name, &self.domain()) {
+            Ok(backed) if backed.channel.token == self.chain().token => backed,
+            Ok(_) => return settled(&NotBacked::NotTheChannel),
+            Err(error) => return settled(&error),
+        };
+        match self.is_funded(&backed).await {
+            Ok(true) if mesh.count(waiting, &backed, owner) => Looked::Settled,
+            // The host offers nothing now, or the deposit is not deep enough: it may be so later.
+            Ok(_) => Looked::NotYet,
+            Err(error) => {
+                tracing::debug!(%name, %error, "whether feedback was paid for cannot be asked");
+                Looked::Blind
+            }
         }
+    }
+
+    /// Whether the chain has the money of a call, or has paid it out.
+    async fn is_funded(&self, backed: &Backed) -> Result<bool, ChainError> {
         let held = self.chain_client().channel(&backed.channel).await?;
         Ok(backed.is_paid_by(held.balance, held.claimed))
     }
@@ -252,37 +287,27 @@ impl Node {
         }
     }
 
-    async fn fetch_receipt(&self, digest: &Digest) -> Option<Vec<u8>> {
+    /// What feedback rests on; none where nobody has it.
+    ///
+    /// # Errors
+    /// For what is no receipt, however often it is fetched.
+    async fn fetch_receipt(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
         let most = u64::try_from(EVIDENCE_BYTES_MAX).unwrap_or(u64::MAX);
         let silent = Progress::silent();
         let fetching = self.fetch_within(&[], digest, most, &silent);
         let fetched = tokio::time::timeout(RECEIPT_TIME_MAX, fetching).await;
-        let path = fetched.ok()?.ok()?;
-        tokio::fs::read(path).await.ok()
+        let Ok(Ok(path)) = fetched else {
+            return Ok(None);
+        };
+        // What was here before was not fetched within any limit.
+        match read_within(&path, most).await {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(error),
+            read => Ok(read.ok()),
+        }
     }
 }
 
 impl Read {
-    /// What waits about a service, as much as is looked at once.
-    fn due(&mut self, name: &Name) -> Vec<Waiting> {
-        let all = std::mem::take(&mut self.waiting);
-        let mut due = Vec::new();
-        for waiting in all {
-            match waiting.service == *name && due.len() < CHECKS_MAX {
-                true => due.push(waiting),
-                false => self.waiting.push_back(waiting),
-            }
-        }
-        due
-    }
-
-    fn put_back(&mut self, mut waiting: Waiting) {
-        waiting.tries += 1;
-        if waiting.tries < TRIES_MAX {
-            self.wait(waiting);
-        }
-    }
-
     /// Notes whom feedback was about. What a rater said before of the same agent counts no more.
     fn remember(&mut self, waiting: &Waiting, peers: Vec<PeerId>) {
         let (agent, rater) = (waiting.claim.agent, waiting.claim.rater);
@@ -297,21 +322,6 @@ impl Read {
         if self.about.len() < ABOUT_MAX && !peers.is_empty() {
             self.about.insert((agent, rater, waiting.index), peers);
         }
-    }
-
-    /// A flood of feedback on one service leaves the others' alone.
-    fn wait(&mut self, waiting: Waiting) {
-        let of_service = self
-            .waiting
-            .iter()
-            .filter(|it| it.service == waiting.service);
-        if of_service.count() >= WAITING_OF_SERVICE_MAX {
-            return;
-        }
-        if self.waiting.len() >= WAITING_MAX {
-            self.waiting.pop_front();
-        }
-        self.waiting.push_back(waiting);
     }
 }
 
@@ -363,12 +373,11 @@ impl Mesh {
                     decimals,
                     hash,
                 };
-                self.opinions.read().wait(Waiting {
+                self.opinions.read().waiting.push(Waiting {
                     service: name.clone(),
                     claim,
                     index,
                     receipt,
-                    tries: 0,
                 });
             }
             FeedbackEvent::Revoked {
@@ -377,10 +386,7 @@ impl Mesh {
                 index,
             } => {
                 let mut read = self.opinions.read();
-                let revoked = |it: &Waiting| {
-                    it.claim.agent == agent && it.claim.rater == client && it.index == index
-                };
-                read.waiting.retain(|it| !revoked(it));
+                read.waiting.settle((agent, client, index));
                 let about = read.about.remove(&(agent, client, index));
                 for peer in about.into_iter().flatten() {
                     self.ratings.unhear(peer, client);
@@ -396,7 +402,7 @@ impl Mesh {
         let mut heard = Vec::new();
         for peer in &found {
             let mut accounts = self.directory().accounts_of(*peer);
-            accounts.extend([backed.payout, backed.host, owner]);
+            accounts.insert(owner);
             match self.ratings.hear(*peer, accounts, rater, backed) {
                 Ok(()) => heard.push(*peer),
                 Err(error) => tracing::debug!(%peer, %error, "feedback does not count"),
@@ -413,16 +419,8 @@ const SERVICE_TIME_MAX: Duration = Duration::from_secs(20);
 const ROUND_MIN: Duration = Duration::from_secs(2);
 /// Steps of the log that one look at a service takes, of 2,000 blocks each.
 const STEPS_MAX: usize = 8;
-/// Receipts that one look fetches.
-const CHECKS_MAX: usize = 16;
 /// How long a receipt's fetch may take.
 const RECEIPT_TIME_MAX: Duration = Duration::from_secs(5);
-/// How often a receipt is asked for that nobody has.
-const TRIES_MAX: u32 = 12;
-/// Feedback on one service that waits for its receipt.
-const WAITING_OF_SERVICE_MAX: usize = 64;
-/// Feedback that waits for its receipt; the oldest goes.
-const WAITING_MAX: usize = 4_096;
 /// Whose pins keep receipts.
 const PIN_OWNER: &str = "feedback";
 /// Receipts of own feedback that are kept for others.

@@ -8,9 +8,10 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use rialto_chain::client::{BlockRef, ChainError, RegistryError};
+use rialto_chain::client::{BlockRef, ChainError, Placed, RegistryError};
+use rialto_registry::erc8004::logs::MetadataSet;
 use rialto_registry::names::{MANIFEST_KEY, NAME_KEY, Position, STATUS_KEY};
-use rialto_registry::{AgentId, Digest, Name, Status};
+use rialto_registry::{AgentId, Digest, Name, NameBook, Status};
 
 use super::Mesh;
 use super::names_kept::Reading;
@@ -34,14 +35,17 @@ pub struct OnChain {
 impl Node {
     /// Reads names from the chain for as long as the node runs.
     pub(crate) async fn read_names_forever(self) {
-        loop {
-            if let Err(error) = self.read_names().await {
-                tracing::debug!(%error, "names were not read");
+        let reading = async {
+            loop {
+                if let Err(error) = self.read_names().await {
+                    tracing::debug!(%error, "names were not read");
+                }
+                tokio::time::sleep(self.config().mesh.names_every).await;
             }
-            tokio::select! {
-                () = self.stopping() => break,
-                () = tokio::time::sleep(self.config().mesh.names_every) => {}
-            }
+        };
+        tokio::select! {
+            () = self.stopping() => {}
+            () = reading => {}
         }
         if tokio::time::timeout(KEEP_AT_END_MAX, self.keep_names_at_end())
             .await
@@ -51,94 +55,104 @@ impl Node {
         }
     }
 
-    /// Takes in the claims of names that are new in the chain. A node that stops reads no further.
+    /// Takes in the claims of names that are new in the chain.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when the chain cannot be read to its end.
     pub(super) async fn read_names(&self) -> Result<(), RegistryError> {
         let Some(mesh) = self.mesh() else {
             return Ok(());
         };
         let mut reading = mesh.names_read.lock().await;
         self.recall_names(mesh, &mut reading).await?;
-        loop {
-            let from = reading.next();
-            let step = mesh.agents.metadata_log(&[NAME_KEY], from).await?;
-            let is_news = !step.found.is_empty();
-            {
-                let mut names = mesh.names.write().unwrap_or_else(PoisonError::into_inner);
-                for claim in step.found {
-                    names.claim(claim.entry.agent, &claim.entry.value, claim.at);
-                }
-            }
-            reading.went_on(step.next, is_news);
-            if is_news {
-                mesh.names_changed.notify_one();
-            }
-            if reading.is_due(!step.more) {
-                self.keep_names(mesh, &mut reading).await;
-            }
-            if !step.more || self.is_stopping() {
-                break;
-            }
-        }
+        while self.read_names_on(mesh, &mut reading).await? {}
         Ok(())
     }
 
+    /// Takes in the claims of some blocks, and says whether there are more. Who waits may go away: the same
+    /// blocks are read again then.
+    async fn read_names_on(
+        &self,
+        mesh: &Mesh,
+        reading: &mut Reading,
+    ) -> Result<bool, RegistryError> {
+        let from = reading.next();
+        let step = mesh.agents.metadata_log(&[NAME_KEY], from).await?;
+        if step.next == from {
+            return Ok(step.more);
+        }
+        let is_news = !step.found.is_empty();
+        let is_due = reading.is_due(step.next, is_news, !step.more);
+        let mut last = None;
+        if is_due || !step.more {
+            last = self.last_before(step.next, reading.last()).await?;
+            if last.is_none() {
+                mesh.begin_anew(reading);
+                return Ok(true);
+            }
+        }
+        mesh.claim_names(step.found);
+        reading.went_on(step.next, is_news, last);
+        if is_due {
+            self.keep_names(mesh, reading).await;
+        }
+        Ok(step.more)
+    }
+
+    /// The last block before `next`, if the chain still has the one that was `known`.
+    async fn last_before(
+        &self,
+        next: u64,
+        known: Option<BlockRef>,
+    ) -> Result<Option<BlockRef>, ChainError> {
+        let hash_of = async |number| {
+            let hash = self.chain_client().block_hash(number).await?;
+            hash.ok_or(ChainError::Changed)
+        };
+        let number = next.saturating_sub(1);
+        let hash = hash_of(number).await?;
+        // In this order: what is there now stands on what was there then.
+        if let Some(known) = known
+            && hash_of(known.number).await? != known.hash
+        {
+            return Ok(None);
+        }
+        Ok(Some(BlockRef { number, hash }))
+    }
+
     /// Goes on where an earlier process stopped, if the chain still is the one that it read. Nothing of what
-    /// it read is believed before.
+    /// it read is believed before. An endpoint that lags behind gets some time.
     async fn recall_names(&self, mesh: &Mesh, reading: &mut Reading) -> Result<(), ChainError> {
         let Some(last) = reading.to_check() else {
             return Ok(());
         };
-        if self.has_block(last).await? {
+        let hash = self.chain_client().block_hash(last.number).await?;
+        let patience = self.config().mesh.names_every * BEHIND_ROUNDS;
+        if hash == Some(last.hash) {
             if let Some(names) = reading.recall() {
                 *mesh.names.write().unwrap_or_else(PoisonError::into_inner) = names;
                 mesh.names_changed.notify_one();
             }
-        } else {
+        } else if hash.is_some() || reading.is_behind_for(patience) {
             let block = last.number;
             tracing::warn!(
                 block,
                 "the chain is not the one that names were read from: they are read again"
             );
             reading.begin_anew();
+        } else {
+            return Err(ChainError::Changed);
         }
         Ok(())
     }
 
-    /// Whether the chain has this block. An endpoint that lags behind gets some time.
-    async fn has_block(&self, block: BlockRef) -> Result<bool, ChainError> {
-        let pause = self.config().mesh.names_every.min(BEHIND_PAUSE_MAX);
-        let mut looks = 0;
-        loop {
-            if let Some(hash) = self.chain_client().block_hash(block.number).await? {
-                return Ok(hash == block.hash);
-            }
-            looks += 1;
-            if looks >= BEHIND_LOOKS {
-                return Ok(false);
-            }
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Keeps what was read, with the last block's hash, by which its chain is known again. Failing to costs
-    /// time at the next start.
+    /// Keeps what was read. Failing to costs time at the next start.
     async fn keep_names(&self, mesh: &Mesh, reading: &mut Reading) {
-        let Some(number) = reading.next().checked_sub(1) else {
-            return;
-        };
-        let hash = self.chain_client().block_hash(number).await;
-        let hash = hash.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the last block of which names were read cannot be read");
-            None
-        });
-        let claims = hash.map(|_| {
+        let claims = {
             let names = mesh.names.read().unwrap_or_else(PoisonError::into_inner);
             names.standing()
-        });
-        match hash.zip(claims) {
-            Some((hash, claims)) => reading.keep(BlockRef { number, hash }, claims).await,
-            None => reading.keep_later(),
-        }
+        };
+        reading.keep(claims).await;
     }
 
     async fn keep_names_at_end(&self) {
@@ -231,6 +245,30 @@ pub(super) struct Fact {
 }
 
 impl Mesh {
+    fn claim_names(&self, claims: Vec<Placed<MetadataSet>>) {
+        if claims.is_empty() {
+            return;
+        }
+        {
+            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            for claim in claims {
+                names.claim(claim.entry.agent, &claim.entry.value, claim.at);
+            }
+        }
+        self.names_changed.notify_one();
+    }
+
+    /// Forgets all names: the chain is no longer the one that they were read from.
+    fn begin_anew(&self, reading: &mut Reading) {
+        tracing::warn!(
+            "the chain has changed deeper than blocks are waited for: names are read again"
+        );
+        reading.begin_anew();
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = NameBook::default();
+        self.facts().clear();
+        self.names_changed.notify_one();
+    }
+
     fn facts(&self) -> MutexGuard<'_, BTreeMap<Name, Fact>> {
         // Facts are put in and taken out whole.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -252,9 +290,8 @@ impl Mesh {
 
 /// How long a node that stops takes to keep the names that it read.
 const KEEP_AT_END_MAX: Duration = Duration::from_secs(3);
-/// So many looks in a row at a chain that is shorter than it was end the belief in it.
-const BEHIND_LOOKS: u32 = 5;
-const BEHIND_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// So many rounds of looking at a chain that is shorter than it was end the belief in it: half a minute.
+const BEHIND_ROUNDS: u32 = 15;
 /// How long what the chain said of a name is believed by calls.
 const FACTS_GOOD_FOR: Duration = Duration::from_secs(10);
 /// Names of which it is remembered what the chain said.

@@ -25,8 +25,12 @@ pub(super) struct Reading {
     place: Arc<Place>,
     /// The first block whose claims were not taken in.
     next: u64,
+    /// A block that was read, and its hash then: if the chain has another one there, it changed.
+    last: Option<BlockRef>,
     /// What an earlier process read, until the chain was asked.
     recalled: Option<Recalled>,
+    /// Since when the chain has been shorter than what an earlier process read.
+    behind_since: Option<Instant>,
     /// Up to where what was read is on disk.
     kept_next: u64,
     /// Whether there are claims that are not on disk.
@@ -72,7 +76,9 @@ impl Reading {
         };
         Self {
             next: from_block,
+            last: None,
             recalled,
+            behind_since: None,
             kept_next: from_block,
             has_news: false,
             is_first: true,
@@ -96,26 +102,45 @@ impl Reading {
     pub(super) fn recall(&mut self) -> Option<NameBook> {
         let recalled = self.recalled.take()?;
         self.next = recalled.last.number.saturating_add(1);
+        self.last = Some(recalled.last);
         self.kept_next = self.next;
         Some(recalled.names)
     }
 
-    /// Forgets what an earlier process read: the chain is another one.
+    /// Whether the chain has been shorter than what an earlier process read for so long; from the first
+    /// question on.
+    pub(super) fn is_behind_for(&mut self, patience: Duration) -> bool {
+        let since = *self.behind_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= patience
+    }
+
+    /// Forgets what was read: the chain is another one.
     pub(super) fn begin_anew(&mut self) {
         self.recalled = None;
+        self.last = None;
+        self.next = self.place.from_block;
+        self.kept_next = self.next;
+        self.has_news = true;
     }
 
-    /// The chain was read up to the block before `next`; with news if there were claims.
-    pub(super) fn went_on(&mut self, next: u64, is_news: bool) {
+    /// A block that was read, and its hash then.
+    pub(super) const fn last(&self) -> Option<BlockRef> {
+        self.last
+    }
+
+    /// The chain was read up to the block before `next`; with news if there were claims. `last` is that block,
+    /// where it was asked for.
+    pub(super) fn went_on(&mut self, next: u64, is_news: bool, last: Option<BlockRef>) {
         self.next = next;
         self.has_news |= is_news;
+        self.last = last.or(self.last);
     }
 
-    /// Whether what was read should be kept now. Blocks without claims are soon read again, so few of them are
-    /// not worth a file.
-    pub(super) fn is_due(&self, is_caught_up: bool) -> bool {
-        let blocks = self.next.saturating_sub(self.kept_next);
-        let is_worth_it = self.has_news || blocks >= BLOCKS_WORTH_KEEPING;
+    /// Whether what was read up to `next` should be kept. Blocks without claims are soon read again, so few of
+    /// them are not worth a file.
+    pub(super) fn is_due(&self, next: u64, is_news: bool, is_caught_up: bool) -> bool {
+        let blocks = next.saturating_sub(self.kept_next);
+        let is_worth_it = is_news || self.has_news || blocks >= BLOCKS_WORTH_KEEPING;
         let is_time = Instant::now() >= self.keep_again || (is_caught_up && self.is_first);
         is_worth_it && is_time
     }
@@ -125,15 +150,19 @@ impl Reading {
         self.has_news || self.next > self.kept_next
     }
 
-    /// Keeps the claims that stand after `last`, the last block that was read.
-    pub(super) async fn keep(&mut self, last: BlockRef, claims: Vec<(AgentId, Name, Position)>) {
+    /// Keeps the claims that stand after the last block whose hash is known; nothing, if more was read.
+    pub(super) async fn keep(&mut self, claims: Vec<(AgentId, Name, Position)>) {
+        let last = self.last.filter(|last| last.number + 1 == self.next);
+        let Some(last) = last else {
+            return;
+        };
         let begun = Instant::now();
         let place = Arc::clone(&self.place);
         let written = tokio::task::spawn_blocking(move || place.write(last, claims)).await;
         match written.map_err(io::Error::other).flatten() {
             Ok(()) => {
-                self.kept_next = last.number.saturating_add(1);
-                self.has_news = self.has_news && self.kept_next < self.next;
+                self.kept_next = self.next;
+                self.has_news = false;
                 self.is_first = false;
             }
             Err(error) => {
@@ -143,11 +172,6 @@ impl Reading {
         // A file of a million names takes its time: writing is never what this node mostly does.
         let pause = begun.elapsed().saturating_mul(WRITING_SHARE);
         self.keep_again = Instant::now() + pause.max(KEEP_EVERY);
-    }
-
-    /// Nothing can be kept now.
-    pub(super) fn keep_later(&mut self) {
-        self.keep_again = Instant::now() + KEEP_EVERY;
     }
 }
 
@@ -285,8 +309,8 @@ mod tests {
             };
             book.claim(agent(10 - token), text.as_bytes(), at);
         }
-        reading.went_on(42, true);
-        reading.keep(LAST, book.standing()).await;
+        reading.went_on(42, true, Some(LAST));
+        reading.keep(book.standing()).await;
         assert!(!reading.has_unkept());
         (dir, book)
     }
@@ -305,6 +329,7 @@ mod tests {
         assert_eq!(again.standing(), book.standing());
         assert_eq!(again.owner(&name("embed")), book.owner(&name("embed")));
         assert_eq!((reading.next(), reading.to_check()), (42, None));
+        assert_eq!(reading.last(), Some(LAST));
         assert!(!reading.has_unkept());
         let files = std::fs::read_dir(dir.path()).unwrap();
         assert_eq!(files.count(), 1, "nothing is left halfway");
@@ -356,8 +381,8 @@ mod tests {
         }
         // It is replaced by the next one.
         let mut reading = open(&dir);
-        reading.went_on(42, false);
-        reading.keep(LAST, Vec::new()).await;
+        reading.went_on(42, false, Some(LAST));
+        reading.keep(Vec::new()).await;
         assert_eq!(open(&dir).to_check(), Some(LAST));
     }
 
@@ -365,14 +390,27 @@ mod tests {
     async fn little_is_not_worth_a_file_until_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let mut reading = open(&dir);
-        reading.went_on(42, false);
-        assert!(reading.has_unkept() && !reading.is_due(true));
-        reading.went_on(43, true);
-        assert!(reading.is_due(true) && !reading.is_due(false));
-        reading.keep(LAST, Vec::new()).await;
-        // The claim came after the block that was kept.
-        assert!(reading.has_unkept() && !reading.is_due(true));
+        assert!(!reading.is_due(42, false, true) && !reading.is_due(42, true, false));
+        assert!(reading.is_due(42, true, true));
+        reading.went_on(42, true, Some(LAST));
+        reading.went_on(43, true, None);
+        // Of what was read last it is not known which chain it is of.
+        reading.keep(Vec::new()).await;
+        assert!(reading.has_unkept() && open(&dir).to_check().is_none());
+        let number = LAST.number + 1;
+        reading.went_on(43, false, Some(BlockRef { number, ..LAST }));
+        reading.keep(Vec::new()).await;
+        assert!(!reading.has_unkept() && !reading.is_due(44, true, true));
+        assert_eq!(open(&dir).to_check().map(|last| last.number), Some(number));
         reading.keep_again = Instant::now();
-        assert!(reading.is_due(false));
+        assert!(reading.is_due(44, true, false) && !reading.is_due(44, false, true));
+    }
+
+    #[tokio::test]
+    async fn a_chain_that_is_shorter_gets_some_time() {
+        let (dir, _) = kept().await;
+        let mut reading = open(&dir);
+        assert!(!reading.is_behind_for(Duration::from_secs(60)));
+        assert!(reading.is_behind_for(Duration::ZERO));
     }
 }

@@ -211,7 +211,7 @@ fn without_sources(settings: &Value) -> Value {
 }
 
 /// Reads a file that has so many bytes at most.
-async fn read_within(file: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+pub(super) async fn read_within(file: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     if tokio::fs::metadata(file).await?.len() > bytes_max {
         return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
     }

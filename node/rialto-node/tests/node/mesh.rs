@@ -40,9 +40,19 @@ async fn claim(world: &World, text: &str) {
     claimed.unwrap();
 }
 
+/// What the chain says, once it says anything: one that is shorter than it was gets some time.
 async fn is_owned(world: &World, text: &str) -> bool {
-    let known = world.node.name_on_chain(&name(text)).await.unwrap();
-    known.is_some()
+    let name = name(text);
+    let asking = async {
+        loop {
+            match world.node.name_on_chain(&name).await {
+                Ok(known) => return known.is_some(),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let said = tokio::time::timeout(Duration::from_secs(20), asking).await;
+    said.expect("the chain cannot be read")
 }
 
 /// What the node keeps of names.
@@ -119,6 +129,21 @@ async fn names_of_a_chain_that_began_anew_are_forgotten() {
         assert!(is_owned(&world, "chat").await && !is_owned(&world, "embed").await);
         world.node.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_blocks_that_went_are_forgotten_by_a_node_that_runs() {
+    let world = World::start(in_the_mesh).await;
+    let mark = world.mark().await;
+    claim(&world, "embed").await;
+    assert!(is_owned(&world, "embed").await);
+    another(&world.chain.clone(), &mark, 20).await;
+    claim(&world, "chat").await;
+    assert!(is_owned(&world, "chat").await && !is_owned(&world, "embed").await);
+    let data_dir = world.data_dir().to_owned();
+    world.node.shutdown().await;
+    let claims = kept(&data_dir)["claims"].clone();
+    assert_eq!(claims.as_array().unwrap().len(), 1, "{claims}");
 }
 
 /// Publishes a version of a free service, as its owner does, without this node's taking part.

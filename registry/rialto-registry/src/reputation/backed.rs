@@ -74,12 +74,10 @@ pub struct Claim {
 pub struct Backed {
     /// The channel that paid.
     pub channel: ChannelConfig,
-    /// What the channel must have held, or have paid out to the provider, for the call to be paid for.
+    /// What the channel must have held, or have paid out, for the call to be paid for.
     pub held_least: Amount,
     /// The key of the host that answered the call.
     pub host: Address,
-    /// Who was paid.
-    pub payout: Address,
     /// What is said of it, from -100 to 100.
     pub value: i16,
     /// What was paid, in base units.
@@ -122,9 +120,15 @@ pub enum NotBacked {
     /// It is of a payment outside channels, or of another channel than that whose terms are shown.
     #[error("the receipt is of no payment channel, or not of the one that is shown")]
     NoChannel,
-    /// The channel pays somebody else, or with something else.
-    #[error("the channel is not the rater's with the receipt's provider, or of another token")]
+    /// The channel is somebody else's, or pays with something else.
+    #[error("the channel is not the rater's with the receipt's host, or of another token")]
     NotTheChannel,
+    /// The channel pays the rater.
+    #[error("the rater paid itself")]
+    Itself,
+    /// The call was free, so anybody could say anything of it.
+    #[error("the call was free: only what was paid for counts")]
+    Free,
     /// It is about another service or chain.
     #[error("the receipt is of {0} on another chain or of another name")]
     Elsewhere(String),
@@ -168,15 +172,21 @@ pub fn backed(
     if receipt.channel != Some(channel.id(domain)) {
         return Err(NotBacked::NoChannel);
     }
-    let theirs = (channel.payer, channel.receiver, channel.token);
-    if theirs != (receipt.payer, receipt.provider, receipt.token) {
+    // The receiver may be a splitter, which shares with others; whose channel it is its authorizer says.
+    let theirs = (channel.payer, channel.receiver_authorizer, channel.token);
+    if theirs != (receipt.payer, host, receipt.token) {
         return Err(NotBacked::NotTheChannel);
+    }
+    if channel.receiver == claim.rater || receipt.provider == claim.rater {
+        return Err(NotBacked::Itself);
+    }
+    if receipt.charged.is_zero() {
+        return Err(NotBacked::Free);
     }
     Ok(Backed {
         channel,
         held_least: receipt.after,
         host,
-        payout: receipt.provider,
         value: value(claim.value, claim.decimals),
         paid: receipt.charged.min(PAID_MAX),
         day: receipt.issued_at / DAY_SECS,
@@ -221,7 +231,7 @@ mod tests {
             payer: RATER,
             payer_authorizer: Address::repeat_byte(11),
             receiver: Address::repeat_byte(8),
-            receiver_authorizer: Address::repeat_byte(12),
+            receiver_authorizer: host().address(),
             token: Address::repeat_byte(9),
             withdraw_delay: 900,
             salt: B256::repeat_byte(2),
@@ -305,6 +315,11 @@ mod tests {
         );
         let chain = document(|receipt| receipt.chain_id = 1);
         assert!(matches!(judge(&chain), Err(NotBacked::Elsewhere(_))));
+        let free = document(|receipt| {
+            receipt.charged = Amount::ZERO;
+            receipt.after = receipt.before;
+        });
+        assert_eq!(judge(&free), Err(NotBacked::Free));
         let dear = document(|receipt| receipt.charged = Amount::new(201));
         assert!(matches!(judge(&dear), Err(NotBacked::Receipt(_))));
         assert!(matches!(judge(&good[1..]), Err(NotBacked::Document(_))));
@@ -312,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn the_channel_is_the_raters_with_the_provider() {
+    fn the_channel_is_the_raters_with_the_host() {
         let found = judge(&document(|_| {})).unwrap();
         assert_eq!(found.channel, channel());
         for (balance, claimed, is_paid) in [
@@ -327,7 +342,7 @@ mod tests {
         type Change = fn(&mut ChannelConfig);
         let others: [Change; 3] = [
             |channel| channel.payer = Address::repeat_byte(6),
-            |channel| channel.receiver = Address::repeat_byte(6),
+            |channel| channel.receiver_authorizer = Address::repeat_byte(6),
             |channel| channel.token = Address::repeat_byte(6),
         ];
         for change in others {
@@ -346,6 +361,27 @@ mod tests {
                 Err(NotBacked::NotTheChannel)
             );
         }
+    }
+
+    #[test]
+    fn a_channel_may_pay_a_splitter_but_not_the_rater() {
+        let paid_by = |receiver: Address| {
+            let channel = ChannelConfig {
+                receiver,
+                ..channel()
+            };
+            let signed = SignedReceipt::from_bytes(&document(|_| {})[CONFIG_BYTES..]).unwrap();
+            let mut receipt = signed.receipt;
+            receipt.channel = Some(channel.id(&domain()));
+            judge(&evidence(channel, receipt))
+        };
+        assert_eq!(
+            paid_by(Address::repeat_byte(13)).unwrap().host,
+            host().address()
+        );
+        assert_eq!(paid_by(RATER), Err(NotBacked::Itself));
+        let own = document(|receipt| receipt.provider = RATER);
+        assert_eq!(judge(&own), Err(NotBacked::Itself));
     }
 
     #[test]
