@@ -66,6 +66,11 @@ impl Demand {
         &self.required
     }
 
+    /// What is offered, and what came of a payment that was refused.
+    pub(crate) fn into_parts(self) -> (PaymentRequired, Option<Settlement>) {
+        (self.required, self.settlement)
+    }
+
     /// In answer to a question about the price; see [`PaymentRequired::for_auditors`].
     pub(crate) fn for_auditors(mut self) -> Self {
         self.required = self.required.for_auditors();

@@ -21,7 +21,7 @@ use crate::body::Budget;
 use crate::moment;
 use crate::problem::{ErrorCode, Problem};
 use crate::requests::Requests;
-use crate::routes::{calls, catalog, facilitator, handlers, page, records};
+use crate::routes::{calls, catalog, facilitator, handlers, mcp, page, records};
 use crate::x402::Network;
 use crate::x402::header;
 use crate::x402::offer_receipt::SignedOffers;
@@ -40,6 +40,11 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn network(&self) -> Network {
         Network(self.node.payee().chain_id)
+    }
+
+    /// The URL that the operator says this host is reached by.
+    pub(crate) fn public_url(&self) -> Option<&str> {
+        self.pub_url.as_deref()
     }
 
     /// The URL that a client reaches this host by.
@@ -80,6 +85,7 @@ pub fn router(node: Node, config: &Config) -> Router {
         .route("/http/{service}", any(handlers::handle))
         .route("/http/{service}/", any(handlers::handle))
         .route("/http/{service}/{*path}", any(handlers::handle))
+        .route("/mcp", post(mcp::post).fallback(mcp::other))
         .route("/openapi.json", get(catalog::openapi))
         .route("/.well-known/x402", get(catalog::manifest))
         // Some auditors look for the manifest below the resource that they were given.

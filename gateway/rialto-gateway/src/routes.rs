@@ -6,6 +6,7 @@ pub(crate) mod calls;
 pub(crate) mod catalog;
 pub(crate) mod facilitator;
 pub(crate) mod handlers;
+pub(crate) mod mcp;
 pub(crate) mod page;
 pub(crate) mod records;
 pub(crate) mod refusal;

@@ -1,5 +1,6 @@
 //! End to end: the program as its users run it, and strangers' clients against it.
 
+mod agents;
 mod books;
 mod clients;
 mod crash;

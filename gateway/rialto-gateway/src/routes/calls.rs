@@ -161,6 +161,12 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The same method under another URL.
+    pub(super) fn at(mut self, url: String) -> Self {
+        self.url = url;
+        self
+    }
+
     /// What is sold here.
     pub(crate) fn resource(&self) -> Resource {
         let view = self.gateway.node.service(self.service);
@@ -223,7 +229,8 @@ impl<'a> Route<'a> {
             .map_err(|error| self.unreadable(terms, error))
     }
 
-    fn unreadable(&self, terms: &Terms, error: PaymentHeaderError) -> Refusal {
+    /// The answer to a payment that cannot be used.
+    pub(super) fn unreadable(&self, terms: &Terms, error: PaymentHeaderError) -> Refusal {
         match self.demand(terms).header(error) {
             Ok(demand) => demand.into(),
             Err(problem) => problem.into(),

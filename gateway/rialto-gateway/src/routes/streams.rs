@@ -204,7 +204,7 @@ impl Closing {
 }
 
 /// One event. JSON has no line breaks, so the data is one line.
-fn event(name: &'static str, json: &[u8]) -> Bytes {
+pub(super) fn event(name: &'static str, json: &[u8]) -> Bytes {
     debug_assert!(!json.contains(&b'\n'));
     let mut text = BytesMut::with_capacity(json.len().saturating_add(32));
     for part in [

@@ -18,6 +18,7 @@ mod frames;
 mod handlers;
 mod liars;
 mod lost;
+mod mcp;
 mod mesh;
 mod metrics;
 mod money;

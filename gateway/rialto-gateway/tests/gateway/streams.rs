@@ -117,6 +117,58 @@ async fn events_are_for_those_who_ask_and_arrays_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tool_tells_its_progress_to_agents_who_ask() {
+    let mesh = mesh().await;
+    let call = async |token: Value| {
+        let arguments = json!({ "text": "a b" });
+        let meta = json!({ "progressToken": token });
+        let params = json!({ "name": "free_words", "arguments": arguments, "_meta": meta });
+        let body = json!({ "jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": params });
+        mesh.events("/mcp", body).await
+    };
+    let told = call(json!("p")).await;
+    assert_eq!(told.headers()["content-type"], "text/event-stream");
+    let text = told.text().await.unwrap();
+    let messages = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let messages: Vec<Value> = messages
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let progress = |number: u64, text: &str| {
+        let params = json!({ "progressToken": "p", "progress": number, "message": text });
+        json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
+    };
+    assert_eq!(messages[..2], [progress(1, "a "), progress(2, "b")]);
+    let result = &messages[2]["result"];
+    assert_eq!(messages[2]["id"], 3);
+    assert_eq!(
+        result["structuredContent"],
+        json!({ "result": ["a ", "b"] })
+    );
+    // Who gives no token hears the whole at once.
+    let whole: Value = call(Value::Null).await.json().await.unwrap();
+    assert_eq!(
+        whole["result"]["structuredContent"],
+        result["structuredContent"]
+    );
+    mesh.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_goes_away_cancels_its_tool() {
+    let mesh = mesh().await;
+    let meta = json!({ "progressToken": 1 });
+    let arguments = json!({ "pause_ms": 10 });
+    let params = json!({ "name": "free_endless", "arguments": arguments, "_meta": meta });
+    let body = json!({ "jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": params });
+    let mut sent = mesh.events("/mcp", body).await;
+    let first = timeout(PATIENCE, sent.chunk()).await.unwrap().unwrap();
+    assert!(first.unwrap().starts_with(b"event: message\ndata: "));
+    drop(sent);
+    mesh.place_is_free().await;
+    mesh.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_reads_events_as_they_come() {
     let mesh = mesh().await;
     let sent = mesh
