@@ -81,6 +81,7 @@ impl Default for Config {
 impl From<&GatewayChoice> for Config {
     fn from(choice: &GatewayChoice) -> Self {
         Self {
+            public_url: choice.public_url.clone(),
             head_timeout: choice.head,
             body_timeout: choice.body,
             body_pause_max: choice.body_pause,

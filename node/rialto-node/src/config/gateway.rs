@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 /// What clients may take of the HTTP door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
+    /// The URL that clients reach this host by, without a trailing slash; none takes what they ask by.
+    pub public_url: Option<String>,
     /// Connections at once; more wait in the listener's backlog.
     pub connections_max: usize,
     /// Connections of one address (of IPv6: of one network of 64 bits); more are closed.
@@ -28,6 +30,7 @@ pub struct Gateway {
 impl Default for Gateway {
     fn default() -> Self {
         Self {
+            public_url: None,
             connections_max: 4_096,
             connections_per_address_max: 256,
             loopback_exempt: true,
@@ -61,6 +64,18 @@ impl Gateway {
                 problems.push(format!("gateway.{name} is 0: nobody could be served"));
             }
         }
+        if let Some(url) = &raw.public_url {
+            let is_url = ["https://", "http://"].iter().any(|scheme| {
+                let host = url.strip_prefix(scheme);
+                host.is_some_and(|host| !host.is_empty() && !host.contains([' ', '?', '#']))
+            });
+            if !is_url {
+                problems.push(format!(
+                    "gateway.public_url is `{url}`: write a URL such as https://host.example"
+                ));
+            }
+            self.public_url = Some(url.trim_end_matches('/').to_owned());
+        }
         let ms = |given: Option<u64>, default| given.map_or(default, Duration::from_millis);
         self.connections_max = raw.connections_max.unwrap_or(self.connections_max);
         self.connections_per_address_max = raw
@@ -80,6 +95,8 @@ impl Gateway {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawGateway {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_url: Option<String>,
     connections_max: Option<usize>,
     connections_per_address_max: Option<usize>,
     loopback_exempt: Option<bool>,
@@ -94,6 +111,7 @@ impl From<&Gateway> for RawGateway {
     fn from(gateway: &Gateway) -> Self {
         let ms = |time: Duration| u64::try_from(time.as_millis()).ok();
         Self {
+            public_url: gateway.public_url.clone(),
             connections_max: Some(gateway.connections_max),
             connections_per_address_max: Some(gateway.connections_per_address_max),
             loopback_exempt: Some(gateway.loopback_exempt),
@@ -118,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back() {
-        let text = "connections_max = 9\nconnections_per_address_max = 8\nloopback_exempt = false\n\
+        let text = "public_url = \"https://host.example/\"\nconnections_max = 9\nconnections_per_address_max = 8\nloopback_exempt = false\n\
                     head_ms_max = 7\nbody_ms_max = 6\nbody_pause_ms_max = 5\n\
                     write_pause_ms_max = 4\nbytes_per_second_min = 0";
         let (changed, problems) = gateway(text);
@@ -132,7 +150,7 @@ mod tests {
 
     #[test]
     fn limits_that_serve_nobody_are_named() {
-        let (_, problems) = gateway("connections_max = 0\nhead_ms_max = 0");
-        assert_eq!(problems.len(), 2, "{problems:?}");
+        let (_, problems) = gateway("connections_max = 0\nhead_ms_max = 0\npublic_url = \"host\"");
+        assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }
