@@ -12,6 +12,7 @@ import path from "node:path";
 const require = createRequire(path.join(process.env.RIALTO_NODE_MODULES, "..", "x402.cjs"));
 const { Client } = require("@modelcontextprotocol/sdk/client/index.js");
 const { StreamableHTTPClientTransport } = require("@modelcontextprotocol/sdk/client/streamableHttp.js");
+const { StdioClientTransport } = require("@modelcontextprotocol/sdk/client/stdio.js");
 const { x402Client } = require("@x402/fetch");
 const { toClientEvmSigner } = require("@x402/evm");
 const { BatchSettlementEvmScheme } = require("@x402/evm/batch-settlement/client");
@@ -22,15 +23,18 @@ const { baseSepolia } = require("viem/chains");
 
 const plan = JSON.parse(process.argv[2]);
 const chain = createPublicClient({ chain: baseSepolia, transport: http(plan.rpc) });
-const signer = toClientEvmSigner(privateKeyToAccount(plan.key), chain);
+const signer = plan.key ? toClientEvmSigner(privateKeyToAccount(plan.key), chain) : null;
 const payer = new x402Client();
-for (const scheme of plan.schemes) {
+for (const scheme of plan.schemes ?? []) {
   const made = scheme === "exact" ? new ExactEvmScheme(signer) : new BatchSettlementEvmScheme(signer);
   payer.register(`eip155:${plan.chain_id}`, made);
 }
 
 const client = new Client({ name: "stranger", version: "1.0.0" });
-const transport = new StreamableHTTPClientTransport(new URL(plan.url));
+const [program, ...args] = plan.command ?? [];
+const transport = plan.command
+  ? new StdioClientTransport({ command: program, args, env: plan.env })
+  : new StreamableHTTPClientTransport(new URL(plan.url));
 await client.connect(transport);
 
 async function paid(call, required) {
@@ -51,11 +55,12 @@ for (const call of plan.calls) {
     is_error: made.isError ?? false,
     paid: costs,
     settled: made._meta?.["x402/payment-response"] ?? null,
+    meta: made._meta ?? null,
   });
 }
 console.log(
   JSON.stringify({
-    revision: transport.protocolVersion,
+    revision: transport.protocolVersion ?? null,
     tools: listed.tools.map((tool) => tool.name),
     found: found.structuredContent,
     calls,

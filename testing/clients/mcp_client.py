@@ -4,7 +4,8 @@
 
 PLAN is JSON: `url` of the MCP endpoint, `mode` ("auto", "legacy" or a revision; npm's package knows no mode), `key`
 (hex) of an account that has tokens, `rpc` and `chain_id`, the `schemes` to pay by, `words` to search for, and `calls`, a
-list of {name, arguments} to make and pay for.
+list of {name, arguments} to make and pay for. With `command` (and `env`) it starts a program that speaks MCP over
+standard input and output and pays by itself.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import sys
 from types import SimpleNamespace
 
 from eth_account import Account
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from x402 import x402Client
 from x402.mcp import x402MCPClient
 from x402.mechanisms.evm.batch_settlement.client import BatchSettlementEvmScheme
@@ -51,12 +52,21 @@ def payer(plan):
 
 
 async def run(plan):
-    async with Client(plan["url"], mode=plan["mode"]) as client:
+    if "command" in plan:
+        program, *arguments = plan["command"]
+        where = StdioServerParameters(command=program, args=arguments, env=plan["env"])
+    else:
+        where = plan["url"]
+    async with Client(where, mode=plan["mode"]) as client:
         listed = await client.list_tools()
         found = await client.call_tool("rialto__search", {"query": plan["words"]})
-        paying = x402MCPClient(Caller(client), payer(plan))
+        paying = None if "command" in plan else x402MCPClient(Caller(client), payer(plan))
         answers = []
         for call in plan["calls"]:
+            if "command" in plan:
+                made = await client.call_tool(call["name"], call["arguments"])
+                answers.append({"text": made.content[0].text, "is_error": made.is_error, "meta": made.meta})
+                continue
             made = await paying.call_tool(call["name"], call["arguments"])
             settled = made.payment_response
             answers.append(

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     New(NewArgs),
     /// Call a method of a service and pay for it.
     Call(CallArgs),
+    /// Give an agent a host's services as tools (MCP over standard input and output), paid within a budget.
+    Mcp(McpArgs),
     /// List the services of a host, with their methods and prices.
     Services(ServicesArgs),
     /// Let a running node take in a new version of a service, without dropping calls.
@@ -353,6 +355,19 @@ pub(crate) struct CallArgs {
     /// Make so many calls at once, on several channels if one is not enough.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) parallel: Option<u32>,
+    #[command(flatten)]
+    pub(crate) payer: PayerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpArgs {
+    /// Refuse to pay a higher price for one call: base units (1000000 is one USDC) or `0.05 USDC`.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) max_price: Option<Units>,
+    /// Refuse to spend more than this today, with what was spent before; one USDC unless the wallet's policy says
+    /// otherwise.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<Units>,
     #[command(flatten)]
     pub(crate) payer: PayerArgs,
 }

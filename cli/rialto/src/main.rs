@@ -14,6 +14,7 @@ mod heard;
 mod home;
 mod ledger;
 mod lifecycle;
+mod mcp;
 mod name;
 mod new;
 mod pay;
@@ -88,6 +89,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Up(args) => up::run(*args).await,
         Command::New(args) => new::run(args),
         Command::Call(args) => call::run(args).await,
+        Command::Mcp(args) => mcp::run(args).await,
         Command::Services(args) => services::run(args).await,
         Command::Deploy(args) => lifecycle::deploy(args).await,
         Command::Publish(args) => publish::run(args).await,

@@ -322,7 +322,8 @@ async fn who_is_busy_is_waited_for() {
     let error = here.fetch(&mesh).await.unwrap_err().to_string();
     assert!(error.contains("peer0 is busy"), "{error}");
     let asked = mesh.busy.lock().unwrap()[&peer(0)];
-    assert!((5..=10).contains(&asked), "{asked}");
+    // Four at once, five times.
+    assert!((5..=20).contains(&asked), "{asked}");
 }
 
 #[tokio::test]

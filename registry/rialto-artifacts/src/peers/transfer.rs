@@ -4,7 +4,7 @@
 //! is asked again once at most, if others do no better; its chunk goes back to the queue's front. A peer
 //! that is busy rests for a while, longer from time to time. Not here: judging an outline's givers.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -116,6 +116,7 @@ impl<'a> Transfer<'a> {
         failures: &mut Vec<(PeerName, PeerFailure)>,
     ) -> Result<Done, FetchError> {
         let mut waiting: FuturesUnordered<Coming<'a>> = FuturesUnordered::new();
+        let mut came = VecDeque::new();
         loop {
             while let Some(asked) = self.ask_next() {
                 waiting.push(asked);
@@ -124,17 +125,24 @@ impl<'a> Transfer<'a> {
             if self.queue.is_empty() && self.in_flight() == 0 {
                 break;
             }
-            // Between chunks, so that none is cut off while it is written.
-            let Ok(came) = timeout_at(until, waiting.next()).await else {
-                return Ok(Done::Late);
-            };
-            match came {
+            if came.is_empty() {
+                // Between chunks, so that none is cut off while it is written.
+                let Ok(first) = timeout_at(until, waiting.next()).await else {
+                    return Ok(Done::Late);
+                };
+                came.extend(first);
+            }
+            match came.pop_front() {
                 None => break,
                 Some((helper, Came::Rested)) => self.rested(helper),
-                Some((helper, Came::Chunk(index, came))) => {
+                Some((helper, Came::Chunk(index, got))) => {
                     self.came_back(helper);
-                    match came {
-                        Ok(chunk) => self.keep(helper, index, chunk).await?,
+                    match got {
+                        Ok(chunk) => {
+                            waiting.extend(self.ask_next());
+                            let kept = self.keep(helper, index, chunk);
+                            meanwhile(kept, &mut waiting, &mut came).await?;
+                        }
                         Err(failure) => {
                             waiting.extend(self.give_back(helper, index, failure, failures));
                         }
@@ -317,6 +325,22 @@ async fn check(outline: &Arc<Outline>, index: u32, chunk: Bytes) -> Result<Bytes
     }
 }
 
+/// Waits for a chunk to be written, while others come in: connections that nobody reads would stand still.
+async fn meanwhile<'a, T>(
+    writing: impl Future<Output = T>,
+    waiting: &mut FuturesUnordered<Coming<'a>>,
+    came: &mut VecDeque<(usize, Came)>,
+) -> T {
+    let mut writing = pin!(writing);
+    loop {
+        tokio::select! {
+            biased;
+            written = &mut writing => return written,
+            Some(next) = waiting.next() => came.push_back(next),
+        }
+    }
+}
+
 fn put<T>(done: Result<Result<T, PutError>, tokio::task::JoinError>) -> Result<T, FetchError> {
     done.map_err(|error| panicked("peers", error))?
         .map_err(|source| FetchError::Put {
@@ -327,8 +351,8 @@ fn put<T>(done: Result<Result<T, PutError>, tokio::task::JoinError>) -> Result<T
 
 /// The most chunks that are asked for at once, of all peers: what may be in memory.
 const CHUNKS_AT_ONCE: usize = 8;
-/// The most that one peer is asked for at once.
-const CHUNKS_AT_ONCE_A_PEER: usize = 2;
+/// The most that one peer is asked for at once: half of what it reads for anybody.
+const CHUNKS_AT_ONCE_A_PEER: usize = 4;
 /// How often one peer may fail in one attempt before it is left alone.
 const FAILURES_MAX: u32 = 2;
 
