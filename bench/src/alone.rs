@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::places::Places;
 use crate::{
-    Options, cells, chat, engines, flame, gpu, handlers, hostile, measure_ledgers, mesh,
+    Options, cells, chat, engines, flame, gpu, handlers, hops, hostile, measure_ledgers, mesh,
     operations, overload, sharing, start, swarm, table, write,
 };
 
@@ -41,6 +41,8 @@ pub(crate) enum Part {
     Swarm,
     /// Choosing among 300 offers, looking up among 300 nodes, an artifact from a peer; needs nothing else built.
     Mesh,
+    /// Calls between services on one host and on two, and a thousand tools; needs the tests' guests built.
+    Hops,
     /// Engines beside ONNX Runtime in Python, and runs done together; needs the clients.
     Engines,
 }
@@ -114,6 +116,7 @@ pub(crate) fn measure(part: Part, options: &Options, scratch: &Path) -> Result<(
         Part::Overload => measure_overload(options, scratch),
         Part::Swarm => measure_swarm(options),
         Part::Mesh => measure_mesh(options, scratch),
+        Part::Hops => measure_hops(options, scratch),
         Part::Engines => measure_engines(options),
     }
 }
@@ -132,6 +135,13 @@ fn measure_mesh(options: &Options, scratch: &Path) -> Result<()> {
     found.print();
     table::say(&table::targets(&found.targets()));
     write(options, "mesh", &found)
+}
+
+fn measure_hops(options: &Options, scratch: &Path) -> Result<()> {
+    let found = hops::measure(scratch, options.rounds, &several()?)?;
+    found.print();
+    table::say(&table::targets(&found.targets()));
+    write(options, "hops", &found)
 }
 
 fn measure_overload(options: &Options, scratch: &Path) -> Result<()> {

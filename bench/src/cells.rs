@@ -192,6 +192,8 @@ async fn call(service: &Service) -> Result<()> {
         deadline: Instant::now() + Duration::from_secs(60),
         payer: String::new(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     };
     let body = Bytes::from_static(br#"{"text":"hello"}"#);
     let prepared = service.prepare("echo", Arguments::Json(body))?;

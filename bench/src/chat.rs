@@ -210,6 +210,8 @@ async fn call(service: Service, body: Bytes, tokens: u32) -> Result<(Duration, u
         deadline: Instant::now() + Duration::from_secs(100),
         payer: String::new(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     };
     let started = Instant::now();
     let prepared = service.prepare("complete", Arguments::Json(body))?;

@@ -90,6 +90,8 @@ async fn by_host(service: &Service) -> Result<(f64, f64, f64)> {
             deadline: Instant::now() + Duration::from_secs(10),
             payer: String::new(),
             price: 0,
+            hirer: std::sync::Arc::new(rialto_host::NoHirer),
+            awaited: None,
         };
         let start = cpu::own_thread();
         let prepared = service.prepare("hello", Arguments::Json(body.clone()))?;

@@ -502,6 +502,7 @@ pub(crate) fn receipt() -> Receipt {
         engine: "bench".to_owned(),
         deterministic: true,
         previous: B256::ZERO,
+        parent: None,
     }
 }
 

@@ -16,6 +16,7 @@ mod flame;
 mod fleet;
 mod gpu;
 mod handlers;
+mod hops;
 mod hostile;
 mod instance;
 mod ledger;

@@ -183,6 +183,8 @@ async fn in_process(case: &Case, service: &Service) -> Result<Duration> {
         deadline: Instant::now() + Duration::from_secs(30),
         payer: String::new(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     };
     let body = bytes::Bytes::from_static(case.body);
     let arguments = match case.media_type {

@@ -159,6 +159,8 @@ impl Lab {
             deadline: Instant::now() + Duration::from_secs(120),
             payer: String::new(),
             price: 0,
+            hirer: std::sync::Arc::new(rialto_host::NoHirer),
+            awaited: None,
         };
         let arguments = Arguments::Json(serde_json::to_vec(body)?.into());
         let prepared = self.service.prepare(method, arguments)?;

@@ -246,6 +246,8 @@ impl Case {
             deadline: Instant::now() + Duration::from_secs(30),
             payer: String::new(),
             price: 0,
+            hirer: std::sync::Arc::new(rialto_host::NoHirer),
+            awaited: None,
         };
         let prepared = service.prepare(self.method, (self.body)(caller))?;
         service.call(prepared, context).await?;

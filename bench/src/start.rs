@@ -187,6 +187,8 @@ async fn call(service: Service, method: &str, arguments: &'static str) -> Result
         deadline: Instant::now() + Duration::from_secs(30),
         payer: String::new(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     };
     let prepared = service.prepare(method, Arguments::Json(arguments.into()))?;
     service.call(prepared, context).await?;

@@ -26,9 +26,18 @@ pub(crate) fn build(paths: &Paths, install: InstallTarget) -> Result<()> {
     progress::heading("build assets");
     assets::fetch(paths)?;
     progress::heading("services");
-    compile(paths, &toolchain, &paths.services_source())?;
+    compile(paths, &toolchain, &paths.services_source(), None)?;
     let services = discover(paths)?;
-    lay_out(&services, &paths.guest_target(), &paths.services())
+    lay_out(&services, &paths.guest_target(), &paths.services())?;
+    build_example(paths, &toolchain)
+}
+
+/// Builds the service of an example, which is a package of the tests' guests.
+fn build_example(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
+    progress::heading("the service of an example");
+    let source = paths.root.join("testing/guests");
+    compile(paths, toolchain, &source, Some(EXAMPLE))?;
+    lay_out_named(paths, EXAMPLE, &paths.test_guests().join(EXAMPLE))
 }
 
 /// Builds what `cargo xtask bench` measures and puts it in [`Paths::bench_guests`].
@@ -39,7 +48,7 @@ pub(crate) fn build_bench(paths: &Paths, install: InstallTarget) -> Result<()> {
     let toolchain = Toolchain::ensure(paths, install)?;
     progress::heading("components to measure");
     let source = paths.root.join("bench/guests");
-    compile(paths, &toolchain, &source)?;
+    compile(paths, &toolchain, &source, None)?;
     for name in BENCH_GUESTS {
         let folder = paths.bench_guests().join(name);
         lay_out_named(paths, &format!("bench-{name}"), &folder)?;
@@ -59,7 +68,7 @@ pub(crate) fn build_test(paths: &Paths, install: InstallTarget) -> Result<()> {
     let toolchain = Toolchain::ensure(paths, install)?;
     progress::heading("guests that tests run");
     let source = paths.root.join("testing/guests");
-    compile(paths, &toolchain, &source)?;
+    compile(paths, &toolchain, &source, None)?;
     for entry in fs::read_dir(&source).with_context(|| format!("read {}", source.display()))? {
         let entry = entry?;
         if !entry.path().join("Cargo.toml").is_file() {
@@ -69,8 +78,11 @@ pub(crate) fn build_test(paths: &Paths, install: InstallTarget) -> Result<()> {
         let folder = paths.test_guests().join(&name);
         lay_out_named(paths, &format!("guest-{name}"), &folder)?;
     }
-    Ok(())
+    lay_out_named(paths, EXAMPLE, &paths.test_guests().join(EXAMPLE))
 }
+
+/// The example whose service is a package of the tests' guests.
+const EXAMPLE: &str = "folder-agent";
 
 /// Puts a package's component where tests and benchmarks look for it.
 fn lay_out_named(paths: &Paths, package: &str, folder: &Path) -> Result<()> {
@@ -83,11 +95,18 @@ fn lay_out_named(paths: &Paths, package: &str, folder: &Path) -> Result<()> {
 /// The packages of `bench/guests`.
 const BENCH_GUESTS: [&str; 2] = ["hello", "hello-http"];
 
-/// Builds every component of a guests' workspace.
-fn compile(paths: &Paths, toolchain: &Toolchain, workspace: &Path) -> Result<()> {
+/// Builds every component of a guests' workspace, or one of them.
+fn compile(
+    paths: &Paths,
+    toolchain: &Toolchain,
+    workspace: &Path,
+    only: Option<&str>,
+) -> Result<()> {
     let mut command = process::cargo(paths);
+    let which = only.map_or(vec!["--workspace"], |only| vec!["--package", only]);
     command
-        .args(["build", "--release", "--locked", "--workspace"])
+        .args(["build", "--release", "--locked"])
+        .args(which)
         .args(["--target", TARGET])
         .current_dir(workspace)
         .env("CARGO_TARGET_DIR", paths.guest_target())

@@ -185,6 +185,8 @@ async fn call(
         deadline: Instant::now() + Duration::from_secs(60),
         payer: payer.to_owned(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     };
     service.call(prepared, context).await.map(|_| ())
 }

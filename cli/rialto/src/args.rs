@@ -1,5 +1,6 @@
 //! The command line, as clap sees it. What each command does is in the module of its name.
 
+mod key;
 mod mesh;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use rialto_templates::{Language, ProjectName};
 use crate::artifacts::ArtifactsCommand;
 use crate::policy::Units;
 
+pub(crate) use key::{KeyCommand, KeyOptions};
 pub(crate) use mesh::{MeshArgs, MeshCallArgs, NameCommand, PublishArgs, SearchArgs};
 
 /// A mesh of AI services in WebAssembly, paid per call.
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     Channel(ChannelCommand),
     /// Show the wallet, or make, import, choose and export one.
     Wallet(WalletArgs),
+    /// Make keys with which programs spend at the local door, list them, or take one back.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show or change what this wallet allows itself.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -321,7 +326,7 @@ pub(crate) struct UpArgs {
     /// Make one paid call of each known service, then claim and settle, and show what happened.
     #[arg(long)]
     pub(crate) tour: bool,
-    /// Write this file when ready (JSON: gateway, chain_rpc, chain_id, addresses, test_keys, services).
+    /// Write this file when ready (JSON: gateway, local, openai_base_url, chain_rpc, chain_id, addresses, test_keys, services).
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
     /// Print JSON for scripts.
@@ -335,10 +340,10 @@ pub(crate) struct CallArgs {
     pub(crate) service: String,
     /// The method's name.
     pub(crate) method: String,
-    /// The parameters as a JSON object.
+    /// The parameters as a JSON object; `@PATH` reads it from a file, `-` from standard input.
     #[arg(value_name = "JSON")]
     pub(crate) parameters: Option<String>,
-    /// Take a parameter from a file: text as a string, anything else as bytes.
+    /// Take a parameter of bytes from a file.
     #[arg(long = "file", value_name = "FIELD=PATH")]
     pub(crate) files: Vec<String>,
     /// Refuse to pay a higher price: base units (1000000 is one USDC) or `0.05 USDC`.
@@ -498,6 +503,13 @@ pub(crate) enum ReceiptCommand {
     },
     /// Show a receipt: one kept here, or else asked of the gateway.
     Show {
+        /// The receipt's id.
+        id: String,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Show what a call cost with all the calls below it: of services that had others work for them.
+    Tree {
         /// The receipt's id.
         id: String,
         #[command(flatten)]

@@ -4,7 +4,9 @@
     reason = "every other kind of JSON value is treated alike"
 )]
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +101,8 @@ async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
             Some(Units(extra_max)) => Hedge::Allowed { extra_max },
             None => Hedge::Never,
         },
+        allowance: None,
+        order: None,
     };
     let answered = client.call(&ask).await;
     // This program ends now; the node goes on choosing.
@@ -199,9 +203,10 @@ fn kept_its_word(answer: &Answer) -> Result<()> {
     }
 }
 
-/// The parameters from the command line: a JSON object, and files by field.
+/// The parameters from the command line: a JSON object, there or where it says, and files by field.
 fn parameters(text: Option<&str>, files: &[String]) -> Result<Map<String, Value>> {
-    let mut parameters = match text.map(serde_json::from_str).transpose() {
+    let text = text.map(written).transpose()?;
+    let mut parameters = match text.as_deref().map(serde_json::from_str).transpose() {
         Ok(None) => Map::new(),
         Ok(Some(Value::Object(object))) => object,
         Ok(Some(other)) => bail!(
@@ -222,6 +227,29 @@ fn parameters(text: Option<&str>, files: &[String]) -> Result<Map<String, Value>
         }
     }
     Ok(parameters)
+}
+
+/// JSON itself, or that of `@PATH`, or of standard input for `-`: a command line holds 128 KiB on most systems.
+fn written(text: &str) -> Result<Cow<'_, str>> {
+    let bytes = match (text, text.strip_prefix('@')) {
+        ("-", _) => {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .take(FILE_BYTES_MAX.saturating_add(1))
+                .read_to_end(&mut bytes)
+                .context("cannot read the parameters from standard input")?;
+            if u64::try_from(bytes.len())? > FILE_BYTES_MAX {
+                bail!(
+                    "standard input has more than {FILE_BYTES_MAX} bytes, which is all that a call takes"
+                );
+            }
+            bytes
+        }
+        (_, Some(path)) => read(Path::new(path))?,
+        (_, None) => return Ok(Cow::Borrowed(text)),
+    };
+    let text = String::from_utf8(bytes).context("the parameters are not valid JSON: not UTF-8")?;
+    Ok(Cow::Owned(text))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -340,5 +368,18 @@ mod tests {
         assert!(say(Some("[1]"), &[]).contains("must be a JSON object"));
         assert!(say(None, &["x".to_owned()]).contains("FIELD=PATH"));
         assert!(say(None, &["x=/does/not/exist".to_owned()]).contains("cannot read"));
+        assert!(say(Some("@/does/not/exist"), &[]).contains("cannot read"));
+    }
+
+    #[test]
+    fn parameters_come_from_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("request.json");
+        std::fs::write(&path, r#"{"texts": ["a"]}"#).unwrap();
+        let named = format!("@{}", path.display());
+        let found = parameters(Some(&named), &[]).unwrap();
+        assert_eq!(found["texts"][0], "a");
+        std::fs::write(&path, b"\xff").unwrap();
+        assert!(parameters(Some(&named), &[]).is_err());
     }
 }

@@ -12,6 +12,7 @@ mod engines;
 mod exit;
 mod heard;
 mod home;
+mod key;
 mod ledger;
 mod lifecycle;
 mod mcp;
@@ -101,6 +102,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Remove(args) => lifecycle::remove(args).await,
         Command::Channel(command) => channel::run(command).await,
         Command::Wallet(args) => wallet::run(args).await,
+        Command::Key(command) => key::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Receipt(command) => receipt::run(command).await,
         Command::Ledger(args) => ledger::run(args).await,

@@ -10,7 +10,7 @@ mod tool;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -78,21 +78,35 @@ async fn serve(caller: Arc<Caller>) -> Result<()> {
             cancel(&running, message.params.as_ref());
             continue;
         }
-        let place = Arc::clone(&places).acquire_owned().await;
-        let place = place.context("no call is let in any more")?;
+        if tasks.len() >= TASKS_MAX {
+            let id = message.id.clone().unwrap_or_default();
+            lines::write(&error(&id, INVALID_REQUEST, "too many requests at once"));
+            continue;
+        }
+        let (places, is_call) = (
+            Arc::clone(&places),
+            message.method.as_deref() == Some("tools/call"),
+        );
         let (caller, done) = (Arc::clone(&caller), Arc::clone(&running));
         let key = message.id.as_ref().map(Value::to_string);
         let own = key.clone();
+        // Whoever ends at once waits until it is known.
+        let mut known = table(&running);
         let task = tasks.spawn(async move {
-            let _place = place;
+            // What else is asked waits for no call, and a call that waits can be cancelled.
+            let _place = match is_call {
+                true => places.acquire_owned().await.ok(),
+                false => None,
+            };
             answer(&caller, &message, text).await;
             if let Some(key) = own {
                 table(&done).remove(&key);
             }
         });
-        if let Some(key) = key.filter(|_| !task.is_finished()) {
-            table(&running).insert(key, task);
+        if let Some(key) = key {
+            known.insert(key, task);
         }
+        drop(known);
     }
     // The agent asks nothing more; what it asked for is finished.
     while tasks.join_next().await.is_some() {}
@@ -180,6 +194,8 @@ fn error(id: &Value, code: i32, message: &str) -> Value {
 const BUDGET: rialto_channels::Amount = rialto_channels::Amount::new(1_000_000);
 /// Messages that are answered at once; the next one waits.
 const CALLS_AT_ONCE: usize = 16;
+/// Requests that are not answered yet.
+const TASKS_MAX: usize = 256;
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const PARSE_ERROR: i32 = -32_700;
 const INVALID_REQUEST: i32 = -32_600;

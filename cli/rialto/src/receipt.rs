@@ -1,6 +1,7 @@
 //! `rialto receipt`: what hosts signed, checked without asking anybody.
 
 pub(crate) mod rate;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -9,7 +10,7 @@ use std::path::Path;
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
 use rialto_channels::receipt::{Audited, Contradiction, conflict, verify_chain};
-use rialto_channels::receipt::{DeviceUsage, LimitUsage, Receipt, SignedReceipt};
+use rialto_channels::receipt::{DeviceUsage, HireUsage, LimitUsage, Receipt, SignedReceipt};
 use rialto_channels::{ChannelId, recover};
 use rialto_gateway::client::{stored_receipt, stored_receipts};
 use rialto_gateway::record::ReceiptRecord;
@@ -26,6 +27,7 @@ pub(crate) async fn run(command: ReceiptCommand) -> Result<()> {
     match command {
         ReceiptCommand::Verify { file, host, json } => verify(&file, host.as_deref(), json),
         ReceiptCommand::Show { id, gateway } => one(&id, &gateway).await,
+        ReceiptCommand::Tree { id, gateway } => tree::run(&id, &gateway).await,
         ReceiptCommand::Ls { channel, options } => list(channel.as_deref(), &options),
         ReceiptCommand::Rate { id, value, payer } => rate::run(&id, value, &payer).await,
         ReceiptCommand::Conflict {
@@ -41,8 +43,8 @@ pub(crate) async fn run(command: ReceiptCommand) -> Result<()> {
 struct Verdict {
     /// Each channel's chain.
     chains: Vec<(Address, Audited)>,
-    /// Receipts outside channels.
-    single: usize,
+    /// Receipts outside channels, by who signed them.
+    single: BTreeMap<Address, usize>,
 }
 
 fn verify(file: &Path, host: Option<&str>, json: bool) -> Result<()> {
@@ -70,7 +72,10 @@ fn verify(file: &Path, host: Option<&str>, json: bool) -> Result<()> {
                 })
             })
             .collect();
-        show::json(&json!({ "good": true, "chains": chains, "outside_channels": verdict.single }));
+        let single: Vec<Value> = (verdict.single.iter())
+            .map(|(host, count)| json!({ "host": host.to_checksum(None), "receipts": count }))
+            .collect();
+        show::json(&json!({ "good": true, "chains": chains, "outside_channels": single }));
         return Ok(());
     }
     for (host, chain) in &verdict.chains {
@@ -87,12 +92,16 @@ fn verify(file: &Path, host: Option<&str>, json: bool) -> Result<()> {
             money(charged),
         ));
     }
-    if verdict.single > 0 {
+    for (host, count) in &verdict.single {
         show::line(format!(
-            "{} good: {} receipts outside channels, each by itself",
+            "{} good: {count} receipts outside channels, each by itself\n  signed by {host}",
             show::green("●"),
-            verdict.single
         ));
+    }
+    if host.is_none() {
+        show::note(
+            "anybody can sign: compare the signer with the host that you paid, or name it with --host",
+        );
     }
     Ok(())
 }
@@ -100,7 +109,7 @@ fn verify(file: &Path, host: Option<&str>, json: bool) -> Result<()> {
 /// Checks receipts in any order: those of one channel must be one chain of one host.
 fn check(receipts: Vec<SignedReceipt>, host: Option<Address>) -> Result<Verdict> {
     let mut channels: BTreeMap<ChannelId, Vec<SignedReceipt>> = BTreeMap::new();
-    let mut single = 0;
+    let mut single = BTreeMap::new();
     for signed in receipts {
         match signed.receipt.channel {
             Some(channel) => channels.entry(channel).or_default().push(signed),
@@ -109,7 +118,8 @@ fn check(receipts: Vec<SignedReceipt>, host: Option<Address>) -> Result<Verdict>
                 signed
                     .verify(signer)
                     .map_err(|error| breach(&signed.receipt, &error))?;
-                single += 1;
+                let count: &mut usize = single.entry(signer).or_default();
+                *count = count.saturating_add(1);
             }
         }
     }
@@ -147,6 +157,21 @@ fn signer(signed: &SignedReceipt) -> Result<Address> {
 }
 
 async fn one(id: &str, args: &GatewayArgs) -> Result<()> {
+    let (record, signed, source) = fetch(id, args).await?;
+    let host = signer(&signed)?;
+    if args.json {
+        show::json(&serde_json::to_value(&record)?);
+        return Ok(());
+    }
+    show_receipt(&signed.receipt, host, source);
+    Ok(())
+}
+
+/// A receipt that is kept here, or else the gateway's, whose signature and sums are good.
+async fn fetch(
+    id: &str,
+    args: &GatewayArgs,
+) -> Result<(ReceiptRecord, SignedReceipt, &'static str)> {
     let number: B256 = id
         .parse()
         .with_context(|| format!("`{id}` is no receipt's id: 0x and 64 hexadecimal digits"))?;
@@ -168,12 +193,7 @@ async fn one(id: &str, args: &GatewayArgs) -> Result<()> {
     signed
         .verify(host)
         .map_err(|error| breach(&signed.receipt, &error))?;
-    if args.json {
-        show::json(&serde_json::to_value(&record)?);
-        return Ok(());
-    }
-    show_receipt(&signed.receipt, host, source);
-    Ok(())
+    Ok((record, signed, source))
 }
 
 fn show_receipt(receipt: &Receipt, host: Address, source: &str) {
@@ -215,6 +235,13 @@ fn show_receipt(receipt: &Receipt, host: Address, source: &str) {
         ),
         ("device", device(&receipt.usage.device)),
         ("of its limits", limited(&receipt.usage.limits)),
+        ("other services", hired(&receipt.usage.hires)),
+        (
+            "made for",
+            receipt
+                .parent
+                .map_or_else(String::new, |parent| parent.to_string()),
+        ),
         ("follows", receipt.previous.to_string()),
         ("digest", receipt.digest().to_string()),
     ] {
@@ -247,6 +274,13 @@ fn limited(usage: &LimitUsage) -> String {
         (usage.state_bytes, "bytes of state changed"),
         (usage.log_lines, "lines of log"),
     ])
+}
+
+fn hired(usage: &HireUsage) -> String {
+    match usage.calls {
+        0 if usage.spent.is_zero() => "not used".to_owned(),
+        calls => format!("{calls} calls for {}", money(usage.spent)),
+    }
 }
 
 /// What there is any of, a line each.
@@ -455,6 +489,7 @@ mod tests {
             engine: String::new(),
             deterministic: false,
             previous,
+            parent: None,
         }
     }
 

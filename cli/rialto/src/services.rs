@@ -184,6 +184,7 @@ fn price(method: &Value) -> String {
         ("per_moved_mib", " per MiB moved to or from the device"),
         ("per_token_read", " per token read"),
         ("per_token_written", " per token written"),
+        ("spend_max", " at most for other services"),
     ];
     let priced = parts.iter().map(|(field, what)| (part(field), what));
     let priced = priced.filter(|(units, _)| !units.is_zero());

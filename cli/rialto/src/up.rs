@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use rialto_gateway::Requests;
+use rialto_gateway::{Requests, TaskJournal};
 use rialto_node::{ChainChoice, Config, LedgerChoice, MeshChoice, Node, Observability, Progress};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -35,7 +35,9 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     home::adopt_dev_wallet(&node.config().data_dir, &node.dev_accounts())?;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let doors = rialto_gateway::Config::from(&node.config().gateway);
+    let mut doors = rialto_gateway::Config::from(&node.config().gateway);
+    let tasks = TaskJournal::open(&node.config().data_dir.join("tasks"));
+    doors.task_journal = Some(tasks.context("cannot use the folder of paid tasks")?);
     let requests = Arc::clone(&doors.requests);
     let router = rialto_gateway::router(node.clone(), &doors);
     let server = tokio::spawn(rialto_gateway::serve(listener, router, doors, async move {
@@ -283,6 +285,7 @@ fn ready_json(
         "gateway": gateway,
         "metrics": metrics.map(|operator| operator.url.as_str()),
         "local": doors.map(|doors| doors.local.as_str()),
+        "openai_base_url": doors.map(Doors::openai),
         "peer": node.peer().map(|peer| peer.to_string()),
         "peer_addresses": node.peer_addresses(),
         "chain_rpc": chain.rpc_url,
@@ -327,6 +330,11 @@ fn greet(node: &Node, gateway: &str, metrics: Option<&Operator>, doors: Option<&
             line(format!("  peer      {address}"));
         }
     }
+    if let Some(doors) = doors {
+        for text in apps(node, doors) {
+            line(text);
+        }
+    }
     line(format!("  earnings  go to {}", chain.receiver));
     for view in node.services() {
         if let Some(royalty) = view.manifest.royalty() {
@@ -359,6 +367,32 @@ fn greet(node: &Node, gateway: &str, metrics: Option<&Operator>, doors: Option<&
             "  and {more} more services: `rialto services` lists them"
         ));
     }
+}
+
+/// What programs that know OpenAI's API and nothing of payment are to be told.
+fn apps(node: &Node, doors: &Doors) -> Vec<String> {
+    if !doors.pays {
+        let how = "start with --password-file, and this wallet pays for plain OpenAI clients";
+        return vec![format!("  apps      {}", dim(how))];
+    }
+    let key = if doors.needs_key { "rk_…" } else { "any" };
+    let line = format!("OPENAI_BASE_URL={} OPENAI_API_KEY={key}", doors.openai());
+    let most = show::money(node.config().local.day_max);
+    let mut lines = vec![
+        format!("  apps      {}", cyan(&line)),
+        format!("            any OpenAI client; this wallet pays, at most {most} a day"),
+    ];
+    if doors.needs_key {
+        let keys = rialto_gateway::Keys::of(&node.config().data_dir).all();
+        lines.push(match keys {
+            Ok(keys) if keys.is_empty() => {
+                "            others reach this door, and nobody has a key yet: rialto key new NAME --budget 0.50".to_owned()
+            }
+            Ok(keys) => format!("            others reach this door: {} keys may spend", keys.len()),
+            Err(error) => format!("            nobody may spend: {error}"),
+        });
+    }
+    lines
 }
 
 fn next_steps(node: &Node, gateway: &str) {

@@ -91,6 +91,19 @@ impl Budget {
         Duration::from_millis(ms).min(self.total)
     }
 
+    /// Bytes that are there already.
+    ///
+    /// # Errors
+    /// 503 when all bodies together are too large.
+    pub(crate) fn hold(&self, bytes: Bytes) -> Result<Held, Problem> {
+        let mut share = None;
+        self.grow(&mut share, bytes.len())?;
+        Ok(Held {
+            bytes,
+            _share: share,
+        })
+    }
+
     /// Makes the share cover `bytes`.
     fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Problem> {
         let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);

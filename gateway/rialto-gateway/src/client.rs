@@ -13,6 +13,7 @@
 //! Not here: `exact` payments, contract wallets, how a person unlocks a wallet.
 
 mod account;
+mod allowance;
 mod bounded;
 mod budget;
 mod call;
@@ -25,6 +26,7 @@ mod kept;
 mod lanes;
 mod listen;
 pub mod mesh;
+mod order;
 pub(crate) mod public;
 mod quote;
 mod reach;
@@ -53,13 +55,16 @@ use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Amount, B256, ChannelId, SettlementDomain, SigningKey};
 use tokio::sync::Mutex;
 
+pub use allowance::{Allowance, Allowances, OverAllowance};
 pub use bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
 pub use budget::{Budget, spent_today};
 pub use error::{ClientError, ReceiptFault, StoreError};
 pub use kept::{stored_receipt, stored_receipts};
 pub use listen::Heard;
+pub use order::{Order, Orders};
 pub use quote::Quote;
 pub use store::{StoredChannel, stored_channels};
+pub(crate) use store::{at, private, private_folder, replace};
 pub use wallet::{SignContent, SignRequest, Signing, Unlocking, Wallet, WalletError};
 pub use withdraw::{Withdrawing, Withdrawn};
 
@@ -260,7 +265,7 @@ struct Inner {
     rpc: tokio::sync::OnceCell<Rpc>,
     channels: Mutex<HashMap<ChannelId, Arc<Channel>>>,
     receivers: Receivers,
-    purse: Purse,
+    purse: Arc<Purse>,
 }
 
 /// Whose key signs vouchers.
@@ -325,7 +330,7 @@ impl PayingClient {
             true => public_http.clone(),
             false => chain_http.clone(),
         };
-        let purse = Purse::new(config.budget, config.store.clone());
+        let purse = Arc::new(Purse::new(config.budget, config.store.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
                 config,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rialto_node::GatewayChoice;
 
 use crate::requests::Requests;
+use crate::routes::a2a::TaskJournal;
 
 /// Limits and addresses of the HTTP door.
 #[derive(Debug, Clone)]
@@ -37,6 +38,20 @@ pub struct Config {
     pub loopback_exempt: bool,
     /// Requests at once on one HTTP/2 connection.
     pub streams_max: u32,
+    /// Tasks of A2A that are kept without being paid for; older ones make place.
+    pub tasks_max: usize,
+    /// Paid tasks that are kept.
+    pub tasks_paid_max: usize,
+    /// The largest answer of a task that is kept, in bytes.
+    pub task_bytes_max: usize,
+    /// All that tasks keep, in bytes.
+    pub tasks_bytes_max: usize,
+    /// How long a task is kept that nobody paid for.
+    pub tasks_kept: Duration,
+    /// How long a paid one is.
+    pub tasks_paid_kept: Duration,
+    /// Where paid tasks are noted, so that the next gateway goes on with them; none lets them end with this one.
+    pub task_journal: Option<TaskJournal>,
     /// How long requests in progress may take to finish after a shutdown was asked for.
     pub drain: Duration,
     /// Where requests are counted, for the [operator](crate::operator()).
@@ -72,6 +87,13 @@ impl Default for Config {
             tunnels_per_peer_max: 64,
             loopback_exempt: true,
             streams_max: 128,
+            tasks_max: 1024,
+            tasks_paid_max: 4096,
+            task_bytes_max: 4 * 1024 * 1024,
+            tasks_bytes_max: 64 * 1024 * 1024,
+            tasks_kept: Duration::from_secs(600),
+            tasks_paid_kept: Duration::from_secs(3600),
+            task_journal: None,
             drain: Duration::from_secs(20),
             requests: Arc::default(),
         }

@@ -66,6 +66,11 @@ impl Demand {
         &self.required
     }
 
+    /// For people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What is offered, and what came of a payment that was refused.
     pub(crate) fn into_parts(self) -> (PaymentRequired, Option<Settlement>) {
         (self.required, self.settlement)

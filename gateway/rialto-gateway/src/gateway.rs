@@ -1,7 +1,7 @@
 //! The router: which path does what, and what every answer has in common.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -21,7 +21,7 @@ use crate::body::Budget;
 use crate::moment;
 use crate::problem::{ErrorCode, Problem};
 use crate::requests::Requests;
-use crate::routes::{calls, catalog, facilitator, handlers, mcp, page, records};
+use crate::routes::{a2a, calls, catalog, facilitator, handlers, mcp, openai, page, records};
 use crate::x402::Network;
 use crate::x402::header;
 use crate::x402::offer_receipt::SignedOffers;
@@ -32,8 +32,12 @@ pub(crate) struct Gateway {
     pub(crate) node: Node,
     pub(crate) bodies: Budget,
     pub(crate) signed_offers: SignedOffers,
+    /// Tasks of A2A.
+    pub(crate) tasks: a2a::Tasks,
     /// When this gateway began, as RFC 3339 has it.
     pub(crate) started: String,
+    /// The same in seconds since the Unix epoch.
+    pub(crate) started_secs: u64,
     pub_url: Option<String>,
 }
 
@@ -63,15 +67,23 @@ impl Gateway {
 
 /// The HTTP door of a node.
 ///
+/// Goes on with the tasks of [`Config::task_journal`], for which it has to be called within a runtime.
+///
 /// The router works with any server; [`serve`](crate::serve()) also bounds connections and times.
 pub fn router(node: Node, config: &Config) -> Router {
+    let now = SystemTime::now();
     let gateway = Arc::new(Gateway {
         node,
         bodies: Budget::new(config),
         signed_offers: SignedOffers::default(),
-        started: moment::rfc3339(SystemTime::now()),
+        tasks: a2a::Tasks::new(config),
+        started: moment::rfc3339(now),
+        started_secs: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         pub_url: config.public_url.clone(),
     });
+    if config.task_journal.is_some() {
+        tokio::spawn(a2a::resume(Arc::clone(&gateway)));
+    }
     Router::new()
         .route("/", get(page::index))
         .route("/page.css", get(page::style))
@@ -85,7 +97,13 @@ pub fn router(node: Node, config: &Config) -> Router {
         .route("/http/{service}", any(handlers::handle))
         .route("/http/{service}/", any(handlers::handle))
         .route("/http/{service}/{*path}", any(handlers::handle))
+        .route("/v1/models", get(openai::models))
+        .route("/v1/models/{model}", get(openai::model))
+        .route("/v1/embeddings", post(openai::embed))
+        .route("/v1/chat/completions", post(openai::complete))
+        .route("/v1/responses", post(openai::respond))
         .route("/mcp", post(mcp::post).fallback(mcp::other))
+        .merge(agents())
         .route("/openapi.json", get(catalog::openapi))
         .route("/.well-known/x402", get(catalog::manifest))
         // Some auditors look for the manifest below the resource that they were given.
@@ -105,6 +123,7 @@ pub fn router(node: Node, config: &Config) -> Router {
         .route("/node", get(catalog::node))
         .route("/health", get(catalog::health))
         .route("/receipts/{id}", get(records::receipt))
+        .route("/receipts/{id}/below", get(records::below))
         .route("/channels/{id}", get(records::channel))
         .fallback(any(unknown_route))
         .method_not_allowed_fallback(wrong_method)
@@ -120,6 +139,20 @@ pub fn router(node: Node, config: &Config) -> Router {
             HeaderValue::from_static("nosniff"),
         ))
         .layer(cors())
+}
+
+/// Services as agents, and the files by which agents are found.
+fn agents() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/.well-known/agent-card.json", get(a2a::card))
+        .route("/a2a", any(a2a::host))
+        .route("/a2a/", any(a2a::host))
+        .route("/a2a/{*path}", any(a2a::below))
+        .route(
+            "/.well-known/agent-registration.json",
+            get(a2a::registrations),
+        )
+        .route("/registrations/{service}", get(a2a::registration))
 }
 
 /// One span and one count for each request. Headers are never recorded, but for the name of the caller's

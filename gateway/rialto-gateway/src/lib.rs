@@ -6,11 +6,13 @@
 //! - [`x402`]: the payment protocol on the wire, strict in and plain out;
 //! - [`router`] and [`serve`](serve()): the server; [`operator`](operator()): its operator's own;
 //!   [`local`](local()): this machine's programs'; [`serve_tunnels`]: the server over libp2p;
+//! - [`MeshMarket`]: other hosts' services for those of this one;
 //! - [`client`]: [`client::PayingClient`], which pays one host, and [`client::mesh::MeshClient`], which
 //!   chooses among many.
 //!
 //! Non-goals: TLS, accounts, sessions.
 
+mod a2a;
 mod arguments;
 mod body;
 pub mod client;
@@ -20,10 +22,13 @@ mod demand;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod lineage;
 mod linger;
 pub mod listing;
 mod local;
+mod market;
 mod moment;
+mod openai;
 pub mod openapi;
 mod operator;
 pub mod problem;
@@ -37,7 +42,9 @@ pub mod x402;
 
 pub use config::Config;
 pub use gateway::router;
-pub use local::{NodeDirectory, local};
+pub use local::{Key, Keys, KeysError, LocalDoor, NodeDirectory, local};
+pub use market::{MeshMarket, Purchase};
 pub use operator::{all_metrics, operator};
 pub use requests::Requests;
+pub use routes::a2a::TaskJournal;
 pub use serve::{serve, serve_tunnels};

@@ -131,7 +131,9 @@ pub struct PriceRecord {
     pub per_token_read: String,
     /// For each token that a language model writes.
     pub per_token_written: String,
-    /// The most that a call costs whatever it uses, if the author states it.
+    /// The most that a call spends on other services, which is charged as it was spent, beside all the rest.
+    pub spend_max: String,
+    /// The most that a call costs whatever it uses, other services left out, if the author states it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<String>,
     /// All of it in one line.
@@ -154,6 +156,7 @@ impl PriceRecord {
             per_moved_mib: price.per_moved_mib.to_string(),
             per_token_read: price.per_token_read.to_string(),
             per_token_written: price.per_token_written.to_string(),
+            spend_max: price.spend_max.to_string(),
             max: price.max.map(|max| max.to_string()),
             summary: summary(price),
         }
@@ -190,6 +193,13 @@ fn summary(price: &MethodPrice) -> String {
         .join(" + ");
     if let Some(max) = price.max {
         text.push_str(&format!(", at most {max}"));
+    }
+    if !price.spend_max.is_zero() {
+        let and = if text.is_empty() { "" } else { ", and " };
+        text.push_str(&format!(
+            "{and}what other services cost, at most {}",
+            price.spend_max
+        ));
     }
     text
 }

@@ -8,12 +8,20 @@
 //! - `POST /call/{service}/{method}` calls whoever is best, pays from the node's wallet, and goes to another
 //!   where one fails;
 //! - `POST /ratings/{peer}` hears what came of a call that a program made and paid itself;
+//! - `/v1/…` is OpenAI's API for programs that know nothing of payment;
 //! - `/peers/{peer}/…` is another host's gateway, reached through libp2p.
+//!
+//! What is paid for here has a budget a day; where others than this machine reach the door, it also wants a key
+//! of its own.
 
+mod access;
 mod calls;
 mod find;
+mod keys;
 mod meaning;
 mod peers;
+mod plain;
+mod refused;
 
 use std::sync::Arc;
 
@@ -23,7 +31,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use http::uri::Authority;
-use http::{HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use rialto_node::Node;
 use rialto_registry::reputation::Outcome as Rating;
 use rialto_registry::{Name, PeerId};
@@ -34,8 +42,12 @@ use crate::body::Budget;
 use crate::client::mesh::{Directory, DirectoryError, Finding, MeshClient};
 use crate::gateway::panicked;
 use crate::problem::{ErrorCode, Problem};
+use crate::serve::Caller;
+use access::Access;
 use find::Bases;
 use peers::Peers;
+
+pub use keys::{Key, Keys, KeysError};
 
 /// What the local door needs.
 #[derive(Debug)]
@@ -44,24 +56,43 @@ pub(crate) struct Local {
     bases: Bases,
     peers: Peers,
     client: Option<MeshClient>,
+    access: Access,
     bodies: Budget,
+    /// When this door was opened, in seconds since the Unix epoch.
+    started_secs: u64,
 }
 
-/// The local door of a node. `door` and `gateway` are the URLs by which programs of this machine reach the door
-/// and the node's own gateway; `client` pays for calls, where the node has a wallet.
-pub fn local(
-    node: Node,
-    door: &str,
-    gateway: &str,
-    client: Option<MeshClient>,
-    config: &Config,
-) -> Router {
+/// Where a local door is, and who pays for what is asked there.
+#[derive(Debug)]
+pub struct LocalDoor<'a> {
+    /// The URL by which programs of this machine reach it.
+    pub url: &'a str,
+    /// The URL by which they reach the node's own gateway.
+    pub gateway: &'a str,
+    /// Pays for calls, where the node has a wallet.
+    pub client: Option<MeshClient>,
+    /// Whether a key is needed for what spends: others than this machine reach the door.
+    pub needs_key: bool,
+}
+
+/// The local door of a node. Its budget is the node's configuration; keys, and what was spent, are in the node's
+/// data folder.
+pub fn local(node: Node, door: LocalDoor<'_>, config: &Config) -> Router {
+    let settings = node.config();
+    let needs_key = door.needs_key || settings.local.needs_key;
+    let access = Access::new(&settings.data_dir, settings.local.day_max, needs_key);
+    let guard = Guard {
+        door: authority(door.url),
+        needs_key: access.needs_key,
+    };
     let state = Arc::new(Local {
-        bases: Bases::new(door, gateway),
+        bases: Bases::new(door.url, door.gateway),
         peers: Peers::new(node.clone()),
         node,
-        client,
+        client: door.client,
+        access,
         bodies: Budget::new(config),
+        started_secs: plain::now_secs(),
     });
     let rating = post(find::rate).layer(DefaultBodyLimit::max(find::RATING_BYTES_MAX));
     Router::new()
@@ -72,25 +103,31 @@ pub fn local(
         .route("/peers/{peer}", any(peers::forward))
         .route("/peers/{peer}/", any(peers::forward))
         .route("/peers/{peer}/{*path}", any(peers::forward))
+        .merge(plain::routes())
         .fallback(any(unknown))
         .with_state(state)
-        .layer(middleware::from_fn_with_state(authority(door), no_pages))
+        .layer(middleware::from_fn_with_state(guard, no_pages))
         .layer(DefaultBodyLimit::disable()) // `Budget` limits what is really read
         .layer(CatchPanicLayer::custom(|_| panicked()))
 }
 
 /// Lets programs in and pages of browsers not: what is behind this door spends money, and a page that somebody
 /// visits may ask a door of this machine for anything. Pages say where they come from (`Origin`,
-/// `Sec-Fetch-Site`); one that has a name of its own for this machine asks for another host.
-async fn no_pages(State(door): State<Option<String>>, request: Request, next: Next) -> Response {
+/// `Sec-Fetch-Site`); one that has a name of its own for this machine asks for another host. Other machines get in
+/// where a key is needed, which no page has, by whatever name, and nowhere else.
+async fn no_pages(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let is_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
-    let is_here = host.is_none_or(|host| door.as_deref() == Some(host) || is_loopback(host));
-    if is_page || !is_here {
+    let is_named = host.is_none_or(|host| guard.door.as_deref() == Some(host) || is_loopback(host));
+    let is_here = is_named && guard.is_own(request.extensions().get()) && !is_forwarded(headers);
+    let path = request.uri().path();
+    let has_key = (guard.needs_key || is_forwarded(headers))
+        && (path.starts_with("/v1/") || path.starts_with("/call/"));
+    if is_page || !(is_here || has_key) {
         return Problem::new(
             ErrorCode::RouteUnknown,
             "this door is for programs, not for pages",
@@ -107,6 +144,31 @@ async fn no_pages(State(door): State<Option<String>>, request: Request, next: Ne
     response
 }
 
+/// What tells programs from pages.
+#[derive(Debug, Clone)]
+struct Guard {
+    door: Option<String>,
+    needs_key: bool,
+}
+
+impl Guard {
+    /// Whether a connection comes from this machine.
+    fn is_own(&self, caller: Option<&Caller>) -> bool {
+        let own = self.door.as_deref().map(name_of);
+        caller.is_none_or(|Caller(address)| {
+            let address = address.to_canonical();
+            address.is_loopback() || own == Some(address.to_string().as_str())
+        })
+    }
+}
+
+/// Whether something stands in between that lets others through. Not all that do say so: then the operator does
+/// (`[local] needs_key`).
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    let says = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    says.into_iter().any(|name| headers.contains_key(name))
+}
+
 /// The host and port of a door's URL.
 fn authority(door: &str) -> Option<String> {
     let uri: Uri = door.parse().ok()?;
@@ -114,8 +176,12 @@ fn authority(door: &str) -> Option<String> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    ["127.0.0.1", "localhost", "[::1]"].contains(&name)
+    ["127.0.0.1", "localhost", "[::1]"].contains(&name_of(host))
+}
+
+/// A host without its port.
+fn name_of(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
 /// Providers as this node itself finds them.
@@ -161,6 +227,6 @@ fn no_wallet() -> Problem {
 
 async fn unknown() -> Problem {
     Problem::new(ErrorCode::RouteUnknown, "there is nothing at this path").hint(
-        "this is the door of this machine's programs: /search, /providers/NAME, /call/NAME/METHOD, /ratings/PEER, /peers/PEER/…",
+        "this is the door of this machine's programs: /v1, /search, /providers/NAME, /call/NAME/METHOD, /ratings/PEER, /peers/PEER/…",
     )
 }

@@ -182,6 +182,7 @@ fn payment_info(method: &MethodRecord, network: Network, token: &str) -> Value {
         &price.per_moved_mib,
         &price.per_token_read,
         &price.per_token_written,
+        &price.spend_max,
     ];
     let dynamic = parts.iter().any(|part| *part != "0");
     json!({
@@ -203,6 +204,7 @@ fn payment_info(method: &MethodRecord, network: Network, token: &str) -> Value {
             "per_moved_mib": price.per_moved_mib,
             "per_token_read": price.per_token_read,
             "per_token_written": price.per_token_written,
+            "spend_max": price.spend_max,
             "max": price.max,
             "summary": price.summary,
         },

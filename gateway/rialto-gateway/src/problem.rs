@@ -4,6 +4,8 @@
 //! `{"error": {"code": "...", "message": "...", "hint": "...", "details": ...}}`. Nothing is
 //! charged for any of them (M3).
 
+use std::error::Error;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -26,6 +28,10 @@ pub enum ErrorCode {
     BodyMalformed,
     /// 400: an id in the path is not one.
     IdMalformed,
+    /// 401: this machine's door wants one of its keys, and this is none.
+    KeyRefused,
+    /// 403: the key is not for this service.
+    KeyNotForService,
     /// 404: there is no such page.
     RouteUnknown,
     /// 404: no such service.
@@ -64,6 +70,8 @@ pub enum ErrorCode {
     ServiceOutput,
     /// 502: the service called the host more often than it may.
     ServiceHostCalls,
+    /// 502: another service that it needs did not answer.
+    ServiceCallee,
     /// 502: the service moved more bytes through calls to the host than it may.
     ServiceHostBytes,
     /// 502: the service holds more handles than it may.
@@ -76,6 +84,8 @@ pub enum ErrorCode {
     ServiceTimeout,
     /// 504: the service needs more processor time than it may have.
     ServiceCpu,
+    /// 429: the budget of whoever asks, or of the wallet, does not cover the call; nothing was spent.
+    BudgetSpent,
     /// 429: too many calls of this channel failed.
     TooManyFailures,
     /// 503: the host has yet to prepare the service.
@@ -105,6 +115,8 @@ impl ErrorCode {
             Self::ArgumentsInvalid => "arguments_invalid",
             Self::BodyMalformed => "body_malformed",
             Self::IdMalformed => "id_malformed",
+            Self::KeyRefused => "key_refused",
+            Self::KeyNotForService => "key_not_for_service",
             Self::RouteUnknown => "route_unknown",
             Self::ServiceUnknown => "service_unknown",
             Self::MethodUnknown => "method_unknown",
@@ -124,12 +136,14 @@ impl ErrorCode {
             Self::ServiceStack => "service_stack_exhausted",
             Self::ServiceOutput => "service_output_too_large",
             Self::ServiceHostCalls => "service_host_calls_exceeded",
+            Self::ServiceCallee => "service_callee_failed",
             Self::ServiceHostBytes => "service_host_bytes_exceeded",
             Self::ServiceHandles => "service_handles_exceeded",
             Self::PeerUnreachable => "peer_unreachable",
             Self::PeerBrokeOff => "peer_broke_off",
             Self::ServiceTimeout => "service_timeout",
             Self::ServiceCpu => "service_cpu_exceeded",
+            Self::BudgetSpent => "budget_spent",
             Self::TooManyFailures => "too_many_failures",
             Self::ServicePreparing => "service_preparing",
             Self::ServiceDrained => "service_drained",
@@ -150,6 +164,8 @@ impl ErrorCode {
             | Self::ArgumentsInvalid
             | Self::BodyMalformed
             | Self::IdMalformed => StatusCode::BAD_REQUEST,
+            Self::KeyRefused => StatusCode::UNAUTHORIZED,
+            Self::KeyNotForService => StatusCode::FORBIDDEN,
             Self::RouteUnknown
             | Self::ServiceUnknown
             | Self::MethodUnknown
@@ -168,12 +184,15 @@ impl ErrorCode {
             | Self::ServiceStack
             | Self::ServiceOutput
             | Self::ServiceHostCalls
+            | Self::ServiceCallee
             | Self::ServiceHostBytes
             | Self::ServiceHandles
             | Self::PeerUnreachable
             | Self::PeerBrokeOff => StatusCode::BAD_GATEWAY,
             Self::ServiceTimeout | Self::ServiceCpu => StatusCode::GATEWAY_TIMEOUT,
-            Self::TooManyFailures | Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
+            Self::BudgetSpent | Self::TooManyFailures | Self::TooManyCalls => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::ServicePreparing
             | Self::ServiceDrained
             | Self::ServiceQuarantined
@@ -261,9 +280,24 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(seconds) = seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
+}
+
+/// An error with its causes.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    message
 }

@@ -11,7 +11,7 @@ use rialto_node::ChannelView;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use usage::{DeviceRecord, LimitRecord, UsageRecord};
+pub use usage::{DeviceRecord, HireRecord, LimitRecord, UsageRecord};
 
 /// A signed receipt as JSON. Amounts are strings of decimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct ReceiptRecord {
     pub deterministic: bool,
     /// The digest of the channel's receipt before this one; zero for the first.
     pub previous: B256,
+    /// The call for which this one was made; absent if for nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<B256>,
     /// The EIP-712 digest that is signed; informative, since anyone can compute it.
     pub digest: B256,
     /// The host's signature.
@@ -109,6 +112,7 @@ impl From<&SignedReceipt> for ReceiptRecord {
             engine: receipt.engine.clone(),
             deterministic: receipt.deterministic,
             previous: receipt.previous,
+            parent: receipt.parent,
             digest: receipt.digest(),
             signature: signed.signature.to_hex(),
         }
@@ -145,6 +149,7 @@ impl TryFrom<ReceiptRecord> for SignedReceipt {
                 engine: record.engine,
                 deterministic: record.deterministic,
                 previous: record.previous,
+                parent: record.parent,
             },
             signature,
         })
@@ -254,6 +259,7 @@ mod tests {
             engine: "wasmtime 48".to_owned(),
             deterministic: true,
             previous: B256::ZERO,
+            parent: None,
         }
     }
 
@@ -265,7 +271,11 @@ mod tests {
         metered.usage.limits.log_lines = u64::MAX;
         survives(receipt());
         survives(with_device);
+        let mut linked = metered.clone();
+        linked.parent = Some(B256::repeat_byte(10));
+        linked.usage.hires.spent = Amount::new(9);
         survives(metered);
+        survives(linked);
         let json = serde_json::to_value(UsageRecord::from(receipt().usage)).unwrap();
         assert_eq!(json.get("device"), None, "as release 0.1 wrote it");
         assert_eq!(json.get("limits"), None, "as release 0.1 wrote it");

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Config;
 use addresses::Addresses;
+pub(crate) use connection::Caller;
 use connection::Place;
 
 pub use tunnels::serve_tunnels;

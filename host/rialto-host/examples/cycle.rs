@@ -65,6 +65,8 @@ async fn measure(
                 deadline: Instant::now() + Duration::from_secs(10),
                 payer: String::new(),
                 price: 0,
+                hirer: std::sync::Arc::new(rialto_host::NoHirer),
+                awaited: None,
             };
             let start = Instant::now();
             let prepared = service.prepare(method, arguments)?;

@@ -109,6 +109,8 @@ async fn call(service: &Service, body: &str) -> Result<(Duration, Outcome), Box<
         deadline: since + Duration::from_secs(10),
         payer: String::new(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     };
     let outcome = service.call(prepared, context).await?;
     Ok((since.elapsed(), outcome))

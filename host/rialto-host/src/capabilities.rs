@@ -3,6 +3,7 @@
 //! [`check_imports`] compares a component's imports with its grants before anything is linked, so that
 //! the author learns every missing line at once; [`link`] then defines exactly the granted interfaces.
 
+pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod devices;
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 use wasmtime::component::Linker;
 
 use crate::error::{LoadError, MissingGrant};
-use crate::spec::{Grants, WasiGroup};
+use crate::spec::{Callees, Grants, WasiGroup};
 use crate::state::CallState;
 
 /// Host-side bindings of the `wit/` packages.
@@ -123,6 +124,18 @@ pub(crate) mod bindings {
         });
     }
 
+    /// `rialto:mesh`.
+    pub(crate) mod mesh {
+        wasmtime::component::bindgen!({
+            path: "../../wit/mesh",
+            world: "imports",
+            imports: {
+                "rialto:mesh/calls.budget-left": trappable,
+                default: async | trappable,
+            },
+        });
+    }
+
     /// `rialto:service`.
     pub(crate) mod service {
         wasmtime::component::bindgen!({
@@ -148,6 +161,9 @@ pub(crate) fn link(linker: &mut Linker<CallState>, grants: &Grants) -> wasmtime:
     }
     if grants.http.is_some() {
         http::link(linker)?;
+    }
+    if grants.calls.is_some() {
+        calls::link(linker)?;
     }
     if grants.config {
         config::link(linker)?;
@@ -187,7 +203,19 @@ pub(crate) fn check_imports<'a>(
                     "http = [] # and the origins that it may call, such as \"https://example.com\""
                         .to_owned(),
             }),
-            Needed::Flag(_) | Needed::Wasi(_) | Needed::Http => {}
+            Needed::Calls if grants.calls.is_none() => missing.push(MissingGrant {
+                interface: import.to_owned(),
+                line: "calls = [] # and the services that it may call, or \"*\" for all".to_owned(),
+            }),
+            Needed::Service(name) if !may_call(grants, name) => missing.push(MissingGrant {
+                interface: import.to_owned(),
+                line: Callees::line_with(grants.calls.as_ref(), name),
+            }),
+            Needed::Flag(_)
+            | Needed::Wasi(_)
+            | Needed::Http
+            | Needed::Calls
+            | Needed::Service(_) => {}
             Needed::Never(advice) => {
                 return Err(LoadError::NeverGranted {
                     interface: import.to_owned(),
@@ -212,7 +240,11 @@ pub(crate) fn check_imports<'a>(
 }
 
 /// What a manifest must say before an interface is linked.
-enum Needed {
+enum Needed<'a> {
+    /// `calls = […]`.
+    Calls,
+    /// `calls = […]` with this service.
+    Service(&'a str),
     /// `name = true`.
     Flag(&'static str),
     /// A group in `wasi = […]`.
@@ -223,10 +255,14 @@ enum Needed {
     Never(&'static str),
 }
 
-fn needed(import: &str) -> Needed {
+fn needed(import: &str) -> Needed<'_> {
     let path = import.split('@').next().unwrap_or(import);
     let (package, interface) = path.split_once('/').unwrap_or((path, ""));
+    if let Some(service) = calls::callee(import) {
+        return Needed::Service(service);
+    }
     match (package, interface) {
+        ("rialto:mesh", "calls") => Needed::Calls,
         ("rialto:tensor" | "wasi:nn", _) => Needed::Flag("tensor"),
         ("rialto:service", "context") => Needed::Flag("context"),
         ("rialto:service", "log") => Needed::Flag("log"),
@@ -244,6 +280,11 @@ fn needed(import: &str) -> Needed {
                 Needed::Wasi,
             ),
     }
+}
+
+fn may_call(grants: &Grants, service: &str) -> bool {
+    let callees = grants.calls.as_ref();
+    callees.is_some_and(|callees| callees.contains(service))
 }
 
 fn flag(grants: &Grants, name: &str) -> bool {

@@ -17,6 +17,7 @@
 mod asking;
 mod calling;
 mod child;
+mod hiring;
 mod link;
 mod meter;
 mod serving;

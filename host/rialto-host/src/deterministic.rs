@@ -14,6 +14,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::{Component, ComponentItem};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 
+use crate::capabilities::calls::callee;
 use crate::service::{Arguments, Part};
 use crate::spec::Grants;
 
@@ -111,8 +112,8 @@ pub(crate) fn is_steady(
             "wasi:clocks" | "wasi:random" => !deterministic,
             "rialto:service" => interface == "context" && !deterministic,
             "wasi:http" => interface == "outgoing-handler" && sends,
-            "wasi:keyvalue" | "fermyon:spin" => true,
-            _ => false,
+            "wasi:keyvalue" | "fermyon:spin" | "rialto:mesh" => true,
+            _ => callee(name).is_some(),
         };
         !(varies && has_functions(&import.ty, engine))
     })

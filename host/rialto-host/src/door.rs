@@ -16,6 +16,9 @@
 mod load;
 mod long;
 mod standing;
+/// When a call that others wait for may come again for whose arguments there was no memory.
+const FULL_FOR: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests;
 
@@ -165,6 +168,36 @@ impl Door {
             // A sender is never dropped unused while its ticket is valid.
             Ok(Err(_)) | Err(_) => Err(Turned::TooLate {
                 after: self.now().saturating_sub(now),
+            }),
+        }
+    }
+
+    /// Lets in a call for which another waits that has a place: with a place of its own where there is one, and
+    /// beside the places where there is none. There are never more of the latter than the first have levels.
+    ///
+    /// # Errors
+    /// [`Turned::Full`]: its arguments do not fit into the memory that calls may fill.
+    pub(crate) fn enter_at_once(&self, guest: Guest<'_>) -> Result<Place, Turned> {
+        let now = self.now();
+        let mut gate = self.gate();
+        let seat = gate
+            .admission
+            .try_admit(now, guest.tenant, guest.payer, guest.bytes);
+        let (fits, waiting) = (
+            gate.admission.has_bytes(guest.bytes),
+            gate.admission.waiting(),
+        );
+        drop(gate);
+        match seat {
+            Some(seat) => Ok(self.place(seat)),
+            None if fits => Ok(Place {
+                door: self.clone(),
+                standing: Arc::new(Standing::begin(self, guest.tenant)),
+                seat: None,
+            }),
+            None => Err(Turned::Full {
+                waiting,
+                after: FULL_FOR,
             }),
         }
     }

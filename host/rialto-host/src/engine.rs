@@ -340,8 +340,9 @@ pub(crate) fn engine_config(config: &Config) -> wasmtime::Config {
 }
 
 fn pool(config: &Config) -> PoolingAllocationConfig {
-    // What is ready takes nothing from those that run.
-    let calls = config.calls_max.saturating_add(config.warm.instances_max);
+    // What is ready takes nothing from those that run, nor do calls that others of them wait for.
+    let calls = config.calls_max.saturating_mul(2);
+    let calls = calls.saturating_add(config.warm.instances_max);
     let memory_bytes = config
         .limits_max
         .memory_bytes_max

@@ -214,6 +214,9 @@ pub enum CallError {
         /// When it is tried again, in milliseconds.
         retry_after_ms: u64,
     },
+    /// Another service did not answer it, and it had no way to hear why.
+    #[error("the service needs another one, which did not answer: {0}")]
+    Callee(String),
     /// A bug of the host's; the guest and the caller are not at fault.
     #[error("internal host error: {0}")]
     Internal(String),
@@ -244,6 +247,7 @@ impl CallError {
             | Self::State(_)
             | Self::CellEnded(_)
             | Self::CellRests { .. }
+            | Self::Callee(_)
             | Self::Internal(_) => false,
         }
     }
@@ -269,6 +273,7 @@ impl CallError {
             Self::LongCalls { .. } => "long_calls",
             Self::CellEnded(_) => "cell_ended",
             Self::CellRests { .. } => "cell_rests",
+            Self::Callee(_) => "callee_failed",
             Self::Internal(_) => "internal",
         }
     }
@@ -294,6 +299,7 @@ impl CallError {
             | Self::State(_)
             | Self::CellEnded(_)
             | Self::CellRests { .. }
+            | Self::Callee(_)
             | Self::Internal(_) => None,
         }
     }

@@ -21,7 +21,7 @@ use serde_json::Value;
 pub(crate) use kept::{from_bytes, to_bytes};
 pub(crate) use stream::{Refusal, Stream};
 pub(crate) use ty::{Ty, TyKind};
-pub(crate) use walk::{Export, Walked, walk};
+pub(crate) use walk::{Export, Walked, imported, walk};
 
 /// What a service offers.
 #[derive(Debug, Clone)]

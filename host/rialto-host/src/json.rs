@@ -13,8 +13,8 @@ use wasmtime::component::Val;
 
 use crate::budget::VALUE_BYTES;
 use crate::buffers::Buffers;
-use crate::interface::TyKind;
 use crate::interface::ty::Named;
+use crate::interface::{Ty, TyKind};
 
 pub(crate) use decode::{decode_params, decode_parts, decode_raw};
 pub(crate) use encode::{EncodeError, encode, encode_payload};
@@ -52,8 +52,30 @@ impl Arg {
     }
 }
 
+/// Reads one value of a type.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn decode_value(ty: &Ty, json: &[u8]) -> Result<Val, String> {
+    let value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    value::decode(ty, value).map_err(|problem| problem.at("").to_string())
+}
+
+/// An upper bound of the host memory that [`decode_value`] takes at any time, in bytes.
+pub(crate) fn value_cost(ty: &Ty, json: &[u8]) -> u64 {
+    cost(ty.holds_bytes(), json)
+}
+
 /// An upper bound of the host memory that decoding `json` takes at any time, in bytes.
 pub(crate) fn decode_cost(params: &[Named], json: &[u8]) -> u64 {
+    // Byte lists that are a whole parameter stay as they are.
+    let expanded = params
+        .iter()
+        .any(|param| param.ty.kind != TyKind::Bytes && param.ty.holds_bytes());
+    cost(expanded, json)
+}
+
+fn cost(expanded: bool, json: &[u8]) -> u64 {
     /// A parsed JSON value, a dynamic value and their share of growing vectors.
     const PER_VALUE: u64 = 3 * VALUE_BYTES as u64;
     let values = json
@@ -61,9 +83,6 @@ pub(crate) fn decode_cost(params: &[Named], json: &[u8]) -> u64 {
         .filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':'))
         .count() as u64;
     // Text is copied at most twice, but in a byte list inside a value each byte becomes a value.
-    let expanded = params
-        .iter()
-        .any(|param| param.ty.kind != TyKind::Bytes && param.ty.holds_bytes());
     let per_byte = if expanded { 3 + VALUE_BYTES as u64 } else { 3 };
     values
         .saturating_mul(PER_VALUE)

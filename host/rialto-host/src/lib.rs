@@ -53,6 +53,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handles;
+mod hires;
 mod histogram;
 mod interface;
 mod json;
@@ -74,6 +75,7 @@ pub use device::{DeviceConfig, DeviceLoad};
 pub use door::{Concurrency, DoorLoad};
 pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
+pub use hires::{Hire, HireError, HireQuote, Hired, Hirer, Hiring, NoHirer, Spent};
 pub use histogram::{BOUNDS, Histogram, HistogramView};
 pub use interface::{Interface, Method, Param};
 pub use keyvalue::{
@@ -93,5 +95,5 @@ pub use service::{
     Part, Prepared, ResponseText, Service, Usage,
 };
 pub use settings::{BadSecret, Secret, Settings};
-pub use spec::{Grants, Isolation, Limits, ServiceSpec, WasiGroup};
+pub use spec::{Callees, Grants, Isolation, Limits, ServiceSpec, WasiGroup};
 pub use warm::WarmConfig;

@@ -10,6 +10,7 @@ use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Trap};
 use wasmtime_wasi::I32Exit;
 
 use crate::error::CallError;
+use crate::hires::HireError;
 use crate::meters::ServiceMeters;
 use crate::spec::Limits;
 
@@ -139,6 +140,9 @@ impl ResourceLimiter for Limiter {
 pub(crate) fn classify(error: &wasmtime::Error, limits: &Limits) -> CallError {
     if let Some(breach) = error.downcast_ref::<Breach>() {
         return from_breach(*breach, limits);
+    }
+    if let Some(hire) = error.downcast_ref::<HireError>() {
+        return CallError::Callee(hire.to_string());
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         if *trap == Trap::StackOverflow {

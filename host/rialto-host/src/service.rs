@@ -38,6 +38,7 @@ use crate::cell::Cell;
 use crate::deterministic::{Seed, is_steady};
 use crate::engine::{Inner, PAGE_BYTES};
 use crate::error::{ArgumentError, CallError, LoadError};
+use crate::hires::Hirer;
 use crate::interface::{self, Export, Interface, Method, Signature, Walked};
 use crate::json::{self, Arg};
 use crate::meters::MethodMeters;
@@ -164,6 +165,11 @@ pub struct CallContext {
     pub payer: String,
     /// What is paid for it at most, in any unit: whose turn it is where the operator lets prices decide.
     pub price: u128,
+    /// Who calls other services for it.
+    pub hirer: Arc<dyn Hirer>,
+    /// Set where a guest of this host waits for it, in a place of its own: it is let in at once, or guests that wait
+    /// for each other would take all places. So many bytes of host memory that guest leaves it meanwhile.
+    pub awaited: Option<u64>,
 }
 
 /// The result of a successful call.
@@ -224,6 +230,10 @@ pub struct Usage {
     pub state_bytes: u64,
     /// Lines of log, those beyond the limit included.
     pub log_lines: u64,
+    /// Calls of other services that were answered.
+    pub hires: u64,
+    /// What was spent on them, in the host's unit of money.
+    pub spent: u128,
 }
 
 impl Service {
@@ -279,6 +289,7 @@ impl Service {
         let mut linker = Linker::new(engine);
         let link_error = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         capabilities::link(&mut linker, &spec.grants).map_err(link_error)?;
+        capabilities::calls::link_typed(&mut linker, component, engine)?;
         let instance = linker.instantiate_pre(component).map_err(link_error)?;
         let Walked { interface, exports } = interface::walk(engine, component, bytes)?;
         let steady = is_steady(&ty, engine, &spec.grants, spec.deterministic);

@@ -83,8 +83,41 @@ pub struct Grants {
     pub key_value: bool,
     /// Links `wasi:config`.
     pub config: bool,
+    /// Links `rialto:mesh/calls`, and the interfaces of these services.
+    pub calls: Option<Callees>,
     /// Groups of WASI 0.2 interfaces, each without any ambient authority.
     pub wasi: BTreeSet<WasiGroup>,
+}
+
+/// Services that a service may call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Callees {
+    /// Any.
+    All,
+    /// These.
+    Named(BTreeSet<String>),
+}
+
+impl Callees {
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn contains(&self, service: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(service),
+        }
+    }
+
+    /// The line of a manifest that adds a service to these.
+    pub(crate) fn line_with(granted: Option<&Self>, service: &str) -> String {
+        let before = match granted {
+            Some(Self::Named(names)) => names.iter().map(String::as_str).collect(),
+            Some(Self::All) | None => Vec::new(),
+        };
+        let names: BTreeSet<&str> = before.into_iter().chain([service]).collect();
+        let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        format!("calls = [{}]", names.join(", "))
+    }
 }
 
 /// A group of WASI 0.2 interfaces that a manifest can grant.

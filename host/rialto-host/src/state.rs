@@ -21,6 +21,7 @@ use crate::deterministic::Seed;
 use crate::device::Device;
 use crate::digest;
 use crate::handles;
+use crate::hires::{Hirer, NoHirer};
 use crate::keyvalue::KeyValue;
 use crate::limits::{Breach, Limiter};
 use crate::meters::{Limit, MethodMeters, ServiceMeters};
@@ -87,6 +88,9 @@ pub(crate) struct Call {
     pub(crate) call_id: String,
     /// Who pays; empty for nobody.
     pub(crate) payer: String,
+    pub(crate) hirer: Arc<dyn Hirer>,
+    /// Host memory that it leaves to a call that it waits for, in bytes.
+    pub(crate) lends: u64,
     pub(crate) seed: Option<Seed>,
     pub(crate) deadline: Instant,
     pub(crate) clock: CpuClock,
@@ -103,6 +107,10 @@ pub(crate) struct CallState {
     pub(crate) chance: Chance,
     /// Who pays; empty for nobody.
     pub(crate) payer: String,
+    /// Who calls other services for it.
+    pub(crate) hirer: Arc<dyn Hirer>,
+    /// Host memory that it leaves to a call that it waits for, in bytes.
+    pub(crate) lends: u64,
     pub(crate) deadline: Instant,
     pub(crate) clock: CpuClock,
     pub(crate) limiter: Limiter,
@@ -180,6 +188,8 @@ impl CallState {
             seed: None,
             chance: Chance::new(None),
             payer: String::new(),
+            hirer: Arc::new(NoHirer),
+            lends: 0,
             deadline: Instant::now() + limits.wall_max,
             clock,
             limiter: Limiter::new(limits, Arc::clone(&shared.meters)),
@@ -219,6 +229,8 @@ impl CallState {
             meters,
             call_id,
             payer,
+            hirer,
+            lends,
             seed,
             deadline,
             clock,
@@ -226,6 +238,8 @@ impl CallState {
         self.meters = Some(meters);
         self.call_id = call_id;
         self.payer = payer;
+        self.hirer = hirer;
+        self.lends = lends;
         self.seed = seed;
         self.chance = Chance::new(seed);
         self.deadline = deadline;
@@ -237,6 +251,7 @@ impl CallState {
         let http = self.http.as_ref();
         let http = http.map(|http| http.used(&self.shared.limits));
         let (outbound_requests, outbound_bytes) = http.unwrap_or((0, 0));
+        let spent = self.hirer.spent();
         Usage {
             waited: Duration::ZERO,
             wall_time: Duration::ZERO,
@@ -261,6 +276,8 @@ impl CallState {
             outbound_bytes,
             state_bytes: self.state_bytes,
             log_lines: self.lines.count(),
+            hires: spent.calls,
+            spent: spent.amount,
         }
     }
 

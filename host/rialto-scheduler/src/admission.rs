@@ -471,6 +471,12 @@ impl<T> Admission<T> {
         self.bytes
     }
 
+    /// Whether so many bytes are left, whatever places there are.
+    #[must_use]
+    pub const fn has_bytes(&self, bytes: u64) -> bool {
+        self.bytes.saturating_add(bytes) <= self.capacity.bytes
+    }
+
     fn seat(&mut self, now: Duration, tenant: &Tenant, payer: &Tenant, bytes: u64) -> Seat {
         self.party(tenant).hold(now, payer, bytes);
         self.payers.begins(payer);
@@ -490,8 +496,7 @@ impl<T> Admission<T> {
     }
 
     fn fits(&self, bytes: u64) -> bool {
-        self.places < self.capacity.places
-            && self.bytes.saturating_add(bytes) <= self.capacity.bytes
+        self.places < self.capacity.places && self.has_bytes(bytes)
     }
 
     fn weight(&self, tenant: &Tenant) -> u32 {

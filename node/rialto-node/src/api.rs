@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use rialto_channels::{
     Amount, ChainTime, ChannelConfig, ChannelId, Signature, SignedVoucher, TransferAuthorization,
 };
 use rialto_host::{Arguments, Interface, Isolation};
-use rialto_registry::{Limits, Manifest};
+use rialto_registry::{Limits, Manifest, Name};
 
 /// A service as callers see it.
 #[derive(Debug, Clone)]
@@ -105,6 +106,23 @@ pub struct CallRequest {
     pub price_max: Amount,
     /// How it is paid.
     pub payment: Payment,
+    /// The calls above it.
+    pub lineage: Lineage,
+}
+
+/// For whom a call is made, if its caller is a service. Of a call that came from another host it is that host's word,
+/// which can only tell against whoever pays for the call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// The receipt of the call for which this one is made.
+    pub parent: Option<B256>,
+    /// The services above it, the first caller's first.
+    pub above: Vec<Name>,
+    /// What is left of the time of the call above.
+    pub time_max: Option<Duration>,
+    /// For whom the caller makes it, in its own words: services tell apart whom they work for by this and by who pays.
+    /// None for the payer itself.
+    pub on_behalf: Option<B256>,
 }
 
 /// How a call is paid.

@@ -20,12 +20,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
 use crate::Node;
-use crate::api::{CallError, CallOutcome, CallRequest, ChannelPayment, Payment, PaymentError};
+use crate::api::{
+    CallError, CallOutcome, CallRequest, ChannelPayment, Lineage, Payment, PaymentError,
+};
 use crate::book::{self, Slot};
 use crate::catalog::{Code, Version, Visit};
 use crate::digest;
 use crate::failures::Attempt;
 use crate::fleet::SharedHold;
+use crate::hires::Hirings;
 use crate::money::{Arrival, Work};
 use crate::receipts::{Extent, Facts, Paid};
 use crate::reject::{bad_signature, invalid, refused_on, unavailable};
@@ -45,6 +48,10 @@ pub(crate) struct Job {
     pub(crate) request: B256,
     /// The receipt's id.
     pub(crate) id: B256,
+    /// The calls above it.
+    pub(crate) lineage: Lineage,
+    /// Set where a guest of this host waits for it: the bytes of host memory that it leaves it meanwhile.
+    pub(crate) awaited: Option<u64>,
 }
 
 /// What a call holds until its payment is settled, whether or not its caller still waits: the
@@ -91,20 +98,35 @@ impl Node {
         service: Arc<Version>,
         request: CallRequest,
     ) -> Result<(Job, Payment), CallError> {
+        let payer = paid_by(&request.payment);
+        let party = digest::party(payer, request.lineage.on_behalf);
+        self.job_of(service, request, (payer, party))
+    }
+
+    /// The same for a caller that is known otherwise.
+    pub(crate) fn job_of(
+        &self,
+        service: Arc<Version>,
+        request: CallRequest,
+        (payer, party): (Option<Address>, Option<Address>),
+    ) -> Result<(Job, Payment), CallError> {
         let price = service.price(&request.method, request.body_bytes)?;
         if price > request.price_max {
             return Err(CallError::Repriced { price });
         }
-        let payer = paid_by(&request.payment);
         let terms = self.config().payers.of(payer);
         terms.check_size(request.body_bytes)?;
         let prepared = service.host.prepare(&request.method, request.arguments)?;
         let method = prepared.method().to_owned();
+        let time_max = terms.time(service.view.limits.time_max());
+        let left = request.lineage.time_max.unwrap_or(time_max);
         let job = Job {
             request: digest::request(&request.service, &method, &request.body_digest),
             id: B256::from(rand::random::<[u8; 32]>()),
-            visit: service.visit(&named(payer))?,
-            time_max: terms.time(service.view.limits.time_max()),
+            lineage: request.lineage,
+            awaited: None,
+            visit: service.visit(&named(party))?,
+            time_max: time_max.min(left),
             service,
             method,
             prepared,
@@ -141,10 +163,11 @@ impl Node {
 
     async fn call_on_channel(
         &self,
-        job: Job,
+        mut job: Job,
         payment: ChannelPayment,
         permit: OwnedSemaphorePermit,
     ) -> Result<CallOutcome, CallError> {
+        self.name_again(&mut job, &payment);
         let Ready {
             payer,
             code,
@@ -356,9 +379,13 @@ impl Node {
             visit,
             prepared,
             context,
-        } = prepare(job, code, payer);
+            hirings,
+        } = self.make_ready(job, code, payer);
+        let party = context.payer.clone();
         let ended = facts.code.service.call(prepared, context).await;
-        visit.over(&named(payer), &ended);
+        visit.over(&party, &ended);
+        // Also of a call that failed: what was done for it is not done again.
+        hirings.queued().await?;
         Ok((facts, ended?))
     }
 
@@ -504,40 +531,52 @@ pub(crate) struct Prepare {
     pub(crate) visit: Visit,
     pub(crate) prepared: Prepared,
     pub(crate) context: CallContext,
+    /// What it has others do.
+    pub(crate) hirings: Hirings,
 }
 
-/// Makes a call ready for the host.
-pub(crate) fn prepare(job: Job, code: Arc<Code>, payer: Option<Address>) -> Prepare {
-    let Job {
-        service,
-        visit,
-        method,
-        prepared,
-        price,
-        time_max,
-        request,
-        id,
-    } = job;
-    let context = CallContext {
-        call_id: id.to_string(),
-        deadline: Instant::now() + time_max,
-        payer: named(payer),
-        price: price.get(),
-    };
-    let facts = Facts {
-        service,
-        code,
-        method,
-        price,
-        request,
-        id,
-        extent: Extent::Whole,
-    };
-    Prepare {
-        facts,
-        visit,
-        prepared,
-        context,
+impl Node {
+    /// Makes a call ready for the host.
+    pub(crate) fn make_ready(&self, job: Job, code: Arc<Code>, payer: Option<Address>) -> Prepare {
+        let party = digest::party(payer, job.lineage.on_behalf);
+        let (hirer, hirings) = self.hirer(&job, party);
+        let Job {
+            service,
+            visit,
+            method,
+            prepared,
+            price,
+            time_max,
+            request,
+            id,
+            lineage,
+            awaited,
+        } = job;
+        let context = CallContext {
+            call_id: id.to_string(),
+            deadline: Instant::now() + time_max,
+            payer: named(party),
+            price: price.get(),
+            hirer,
+            awaited,
+        };
+        let facts = Facts {
+            service,
+            code,
+            method,
+            price,
+            request,
+            id,
+            parent: lineage.parent,
+            extent: Extent::Whole,
+        };
+        Prepare {
+            facts,
+            visit,
+            prepared,
+            context,
+            hirings,
+        }
     }
 }
 
@@ -573,4 +612,4 @@ pub(crate) fn is_whole(record: &PaymentRecord) -> bool {
 const UNFINISHED: &str = "application/json; unfinished";
 
 /// Larger answers are not kept for replays: the caller is told so.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;

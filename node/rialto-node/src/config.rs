@@ -16,6 +16,7 @@ mod quarantine;
 mod risk;
 mod sandbox;
 mod settings;
+mod spending;
 mod warm;
 
 use std::fmt;
@@ -39,6 +40,7 @@ use observability::RawObservability;
 use payers::RawPayers;
 use risk::{RawClaims, RawRisk};
 use sandbox::RawSandbox;
+use spending::{RawHires, RawLocal};
 
 pub use device::DeviceChoice;
 pub use engines::Engines;
@@ -52,6 +54,7 @@ pub use payers::{PayerTerms, Payers};
 pub use risk::{Claims, Risk};
 pub use sandbox::Sandbox;
 pub use settings::{SecretSource, ServiceSettings};
+pub use spending::{Hires, Local};
 
 /// Everything a node needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -78,6 +81,10 @@ pub struct Config {
     pub payers: Payers,
     /// What clients may take of the HTTP door.
     pub gateway: Gateway,
+    /// What this machine's own programs may spend.
+    pub local: Local,
+    /// What services may spend on those of other hosts, of the node's wallet, which their callers pay back.
+    pub hires: Hires,
     /// Who may see what this host does.
     pub observability: Observability,
     /// How services share what they compute on.
@@ -151,6 +158,8 @@ impl Config {
             sandbox: Sandbox::default(),
             payers: Payers::default(),
             gateway: Gateway::default(),
+            local: Local::default(),
+            hires: Hires::default(),
             observability: Observability::default(),
             device: DeviceConfig::default(),
             device_choice: DeviceChoice::default(),
@@ -258,6 +267,8 @@ impl Config {
         self.sandbox.overlay(raw.sandbox, &mut problems);
         self.payers.overlay(raw.payers, &mut problems);
         self.gateway.overlay(&raw.gateway, &mut problems);
+        self.local.overlay(&raw.local, &mut problems);
+        self.hires.overlay(&raw.hires, &mut problems);
         self.observability.overlay(raw.observability, &mut problems);
         self.device_choice.overlay(&raw.device, &mut problems);
         device::overlay(&mut self.device, raw.device, &mut problems);
@@ -391,6 +402,8 @@ struct RawConfig {
     sandbox: RawSandbox,
     payers: RawPayers,
     gateway: RawGateway,
+    local: RawLocal,
+    hires: RawHires,
     observability: RawObservability,
     device: RawDevice,
     engines: RawEngines,
@@ -474,6 +487,8 @@ impl From<&Config> for RawConfig {
             sandbox: RawSandbox::from(&config.sandbox),
             payers: RawPayers::from(&config.payers),
             gateway: RawGateway::from(&config.gateway),
+            local: RawLocal::from(&config.local),
+            hires: RawHires::from(&config.hires),
             observability: RawObservability::from(&config.observability),
             device: RawDevice::new(&config.device_choice, &config.device),
             engines: RawEngines::from(&config.engines),

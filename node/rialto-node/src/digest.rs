@@ -1,6 +1,6 @@
 //! Names for requests and payments.
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
 
 use crate::api::{ChannelPayment, ExactPayment};
 
@@ -58,4 +58,49 @@ pub(crate) fn exact_payment_key(payment: &ExactPayment) -> [u8; 32] {
         }
         None => exact_key(payment),
     }
+}
+
+/// The receipt of a call that another one makes: the `place`th of it.
+pub(crate) fn hire(parent: &B256, place: u32) -> B256 {
+    keccak256(
+        [
+            b"rialto hire v1\0".as_slice(),
+            parent.as_slice(),
+            &place.to_be_bytes(),
+        ]
+        .concat(),
+    )
+}
+
+/// For whom a service's calls of others are made: its own caller, by way of it.
+pub(crate) fn on_behalf(party: Address, service: &str) -> B256 {
+    keccak256(
+        [
+            b"rialto hire party v1\0".as_slice(),
+            party.as_slice(),
+            service.as_bytes(),
+        ]
+        .concat(),
+    )
+}
+
+/// As whom a service knows a caller: the payer, or whom it speaks for. Nobody speaks for another payer's.
+pub(crate) fn party(payer: Option<Address>, on_behalf: Option<B256>) -> Option<Address> {
+    let payer = payer?;
+    Some(match on_behalf {
+        Some(whom) => Address::from_word(keccak256(
+            [
+                b"rialto caller party v1\0".as_slice(),
+                payer.as_slice(),
+                whom.as_slice(),
+            ]
+            .concat(),
+        )),
+        None => payer,
+    })
+}
+
+/// The key under which such a call is executed once.
+pub(crate) fn hire_key(id: &B256) -> [u8; 32] {
+    keccak256([b"rialto hire key v1\0".as_slice(), id.as_slice()].concat()).0
 }

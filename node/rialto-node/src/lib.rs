@@ -26,10 +26,12 @@ mod exposure;
 mod facilitator;
 mod failures;
 mod fleet;
+mod hires;
 pub mod keys;
 mod languages;
 mod lifecycle;
 mod manifest;
+mod market;
 mod mesh;
 mod meters;
 pub mod metrics;
@@ -60,9 +62,9 @@ mod watch;
 pub use accounts::{Accounts, AccountsError, ChannelAccount, Moved, ProviderAccount};
 pub use api::{
     AnyConsent, CallError, CallOutcome, CallRequest, ChainInfo, ChannelPayment, ChannelView,
-    Closed, Collected, Deposit, DepositAuthorization, DepositMethods, ExactPayment, PayeeTerms,
-    Payment, PaymentError, Permit2Authorization, RefundOutcome, RefundRequest, Released,
-    ServiceView, Terms, TokenPermit,
+    Closed, Collected, Deposit, DepositAuthorization, DepositMethods, ExactPayment, Lineage,
+    PayeeTerms, Payment, PaymentError, Permit2Authorization, RefundOutcome, RefundRequest,
+    Released, ServiceView, Terms, TokenPermit,
 };
 pub use artifacts::{Artifacts, ArtifactsError};
 pub use catalog::{
@@ -81,6 +83,7 @@ pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
 };
 pub use manifest::{ManifestFileError, read_manifest};
+pub use market::{Asking, Bought, Market, Order, Tender};
 pub use mesh::{
     AgentCalls, DialError, Duplex, FoundService, ListedProvider, MeshError, OnChain, PublishError,
     Publishing, RateError, Said, SearchError, TakeError, ToPublish, ToRate, Tunnel, TunnelProtocol,
@@ -93,8 +96,8 @@ pub use rialto_artifacts::{Collected as CollectedArtifacts, Entry as ArtifactEnt
 pub use rialto_chain::client::{SignedClaims, SignedRefund};
 pub use rialto_host::{
     ArgumentError, Arguments, BOUNDS as HISTOGRAM_BOUNDS, CallError as ServiceCallError, DoorLoad,
-    Histogram, HistogramView, Interface, Isolation, ItemList, Limit, Method, Param, Part,
-    is_public,
+    HireError, Histogram, HistogramView, Interface, Isolation, ItemList, Limit, Method, Param,
+    Part, is_public,
 };
 pub use rialto_ledger::{Audited, Finding};
 pub use settings::SettingsError;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use rialto_host::{Grants, Limits, Origin, ServiceSpec, Settings, WasiGroup};
+use rialto_host::{Callees, Grants, Limits, Origin, ServiceSpec, Settings, WasiGroup};
 use rialto_registry::{Manifest, ManifestErrors, RawManifest};
 
 use crate::config::Sandbox;
@@ -133,6 +133,12 @@ fn grants(grants: &rialto_registry::Grants) -> Grants {
         log: grants.log,
         key_value: grants.key_value,
         config: grants.config,
+        calls: grants.calls.as_ref().map(|callees| match callees {
+            rialto_registry::Callees::All => Callees::All,
+            rialto_registry::Callees::Named(names) => {
+                Callees::Named(names.iter().map(ToString::to_string).collect())
+            }
+        }),
         wasi: grants
             .wasi
             .iter()

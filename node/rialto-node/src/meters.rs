@@ -56,7 +56,7 @@ pub(crate) struct Metered {
 }
 
 /// How calls end, as labels say it.
-pub(crate) const OUTCOMES: [&str; 34] = [
+pub(crate) const OUTCOMES: [&str; 35] = [
     "ok",
     "replayed",
     "abandoned",
@@ -71,6 +71,7 @@ pub(crate) const OUTCOMES: [&str; 34] = [
     "trapped",
     "cell_ended",
     "cell_rests",
+    "callee_failed",
     "timed_out",
     "cpu_exceeded",
     "memory_exceeded",
@@ -155,6 +156,12 @@ impl Metered {
             Err(error) => error.outcome(),
         };
         self.ended(outcome);
+    }
+
+    /// A call that another service of this host made is answered. What it cost is a part of what that one's call
+    /// does, and counted there.
+    pub(crate) fn end_hire(mut self, result: Result<(), &CallError>) {
+        self.ended(result.map_or_else(CallError::outcome, |()| "ok"));
     }
 
     /// The stream has ended: what was delivered of one that broke off may be charged as well.
@@ -269,6 +276,7 @@ mod tests {
             HostError::State(String::new()),
             HostError::CellEnded(String::new()),
             HostError::CellRests { retry_after_ms: 1 },
+            HostError::Callee(String::new()),
             HostError::Internal(String::new()),
         ];
         let arguments = [

@@ -26,6 +26,7 @@ use crate::facilitator::Policy;
 use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::languages::Languages;
+use crate::market::{Hiring, Market};
 use crate::mesh::Mesh;
 use crate::meters::Meters;
 use crate::money::{Money, unrecorded};
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) foreign: Option<Foreign>,
     /// None where the node takes no part in it.
     pub(crate) mesh: Option<Box<Mesh>>,
+    pub(crate) hiring: Hiring,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) tasks: tokio::sync::Mutex<JoinSet<()>>,
     /// Held for as long as the node lives: one node a data folder.
@@ -166,6 +168,19 @@ impl Node {
         self.0.book.all().iter().map(|slot| slot.view()).collect()
     }
 
+    /// Lets services of this host hire those of others, until the node stops.
+    pub fn trade(&self, market: Arc<dyn Market>) {
+        self.set_market(Some(market));
+    }
+
+    pub(crate) fn market(&self) -> Option<Arc<dyn Market>> {
+        self.0.hiring.market().clone()
+    }
+
+    fn set_market(&self, market: Option<Arc<dyn Market>>) {
+        *self.0.hiring.market() = market;
+    }
+
     /// The provider's side of a channel.
     pub fn payee(&self) -> &PayeeTerms {
         &self.0.payee
@@ -215,11 +230,19 @@ impl Node {
     /// written and closed when the last clone of the node is dropped.
     pub async fn shutdown(&self) {
         self.0.stop.send_replace(true);
+        // It may hold this node, which would never be dropped.
+        self.set_market(None);
         let mut tasks = self.0.tasks.lock().await;
         while tasks.join_next().await.is_some() {}
         drop(tasks);
         self.0.ledger.close().await;
         self.0.chain.shutdown().await;
+    }
+
+    /// Whether it was told to stop: a call that fails from now on may have failed of that.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.0.stop.borrow()
     }
 
     /// Resolves when the ledger can no longer be written (what is durable is unknown from then on)

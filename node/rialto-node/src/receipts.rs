@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use rialto_channels::payee::{ChannelSnapshot, Charge};
-use rialto_channels::receipt::{DeviceUsage, LimitUsage, Receipt, Usage};
+use rialto_channels::receipt::{DeviceUsage, HireUsage, LimitUsage, Receipt, Usage};
 use rialto_channels::{Amount, ChainTime, ChannelId};
 use rialto_host::Outcome;
 use sha2::{Digest, Sha256};
@@ -32,6 +32,8 @@ pub(crate) struct Facts {
     pub(crate) price: Amount,
     pub(crate) request: B256,
     pub(crate) id: B256,
+    /// The call for which this one is made.
+    pub(crate) parent: Option<B256>,
     pub(crate) extent: Extent,
 }
 
@@ -109,6 +111,7 @@ impl Facts {
             engine: self.code.engine.clone(),
             deterministic: self.code.deterministic,
             previous: paid.previous,
+            parent: self.parent,
         }
     }
 }
@@ -142,6 +145,10 @@ fn usage(usage: &rialto_host::Usage) -> Usage {
             outbound_bytes: usage.outbound_bytes,
             state_bytes: usage.state_bytes,
             log_lines: usage.log_lines,
+        },
+        hires: HireUsage {
+            calls: usage.hires,
+            spent: Amount::new(usage.spent),
         },
     }
 }

@@ -36,6 +36,7 @@ use crate::facilitator::foreign::Foreign;
 use crate::failures::Failures;
 use crate::languages::{self, Languages};
 use crate::manifest::host_limits;
+use crate::market::Hiring;
 use crate::mesh::{Mesh, MeshError};
 use crate::meters::Meters;
 use crate::money::Money;
@@ -66,10 +67,9 @@ impl Node {
             chain.check_permit2().await?;
         }
         let computers = open_computers(&config).await?;
-        let accelerator = computers::accelerator(&computers);
+        let (models, languages) = open_models(&config, computers::accelerator(&computers))?;
         let host = open_host(&config, computers).await?;
         let store = open_store(&config)?;
-        let (models, languages) = open_models(&config, accelerator)?;
         let meters = Arc::new(Meters::new());
         let site = Site {
             host: host.clone(),
@@ -118,6 +118,7 @@ impl Node {
             facilitator: facilitator_policy(&config),
             foreign: open_foreign(&config)?,
             mesh,
+            hiring: Hiring::here(),
             stop: watch::Sender::new(false),
             tasks: tokio::sync::Mutex::new(JoinSet::new()),
             config,

@@ -32,9 +32,11 @@ use tracing::Instrument as _;
 
 use crate::Node;
 use crate::api::{CallError, CallOutcome, CallRequest, Payment, PaymentError};
-use crate::calls::{Began, Hold, Job, Prepare, Ready, Stay, is_whole, named, prepare};
+use crate::calls::{Began, Hold, Job, Prepare, Ready, Stay, is_whole, named};
 use crate::catalog::{Code, Version, Visit};
+use crate::digest;
 use crate::failures::Running;
+use crate::hires::Hirings;
 use crate::meters::Metered;
 use crate::receipts::{Extent, Facts};
 use crate::reject::unavailable;
@@ -51,8 +53,6 @@ pub enum Response {
     Streams {
         /// A JSON object of `status`, and `headers` as pairs.
         head: Bytes,
-        /// The id that its receipt will have, if there will be one.
-        receipt: Option<B256>,
         /// The bytes of the body.
         body: CallStream,
     },
@@ -143,7 +143,7 @@ impl Node {
     /// [`CallError`]; nothing is charged in any case (M3).
     pub async fn stream(&self, request: CallRequest) -> Result<CallStream, CallError> {
         match self.answer(request, false).await? {
-            Answer::Begun(Told::Streams { .. }, stream) => Ok(stream),
+            Answer::Begun(Told::Streams { receipt, .. }, stream) => Ok(stream.named(receipt)),
             Answer::Begun(Told::Whole(outcome), _) => Ok(CallStream::stored(*outcome, true)),
             Answer::There(outcome, whole) => Ok(CallStream::stored(*outcome, whole)),
         }
@@ -162,21 +162,13 @@ impl Node {
             Answer::There(outcome, true) => Ok(Response::Whole(outcome)),
             Answer::Begun(Told::Streams { head, receipt }, body) => {
                 let head = head.ok_or_else(|| no_response("its head"))?;
-                Ok(Response::Streams {
-                    head,
-                    receipt,
-                    body,
-                })
+                let body = body.named(receipt);
+                Ok(Response::Streams { head, body })
             }
             Answer::There(outcome, false) => {
-                let receipt = outcome.receipt.as_ref().map(|signed| signed.receipt.id);
                 let stored = CallStream::stored_response(*outcome);
                 let (head, body) = stored.ok_or_else(|| no_response("what is stored of it"))?;
-                Ok(Response::Streams {
-                    head,
-                    receipt,
-                    body,
-                })
+                Ok(Response::Streams { head, body })
             }
         }
     }
@@ -202,7 +194,7 @@ impl Node {
         responds: bool,
         metered: &mut Option<Metered>,
     ) -> Result<Answer, CallError> {
-        let (job, payment) = self.job(service, request)?;
+        let (mut job, payment) = self.job(service, request)?;
         if job.prepared.is_request() != responds {
             return Err(no_response("a call of another kind"));
         }
@@ -215,16 +207,19 @@ impl Node {
                 return self.start_answer(job, paying, metered.take()).await;
             }
             Payment::None => return Err(PaymentError::Required.into()),
-            Payment::Channel(payment) => match self.begin(&job, *payment, permit).await? {
-                Began::Now(ready) => {
-                    let paying = Paying::Through(ready);
-                    return self.start_answer(job, paying, metered.take()).await;
+            Payment::Channel(payment) => {
+                self.name_again(&mut job, &payment);
+                match self.begin(&job, *payment, permit).await? {
+                    Began::Now(ready) => {
+                        let paying = Paying::Through(ready);
+                        return self.start_answer(job, paying, metered.take()).await;
+                    }
+                    Began::Before(record, slot) => {
+                        let outcome = self.stored(&record, &job.request, slot.as_deref())?;
+                        (outcome, is_whole(&record))
+                    }
                 }
-                Began::Before(record, slot) => {
-                    let outcome = self.stored(&record, &job.request, slot.as_deref())?;
-                    (outcome, is_whole(&record))
-                }
-            },
+            }
             Payment::Exact(payment) => (self.call_exact(job, *payment, permit).await?, true),
         };
         if let Some(metered) = metered.take() {
@@ -254,7 +249,7 @@ impl Node {
         let told = opening
             .await
             .map_err(|error| unavailable("the call", error))??;
-        Ok(Answer::Begun(told, stream))
+        Ok(Answer::Begun(told, Box::new(stream)))
     }
 
     async fn serve(self, job: Job, paying: Paying, delivery: Delivery, opened: Opened) {
@@ -266,12 +261,14 @@ impl Node {
             held,
             _place,
         } = paying.taken();
-        let opening = opened_guest(job, code, payer, &delivery.items);
+        let party = digest::party(payer, job.lineage.on_behalf);
+        let opening = opened_guest(self.make_ready(job, code, payer), &delivery.items);
         let Open {
             facts,
             visit,
             begun,
             deadline,
+            hirings,
         } = match opening.await {
             Ok(opened) => opened,
             Err(error) => {
@@ -302,9 +299,13 @@ impl Node {
                 (ending, Answered::InParts(used), None)
             }
         };
+        // Where the ledger takes nothing, it takes no charge either.
+        if let Err(error) = hirings.queued().await {
+            tracing::warn!(%error, "what a stream had others do is not recorded");
+        }
         match &ending {
-            Ending::Broken(error) => visit.over::<()>(&named(payer), &Err(error.clone())),
-            Ending::Whole | Ending::Left => visit.over(&named(payer), &Ok(())),
+            Ending::Broken(error) => visit.over::<()>(&named(party), &Err(error.clone())),
+            Ending::Whole | Ending::Left => visit.over(&named(party), &Ok(())),
         }
         let end = self
             .charge_delivered(facts, ending, answered, held, &delivery)
@@ -396,7 +397,7 @@ impl Node {
 /// An answer on its way to its caller.
 enum Answer {
     /// Its guest made it, or makes it.
-    Begun(Told, CallStream),
+    Begun(Told, Box<CallStream>),
     /// It was there before, or was paid for as a whole; whether it is whole.
     There(Box<CallOutcome>, bool),
 }
@@ -440,21 +441,20 @@ struct Open {
     begun: Begun,
     /// When the call ends at the latest.
     deadline: Instant,
+    /// What it has others do.
+    hirings: Hirings,
 }
 
 /// Lets the guest begin its answer, unless nobody waits for it any more.
-async fn opened_guest(
-    job: Job,
-    code: Arc<Code>,
-    payer: Option<Address>,
-    items: &mpsc::Sender<Item>,
-) -> Result<Open, CallError> {
+async fn opened_guest(ready: Prepare, items: &mpsc::Sender<Item>) -> Result<Open, CallError> {
     let Prepare {
         facts,
         visit,
         prepared,
         context,
-    } = prepare(job, code, payer);
+        hirings,
+    } = ready;
+    let payer = context.payer.clone();
     let deadline = context.deadline;
     let opened = tokio::select! {
         opened = Making::begin(&facts.code.service, prepared, context) => opened,
@@ -466,9 +466,11 @@ async fn opened_guest(
             visit,
             begun,
             deadline,
+            hirings,
         }),
         Err(error) => {
-            visit.over::<()>(&named(payer), &Err(error.clone()));
+            visit.over::<()>(&payer, &Err(error.clone()));
+            hirings.queued().await?;
             Err(error.into())
         }
     }

@@ -36,8 +36,11 @@ pub struct MethodPrice {
     pub per_token_read: Amount,
     /// For each token that a language model writes.
     pub per_token_written: Amount,
-    /// The most that a call costs whatever the meter says; if absent, what the limits allow.
+    /// The most that a call costs whatever the meter says, other services left out; if absent, what the limits
+    /// allow.
     pub max: Option<Amount>,
+    /// The most that a call spends on other services, which is charged as it was spent, beside all the rest.
+    pub spend_max: Amount,
 }
 
 /// What bounds the meter of one call; the ceiling is quoted for a call that uses all of it.
@@ -64,10 +67,11 @@ impl MethodPrice {
     /// [`AmountOverflow`] if the price list is absurd and states no maximum (M1).
     pub fn ceiling(&self, input_bytes: u64, bounds: &Bounds) -> Result<Amount, AmountOverflow> {
         let worst = self.worst(input_bytes, bounds);
-        match self.max {
-            Some(max) => Ok(worst.map_or(max, |worst| worst.min(max))),
-            None => worst,
-        }
+        let own = match self.max {
+            Some(max) => worst.map_or(max, |worst| worst.min(max)),
+            None => worst?,
+        };
+        own.checked_add(self.spend_max)
     }
 
     /// What a call costs by the meter that uses all of `bounds`.
@@ -98,12 +102,17 @@ impl MethodPrice {
         dearer.metered(&most)?.checked_add(started)
     }
 
-    /// The charge for a call that used so much: the meter's sum, or the ceiling if that is less.
+    /// The charge for a call that used so much: the meter's sum, or the ceiling if that is less; what was spent on
+    /// other services comes first.
     #[must_use]
     pub fn charge(&self, usage: &Usage, ceiling: Amount) -> Amount {
+        let spent = usage.hires.spent.min(self.spend_max).min(ceiling);
+        // What is kept for other services is nothing that the meter may count.
+        let kept = self.spend_max.min(ceiling);
+        let own = ceiling.checked_sub(kept).unwrap_or(Amount::ZERO);
         // A sum that is no amount is above every ceiling.
-        self.metered(usage)
-            .map_or(ceiling, |metered| metered.min(ceiling))
+        let metered = self.metered(usage).map_or(own, |metered| metered.min(own));
+        spent.checked_add(metered).unwrap_or(ceiling)
     }
 
     /// The price list of what the meter counts: for an answer that came in part, because the service
@@ -132,6 +141,7 @@ impl MethodPrice {
             self.per_host_ms,
             self.per_tensor_run,
             self.per_device_ms,
+            self.spend_max,
         ]
         .iter()
         .chain(&self.unbounded_parts())
@@ -202,6 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::receipt::HireUsage;
 
     const BOUNDS: Bounds = Bounds {
         output_bytes_max: 10 << 10,
@@ -305,6 +316,36 @@ mod tests {
     }
 
     #[test]
+    fn other_services_are_charged_as_they_were_spent_and_beside_the_rest() {
+        let price = MethodPrice {
+            call: amount(100),
+            per_guest_ms: amount(1),
+            max: Some(amount(120)),
+            spend_max: amount(1_000),
+            ..MethodPrice::default()
+        };
+        let ceiling = price.ceiling(0, &BOUNDS).unwrap();
+        assert_eq!(ceiling, amount(1_120));
+        let charged = |spent, guest_time_us| {
+            let usage = Usage {
+                guest_time_us,
+                hires: HireUsage {
+                    calls: 1,
+                    spent: amount(spent),
+                },
+                ..Usage::default()
+            };
+            price.charge(&usage, ceiling).get()
+        };
+        assert_eq!(charged(0, 5_000), 105);
+        assert_eq!(charged(700, 5_000), 805);
+        // The meter takes nothing of what is kept for others, and they nothing of its part.
+        assert_eq!(charged(0, 900_000), 120);
+        assert_eq!(charged(u128::MAX, 900_000), 1_120);
+        assert!(price.is_metered() && !price.needs_max());
+    }
+
+    #[test]
     fn every_part_of_a_device_is_charged_by_itself() {
         let check = |price: MethodPrice, device: DeviceUsage, expected, ceiling, bounded: bool| {
             let usage = Usage {
@@ -400,7 +441,7 @@ mod tests {
             let price = MethodPrice {
                 call, per_input_kib, per_output_kib, per_guest_ms, per_host_ms, per_tensor_run,
                 per_device_ms, per_giga_multiply_adds, per_moved_mib, per_token_read, per_token_written,
-                max: max.map(Amount::new),
+                max: max.map(Amount::new), spend_max: Amount::ZERO,
             };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of a small number")]
             let guest_time_us = (time_us as f64 * share) as u64;

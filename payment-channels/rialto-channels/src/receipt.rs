@@ -2,7 +2,8 @@
 //! per channel by `previous`.
 //!
 //! Signed as EIP-712 typed data (domain `Rialto receipt`), so wallets and contracts can check one:
-//! version `3`, which tells all that was metered; receipts of earlier hosts are of version `2` if the
+//! version `4` if the call was made for another call or paid for others, and of version `3`, which tells all
+//! that was metered, if not; receipts of earlier hosts are of version `2` if the
 //! call used a device, else of version `1`, whose type does not know devices. How a receipt travels
 //! (header, JSON) is not decided here.
 
@@ -21,7 +22,7 @@ use alloy_sol_types::{Eip712Domain, SolStruct};
 
 use crate::{
     Amount, ChannelId, Signature, SignatureError, SigningKey, digest, recover,
-    typed::receipts::{device, metered, plain},
+    typed::receipts::{device, linked, metered, plain},
 };
 
 /// What a call used, as metered by the host.
@@ -45,6 +46,17 @@ pub struct Usage {
     pub device: DeviceUsage,
     /// What limits bound and no price counts; all zero in receipts of hosts that did not tell.
     pub limits: LimitUsage,
+    /// What it had other services do; all zero if nothing.
+    pub hires: HireUsage,
+}
+
+/// What a call had other services do, on its payer's account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HireUsage {
+    /// Calls of other services that were answered.
+    pub calls: u64,
+    /// What is charged for them; a part of the receipt's charge.
+    pub spent: Amount,
 }
 
 /// What a call used of what limits bound and no price counts.
@@ -137,6 +149,8 @@ pub struct Receipt {
     pub deterministic: bool,
     /// Digest of the channel's receipt before this one; zero for the first.
     pub previous: B256,
+    /// The call for which this one was made; none if it was made for nobody else.
+    pub parent: Option<B256>,
 }
 
 impl Receipt {
@@ -146,12 +160,31 @@ impl Receipt {
         static PLAIN: LazyLock<Form> = LazyLock::new(|| Form::of::<plain::Receipt>("1"));
         static DEVICE: LazyLock<Form> = LazyLock::new(|| Form::of::<device::Receipt>("2"));
         static METERED: LazyLock<Form> = LazyLock::new(|| Form::of::<metered::Receipt>("3"));
-        if self.usage.limits != LimitUsage::default() {
+        static LINKED: LazyLock<Form> = LazyLock::new(|| Form::of::<linked::Receipt>("4"));
+        if self.is_linked() {
+            LINKED.digest(&linked::Receipt::from(self))
+        } else if self.usage.limits != LimitUsage::default() {
             METERED.digest(&metered::Receipt::from(self))
         } else if self.usage.device != DeviceUsage::default() {
             DEVICE.digest(&device::Receipt::from(self))
         } else {
             PLAIN.digest(&plain::Receipt::from(self))
+        }
+    }
+
+    /// Whether it tells of other calls.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        self.parent.is_some() || self.usage.hires != HireUsage::default()
+    }
+
+    /// What books count of it: nothing of what a provider pays itself, which it does for calls that its own services
+    /// make of each other. Their payer is charged for the call above them.
+    #[must_use]
+    pub fn booked(&self) -> Amount {
+        match self.channel.is_none() && self.payer == self.provider {
+            true => Amount::ZERO,
+            false => self.charged,
         }
     }
 
@@ -229,6 +262,9 @@ impl SignedReceipt {
         if receipt.charged > receipt.price {
             return Err(ReceiptError::AbovePrice);
         }
+        if receipt.usage.hires.spent > receipt.charged {
+            return Err(ReceiptError::Spent);
+        }
         if receipt.before.checked_add(receipt.charged) != Ok(receipt.after) {
             return Err(ReceiptError::Sum);
         }
@@ -245,6 +281,9 @@ pub enum ReceiptError {
     /// The charge is above the price stated in the same receipt.
     #[error("receipt charges more than its price")]
     AbovePrice,
+    /// What was spent on other services is more than what was charged.
+    #[error("receipt spends more than it charges")]
+    Spent,
     /// `before + charged` is not `after`.
     #[error("receipt's amounts do not add up")]
     Sum,

@@ -12,7 +12,7 @@ use std::{fmt, str::FromStr};
 use alloy_primitives::{Address, B256, U256, address, b256, keccak256};
 use alloy_sol_types::SolValue;
 
-use crate::Amount;
+use crate::{Amount, AmountOverflow};
 
 /// The splitters' factory, at the same address on every chain: it is deployed through the CREATE2
 /// deployer with salt 0, so the address follows from its code.
@@ -63,6 +63,22 @@ impl Share {
         let publisher = part.unwrap_or_default().min(arrived);
         let provider = arrived.saturating_sub(publisher);
         (publisher, provider)
+    }
+
+    /// The least that has to arrive for the provider's part to be so much.
+    ///
+    /// # Errors
+    /// [`AmountOverflow`] above `uint128`.
+    pub fn gross(self, provider: Amount) -> Result<Amount, AmountOverflow> {
+        // arrived - floor(arrived * share) = ceil(arrived * (1 - share)), which is first as much as is wanted
+        // where arrived * (1 - share) is more than one unit less.
+        let Some(less) = provider.get().checked_sub(1) else {
+            return Ok(Amount::ZERO);
+        };
+        let rest = WHOLE_BPS.saturating_sub(self.0);
+        let scaled = U256::from(less).saturating_mul(U256::from(WHOLE_BPS));
+        let whole = scaled.checked_div(U256::from(rest)).unwrap_or_default();
+        Amount::try_from(whole.saturating_add(U256::ONE)).map_err(|_| AmountOverflow)
     }
 }
 
@@ -224,6 +240,16 @@ mod tests {
         fn a_printed_share_reads_back(bps in Share::BPS_MIN..=Share::BPS_MAX) {
             let share = Share(bps);
             prop_assert_eq!(share.to_string().parse(), Ok(share));
+        }
+
+        #[test]
+        fn gross_is_the_least_that_leaves_so_much(bps in 1..=5_000_u16, wanted in 0..=1_u128 << 120) {
+            let share = Share::from_bps(bps).unwrap();
+            let gross = share.gross(Amount::new(wanted)).unwrap();
+            prop_assert!(share.split(gross).1.get() >= wanted);
+            if let Ok(less) = gross.checked_sub(Amount::new(1)) {
+                prop_assert!(share.split(less).1.get() < wanted);
+            }
         }
 
         #[test]

@@ -7,8 +7,9 @@ use proptest::{collection::vec, prelude::*};
 use rialto_channels::{
     Address, Amount, B256, ChannelId, SignatureError, SigningKey,
     receipt::{
-        ChainError, Contradiction, DOCUMENT_BYTES_MAX, DeviceUsage, DocumentError, LimitUsage,
-        NoConflict, Receipt, ReceiptError, SignedReceipt, Usage, conflict, verify_chain,
+        ChainError, Contradiction, DOCUMENT_BYTES_MAX, DeviceUsage, DocumentError, HireUsage,
+        LimitUsage, NoConflict, Receipt, ReceiptError, SignedReceipt, Usage, conflict,
+        verify_chain,
     },
 };
 
@@ -43,6 +44,7 @@ fn receipt() -> Receipt {
         engine: "tract 0.23".into(),
         deterministic: true,
         previous: B256::ZERO,
+        parent: None,
     }
 }
 
@@ -53,6 +55,13 @@ fn device() -> DeviceUsage {
         moved_bytes: 3,
         tokens_read: 4,
         tokens_written: 5,
+    }
+}
+
+fn hires() -> HireUsage {
+    HireUsage {
+        calls: 1,
+        spent: Amount::new(2),
     }
 }
 
@@ -89,6 +98,9 @@ fn no_field_can_be_changed_after_signing() {
     with_device.usage.device = device();
     let mut metered = with_device.clone();
     metered.usage.limits = limits();
+    let mut linked = metered.clone();
+    linked.usage.hires = hires();
+    linked.parent = Some(B256::repeat_byte(10));
     let changes: Vec<fn(&mut Receipt)> = vec![
         |it| it.id = B256::ZERO,
         |it| it.channel = None,
@@ -127,6 +139,9 @@ fn no_field_can_be_changed_after_signing() {
         |it| it.usage.limits.outbound_bytes = 99,
         |it| it.usage.limits.state_bytes = 99,
         |it| it.usage.limits.log_lines = 99,
+        |it| it.usage.hires.calls = 99,
+        |it| it.usage.hires.spent = Amount::new(99),
+        |it| it.parent = Some(B256::repeat_byte(11)),
         |it| it.price = Amount::new(101),
         |it| it.before = Amount::new(701),
         |it| it.charged = Amount::new(91),
@@ -136,7 +151,7 @@ fn no_field_can_be_changed_after_signing() {
         |it| it.deterministic = false,
         |it| it.previous = B256::repeat_byte(1),
     ];
-    for signed in [receipt(), with_device, metered].map(|receipt| receipt.sign(&host())) {
+    for signed in [receipt(), with_device, metered, linked].map(|receipt| receipt.sign(&host())) {
         for (index, change) in changes.iter().enumerate() {
             let mut changed = signed.clone();
             change(&mut changed.receipt);
@@ -159,6 +174,9 @@ fn digests_are_those_of_typed_data_in_every_version() {
     assert_eq!(receipt.digest(), WITH_DEVICE);
     receipt.usage.limits = limits();
     assert_eq!(receipt.digest(), METERED);
+    receipt.usage.hires = hires();
+    receipt.parent = Some(B256::repeat_byte(10));
+    assert_eq!(receipt.digest(), LINKED);
 }
 
 #[test]
@@ -427,6 +445,7 @@ proptest! {
 
 const PLAIN: B256 = b256!("c554a2487ed108ba60a8257b8be85dcec8f3d024aea7718026a182e2f68fbc3c");
 const METERED: B256 = b256!("a0138b746f33d7f57359b4da5737065a4bff8839f915bfa6e3ad330250659bd9");
+const LINKED: B256 = b256!("50734877ae2c9a26c490c2e3f4b3378fd71d2405bb1fd181206ef63322da5968");
 const WITH_DEVICE: B256 = b256!("e69e550e1f0e4c1166a53b2d183060d1651819effd21c2b2c50ca63358bca152");
 
 #[test]
@@ -436,7 +455,9 @@ fn as_bytes_receipts_come_back_as_they_were() {
     measured.usage.limits.wall_time_us = 7;
     measured.usage.device.tokens_read = 9;
     measured.channel = None;
-    for signed in [plain, measured.sign(&host())] {
+    let mut linked = measured.clone();
+    linked.parent = Some(B256::repeat_byte(1));
+    for signed in [plain, measured.sign(&host()), linked.sign(&host())] {
         let back = SignedReceipt::from_bytes(&signed.to_bytes()).unwrap();
         assert_eq!(back, signed);
         assert_eq!(back.verify(host().address()), Ok(()));

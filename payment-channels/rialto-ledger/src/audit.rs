@@ -123,7 +123,7 @@ impl<'f> Audit<'f> {
             .sums
             .entry((receipt.provider, receipt.token))
             .or_default();
-        let amount = receipt.charged.to_u256();
+        let amount = receipt.booked().to_u256();
         match receipt.channel {
             Some(channel) => {
                 sums.charged = sums.charged.saturating_add(amount);

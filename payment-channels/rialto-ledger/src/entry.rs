@@ -13,7 +13,7 @@ pub enum Entry {
     /// A channel's state, without a charge: a deposit, a claim, a withdrawal was seen.
     Channel(ChannelSnapshot),
     /// A charged call. `snapshot` is the channel after it, or `None` for a payment outside
-    /// channels (`exact`).
+    /// channels (`exact`). What a provider pays itself is kept and not counted.
     Charge {
         /// The channel after the charge.
         snapshot: Option<ChannelSnapshot>,

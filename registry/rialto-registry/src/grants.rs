@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use crate::Origin;
+use crate::{Name, Origin};
 
 /// The capabilities that a manifest asks for. What is not granted is not linked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,8 +23,30 @@ pub struct Grants {
     pub config: bool,
     /// Names of secrets, whose values the operator gives.
     pub secrets: BTreeSet<String>,
+    /// `rialto:mesh/calls`, and which services may be called.
+    pub calls: Option<Callees>,
     /// Groups of WASI 0.2 interfaces, each without any ambient authority.
     pub wasi: BTreeSet<WasiGroup>,
+}
+
+/// Services that a service may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Callees {
+    /// Any.
+    All,
+    /// These.
+    Named(BTreeSet<Name>),
+}
+
+impl Callees {
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn contains(&self, service: &Name) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(service),
+        }
+    }
 }
 
 /// A group of WASI 0.2 interfaces. None of them carries authority: no file, no network address, no

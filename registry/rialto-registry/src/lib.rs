@@ -50,7 +50,7 @@ pub mod source;
 
 pub use agent::{AgentId, RegistryId};
 pub use digest::Digest;
-pub use grants::{Grants, WasiGroup};
+pub use grants::{Callees, Grants, WasiGroup};
 pub use index::{Index, IndexLimits};
 pub use limits::Limits;
 pub use lookalike::LookAlikes;

@@ -9,7 +9,7 @@ use rialto_channels::{price::MethodPrice, royalty::Royalty};
 use semver::Version;
 
 use crate::{
-    Digest, Grants, Limits, ManifestErrors, MethodName, Name, Origin, RawManifest, Source,
+    Callees, Digest, Grants, Limits, ManifestErrors, MethodName, Name, Origin, RawManifest, Source,
     prices::prices,
     problem::{Problems, quoted, required},
     raw::{RawGrants, RawLimits, RawModel, RawSource},
@@ -145,6 +145,13 @@ impl TryFrom<RawManifest> for Manifest {
         grants.config |= named;
         let limits = limits(raw.limits, problems);
         let prices = prices(raw.prices, &limits, problems);
+        if grants.calls.is_none() && prices.values().any(|price| !price.spend_max.is_zero()) {
+            problems.add(
+                "grants.calls",
+                "is not granted, yet a price has a `spend_max`",
+                "the services that may be called, such as `calls = [\"embed\"]`",
+            );
+        }
         let royalty = royalty(raw.royalty, problems);
         if let (Some(name), Some(version), Some(description), Some(license), true) =
             (name, version, description, license, problems.is_empty())
@@ -221,6 +228,7 @@ fn grants(
         .collect();
     let http = raw.http.map(|origins| origins_of(&origins, problems));
     let secrets = settings::secrets(raw.secrets, config, problems);
+    let calls = raw.calls.map(|names| callees(&names, problems));
     Grants {
         http,
         tensor: raw.tensor,
@@ -229,8 +237,24 @@ fn grants(
         key_value: raw.key_value,
         config: raw.config || !secrets.is_empty(),
         secrets,
+        calls,
         wasi,
     }
+}
+
+fn callees(raw: &[String], problems: &mut Problems) -> Callees {
+    if raw.len() > CALLEES_MAX {
+        let found = format!("has {} entries, more than {CALLEES_MAX}", raw.len());
+        problems.add("grants.calls", found, "fewer services, or `*`");
+    }
+    if raw.iter().any(|name| name == "*") {
+        return Callees::All;
+    }
+    let names = raw.iter().enumerate().filter_map(|(i, name)| {
+        let parsed = quoted(name, name.parse());
+        problems.take(&format!("grants.calls[{i}]"), parsed, WRITE_CALLEE)
+    });
+    Callees::Named(names.collect())
 }
 
 fn origins_of(raw: &[String], problems: &mut Problems) -> Vec<Origin> {
@@ -338,10 +362,12 @@ fn limits(raw: RawLimits, problems: &mut Problems) -> Limits {
 /// The longest description or licence, in bytes.
 const TEXT_BYTES_MAX: usize = 1_000;
 /// The most origins of one service.
+const CALLEES_MAX: usize = 64;
 const ORIGINS_MAX: usize = 64;
 /// The most models of one service.
 const MODELS_MAX: usize = 32;
 
+const WRITE_CALLEE: &str = "a service's name such as `embed`, or `*` for all";
 const WRITE_ORIGIN: &str = "an origin such as `https://example.com` or `https://*.example.com`";
 const WRITE_NAME: &str =
     "a lowercase letter followed by up to 62 lowercase letters, digits and hyphens";

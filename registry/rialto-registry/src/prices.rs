@@ -79,6 +79,7 @@ fn price(
     let per_moved_mib = part("per_moved_mib", &raw.per_moved_mib);
     let per_token_read = part("per_token_read", &raw.per_token_read);
     let per_token_written = part("per_token_written", &raw.per_token_written);
+    let spend_max = part("spend_max", &raw.spend_max);
     let max = match &raw.max {
         Some(value) => Some(amount(&within("max"), value, problems)?),
         None => None,
@@ -96,6 +97,7 @@ fn price(
         per_token_read: per_token_read?,
         per_token_written: per_token_written?,
         max,
+        spend_max: spend_max?,
     };
     check(field, &price, limits, problems);
     Some(price)

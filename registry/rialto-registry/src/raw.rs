@@ -74,6 +74,8 @@ pub struct RawGrants {
     /// Names of secrets; grants `wasi:config`, too.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Names of services that may be called, or `*` for all; grants `rialto:mesh/calls`.
+    pub calls: Option<Vec<String>>,
     /// Names of groups of WASI interfaces.
     #[serde(default)]
     pub wasi: Vec<String>,
@@ -138,8 +140,11 @@ pub struct RawPrice {
     pub per_token_read: Option<RawAmount>,
     /// Per token that a language model writes; needs `max`.
     pub per_token_written: Option<RawAmount>,
-    /// The most that one call may cost; without it, what the limits allow.
+    /// The most that one call may cost, other services left out; without it, what the limits allow.
     pub max: Option<RawAmount>,
+    /// The most that one call spends on other services, which is charged as it was spent, beside all the rest;
+    /// needs `grants.calls`.
+    pub spend_max: Option<RawAmount>,
 }
 
 /// An amount, as a decimal text or as a number.

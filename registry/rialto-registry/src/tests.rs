@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rialto_channels::Amount;
 
-use crate::{Grants, Limits, Manifest, ManifestErrors, RawManifest, Source, WasiGroup};
+use crate::{Callees, Grants, Limits, Manifest, ManifestErrors, RawManifest, Source, WasiGroup};
 
 const DIGEST: &str = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c";
 
@@ -77,6 +77,7 @@ fn a_good_manifest_is_understood() {
             key_value: false,
             config: false,
             secrets: [].into(),
+            calls: None,
             wasi: [WasiGroup::Cli, WasiGroup::Io].into(),
         }
     );
@@ -168,6 +169,25 @@ fn texts_that_people_read_hide_nothing() {
     }
     let visible = GOOD.replace("What kind", "Welche Art \u{00fc} \u{6587}\u{4ef6} \u{0645}");
     assert!(parse(&visible).is_ok());
+}
+
+#[test]
+fn calls_of_other_services_are_granted_by_name_and_kept_money_for() {
+    let granted = |line: &str| GOOD.replace("[grants]", &format!("[grants]\n{line}"));
+    let spending = |text: &str| text.replace("per_input_kib = 1\n", "spend_max = \"500\"\n");
+    let some = parse(&spending(&granted("calls = [\"embed\", \"ocr\"]"))).unwrap();
+    let callees = some.grants().calls.clone().unwrap();
+    assert!(callees.contains(&"embed".parse().unwrap()));
+    assert!(!callees.contains(&"chat".parse().unwrap()));
+    let price = some.price(&"identify".parse().unwrap()).unwrap();
+    assert_eq!(price.spend_max, Amount::new(500));
+    let all = parse(&granted("calls = [\"*\"]")).unwrap();
+    assert_eq!(all.grants().calls, Some(Callees::All));
+    assert_eq!(
+        fields(&granted("calls = [\"No Name\"]")),
+        ["grants.calls[0]"]
+    );
+    assert_eq!(fields(&spending(GOOD)), ["grants.calls"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Generated imports: `rialto:tensor`, `rialto:service`, `wasi:config` and `wasi:keyvalue`.
+//! Generated imports: `rialto:tensor`, `rialto:service`, `rialto:mesh`, `wasi:config` and `wasi:keyvalue`.
 //!
 //! Only what a service calls reaches its component's imports. The wrappers beside this module are the
 //! interface for authors.
@@ -21,6 +21,13 @@ pub(crate) mod keyvalue {
     wit_bindgen::generate!({
         path: "../../wit/wasi-keyvalue/draft2",
         world: "wasi:keyvalue/imports",
+    });
+}
+
+pub(crate) mod mesh {
+    wit_bindgen::generate!({
+        path: "../../wit/mesh",
+        world: "rialto:mesh/imports",
     });
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`macro@service`] makes a component of a module with public functions; [`tensor`] runs operations
 //! and models on the host's engine, [`generation`] its language models; [`context`] and [`log`] talk
-//! about the call in progress, [`config`] has settings and secrets, and [`state`] keeps keys and values from call to call. A function that
+//! about the call in progress, [`config`] has settings and secrets, [`mesh`] calls other services, and [`state`] keeps keys and values from call to call. A function that
 //! returns a [`Stream`] gives its answer item by item.
 //!
 //! ```
@@ -41,6 +41,7 @@ pub mod config;
 pub mod context;
 pub mod generation;
 pub mod log;
+pub mod mesh;
 pub mod state;
 mod stream;
 pub mod tensor;

@@ -37,6 +37,10 @@ const WIT: &[Blank] = &[
         include_str!("../../../wit/service/service.wit"),
     ),
     (
+        "wit/deps/rialto-mesh/calls.wit",
+        include_str!("../../../wit/mesh/calls.wit"),
+    ),
+    (
         "wit/deps/rialto-tensor/devices.wit",
         include_str!("../../../wit/tensor/devices.wit"),
     ),

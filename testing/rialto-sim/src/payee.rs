@@ -430,6 +430,7 @@ fn receipt(
         engine: String::new(),
         deterministic: true,
         previous: charge.previous,
+        parent: None,
     }
 }
 

@@ -107,13 +107,14 @@ impl Caller {
             Heard::Item(item) => each(item),
             Heard::Anew => {}
         };
+        // Before it is paid: an answer that cannot be told in its schema's terms is thrown away by clients.
+        let is_object = self.answers_object(call).await?;
         let answer = self.client.stream(&quote, &body, hear).await?;
-        let is_object = self.answers_object(call).await;
         Ok(told(&answer, is_object))
     }
 
     /// Whether a method's answer is an object by its schema: what is none travels in one.
-    async fn answers_object(&self, call: &Call) -> bool {
+    async fn answers_object(&self, call: &Call) -> Result<bool, ClientError> {
         let known = self
             .known
             .lock()
@@ -126,8 +127,9 @@ impl Caller {
             None => {
                 let url = format!("{}/services/{}", self.gateway, call.service);
                 let asked = self.http.get(url).send().await;
-                let Ok(answer) = asked else { return false };
-                let service: Value = answer.json().await.unwrap_or_default();
+                let answer = asked.and_then(reqwest::Response::error_for_status);
+                let answer = answer.map_err(ClientError::Transport)?;
+                let service: Value = answer.json().await.map_err(ClientError::Transport)?;
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 if known.len() >= KNOWN_MAX {
                     known.clear();
@@ -139,7 +141,7 @@ impl Caller {
         let methods = service["methods"].as_array();
         let method =
             methods.and_then(|all| all.iter().find(|it| it["name"] == call.method.as_str()));
-        method.is_some_and(|method| method["result"]["type"] == "object")
+        Ok(method.is_some_and(|method| method["result"]["type"] == "object"))
     }
 }
 

@@ -1,12 +1,18 @@
 //! End to end: the program as its users run it, and strangers' clients against it.
 
+mod a2a;
 mod agents;
+mod assistants;
 mod books;
 mod clients;
+mod conformance;
 mod crash;
+mod durable;
 mod engines;
+mod examples;
 mod fixture;
 mod fleet;
+mod hops;
 mod hostile;
 mod installed;
 mod isolation;
@@ -16,6 +22,7 @@ mod lifecycle;
 mod names;
 mod payer;
 mod pictures;
+mod plain;
 mod services;
 mod sounds;
 mod stranger;

@@ -287,21 +287,3 @@ async fn a_name_that_is_somebody_elses_is_refused_before_anything_is_signed() ->
 fn other_key(swarm: &Swarm) -> &str {
     swarm.first.test_key(5)
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_example_with_three_hosts_never_stops() -> Result<()> {
-    let mut command = Command::new("bash");
-    command
-        .arg(in_repository("examples/three-hosts/run.sh"))
-        .env("RIALTO", env!("CARGO_BIN_EXE_rialto"))
-        .env("CALLS", "24");
-    let done = run(&mut command).await?;
-    ensure!(
-        done.success && done.stdout.contains("the loop never stopped"),
-        "{}\n{}",
-        done.stdout,
-        done.stderr
-    );
-    ensure!(done.stdout.contains("is dead"), "{}", done.stdout);
-    Ok(())
-}

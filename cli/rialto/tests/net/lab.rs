@@ -30,6 +30,8 @@ pub(crate) struct Lab {
     pub(crate) router: Router,
     chain: Mesh,
     hosts: Vec<Option<Mesh>>,
+    /// Opens the caller's local door, which others reach.
+    pub(crate) key: String,
     places: Vec<Place>,
     dir: tempfile::TempDir,
     _chain_place: Place,
@@ -63,6 +65,7 @@ impl Lab {
             router,
             chain,
             hosts: Vec::new(),
+            key: String::new(),
             places,
             dir,
             _chain_place: chain_place,
@@ -71,6 +74,7 @@ impl Lab {
             let host = lab.host(number)?;
             lab.hosts.push(Some(host));
         }
+        lab.key = make_key(&lab.dir(CALLER).join("data"))?;
         Ok(lab)
     }
 
@@ -162,8 +166,10 @@ impl Lab {
     /// What the caller knows of a service's providers.
     pub(crate) async fn providers(&self) -> Result<Vec<Value>> {
         let url = format!("{}/providers/{SERVICE}", self.get(CALLER)?.text("/local"));
-        let known: Value = reqwest::get(&url).await?.json().await?;
-        Ok(known["providers"].as_array().cloned().unwrap_or_default())
+        let answer = reqwest::Client::new().get(&url).bearer_auth(&self.key);
+        let known: Value = answer.send().await?.json().await?;
+        let providers = known["providers"].as_array().cloned();
+        providers.with_context(|| known.to_string())
     }
 
     /// What a host has charged by its own books, and how many receipts it signed.
@@ -228,6 +234,25 @@ fn start_chain(dir: &Path, place: &Place) -> Result<Mesh> {
     })
 }
 
+/// A key that may spend what the tests do.
+fn make_key(data: &Path) -> Result<String> {
+    let mut command = std::process::Command::new(program());
+    command.args([
+        "key",
+        "new",
+        "callers",
+        "--budget",
+        "1000 USDC",
+        "--json",
+        "--data-dir",
+    ]);
+    let made = command.arg(data).output()?;
+    ensure!(made.status.success(), "{made:?}");
+    let made: Value = serde_json::from_slice(&made.stdout)?;
+    let key = made["key"].as_str().context("no key")?;
+    Ok(key.to_owned())
+}
+
 fn install(dir: &Path, name: &str, text: &str, grants: &str, method: &str) -> Result<()> {
     let folder = dir.join("services").join(name);
     std::fs::create_dir_all(&folder)?;
@@ -272,7 +297,7 @@ fn program() -> PathBuf {
 }
 
 /// Nothing is collected meanwhile: what was charged stays where it is counted.
-const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\n";
+const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n[local]\nday_max = \"1000000000\"\n[mesh]\nnames_every_ms = 200\n";
 const CHAIN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const TEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
 const HIDDEN_INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 7, 2);

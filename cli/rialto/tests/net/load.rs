@@ -36,6 +36,7 @@ pub(crate) struct Load {
 #[derive(Debug)]
 struct Shared {
     url: String,
+    key: String,
     stop: AtomicBool,
     left: AtomicUsize,
     calls: Mutex<Vec<Call>>,
@@ -47,6 +48,7 @@ impl Load {
         let local = lab.get(CALLER)?.text("/local");
         let shared = Arc::new(Shared {
             url: format!("{local}/call/{SERVICE}/echo?{query}"),
+            key: lab.key.clone(),
             stop: AtomicBool::new(false),
             left: AtomicUsize::new(calls),
             calls: Mutex::default(),
@@ -92,7 +94,7 @@ impl Shared {
                 .is_ok()
         {
             let began = Instant::now();
-            let answered = call(&http, &self.url).await;
+            let answered = call(&http, &self.url, &self.key).await;
             let outcome = answered.map_err(|error| format!("{error:#}"));
             let call = Call {
                 began,
@@ -105,9 +107,10 @@ impl Shared {
     }
 }
 
-async fn call(http: &reqwest::Client, url: &str) -> Result<Answer> {
+async fn call(http: &reqwest::Client, url: &str, key: &str) -> Result<Answer> {
     let answer = http
         .post(url)
+        .bearer_auth(key)
         .timeout(CALL_TIME_MAX)
         .json(&json!({ "text": "hello" }))
         .send()

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::Address;
@@ -97,10 +98,18 @@ impl Purse {
             return Ok(None);
         }
         let policy = self.budget.policy();
-        let held = self
-            .change(|spending| spending.hold(&policy, provider, price, today()))
-            .await?;
-        Ok(Some(held?))
+        Ok(Some(self.hold(&policy, provider, price).await??))
+    }
+
+    /// Takes a price off a budget by these rules, if it fits.
+    pub(super) async fn hold(
+        &self,
+        policy: &Policy,
+        whose: Address,
+        price: Amount,
+    ) -> Result<Result<Spend, OverBudget>, ClientError> {
+        self.change(|spending| spending.hold(policy, whose, price, today()))
+            .await
     }
 
     /// Replaces a reservation by what was really charged.
@@ -112,6 +121,15 @@ impl Purse {
         match reservation {
             Some(spend) => self.change(|spending| spending.spent(spend, charged)).await,
             None => Ok(()),
+        }
+    }
+
+    /// The same, whose holder may be dropped before anything is sent.
+    pub(super) fn guard(self: &Arc<Self>, reservation: Option<Spend>) -> Reserved {
+        Reserved {
+            purse: Arc::clone(self),
+            spend: reservation,
+            sent: Arc::default(),
         }
     }
 
@@ -172,6 +190,44 @@ impl Purse {
     }
 }
 
+/// What is held of a budget for a call. A call that is dropped before it was sent gives it back; of one that was sent
+/// nobody knows the end, and it stays counted.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    purse: Arc<Purse>,
+    spend: Option<Spend>,
+    sent: Arc<AtomicBool>,
+}
+
+impl Reserved {
+    /// To be set when the call is sent.
+    pub(super) fn sent(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.sent)
+    }
+
+    /// Replaces it by what was really charged.
+    pub(super) async fn settle(mut self, charged: Amount) -> Result<(), ClientError> {
+        self.purse.settle(self.spend.take(), charged).await
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let (Some(spend), false) = (self.spend.take(), self.sent.load(Ordering::Relaxed)) else {
+            return;
+        };
+        // Without a runtime the program ends, and the day does some time.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let purse = Arc::clone(&self.purse);
+            runtime.spawn(async move {
+                if let Err(error) = purse.settle(Some(spend), Amount::ZERO).await {
+                    tracing::warn!(%error, "what was held for a call that was not made stays counted");
+                }
+            });
+        }
+    }
+}
+
 fn today() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -188,6 +244,11 @@ fn read(path: &Path) -> Result<Spending, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Spending::default()),
         Err(source) => return Err(at(path, source)),
     };
+    if json.is_empty() {
+        // A power cut took it: what is written is not synced.
+        tracing::warn!(path = %path.display(), "what was spent today is not known, and counts as nothing");
+        return Ok(Spending::default());
+    }
     let record: Record = serde_json::from_slice(&json).map_err(|error| wrong(error.to_string()))?;
     let entries: Result<Vec<(Address, Amount)>, _> = record
         .providers

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use http::StatusCode;
 use rialto_channels::payer::Corrective;
-use rialto_channels::{Amount, ChannelConfig, OnChainView, SignedVoucher};
+use rialto_channels::{Amount, ChannelConfig, ChannelId, OnChainView, SignedVoucher};
 use rialto_node::Deposit;
 use serde_json::{Map, Value, json};
 
 use super::account::Source;
 use super::channel::Channel;
+use super::lanes::Lane;
 use super::listen::{Heard, Listener};
+use super::order::{Placed, Placing};
 use super::quote::Offer;
 use super::reading::{self, Correction, amount, cumulative, receipt, settlement};
 use super::receipts::Expected;
@@ -71,6 +73,14 @@ struct Paid<'a> {
     repeated: bool,
 }
 
+/// Once a call was sent its answer is what matters: a count that cannot be kept is told of, not instead of it. What
+/// stays held of a budget is given back by nobody; the host corrects a channel that was not saved.
+fn noted<E: std::fmt::Display>(kept: Result<(), E>) {
+    if let Err(error) = kept {
+        tracing::error!(%error, "what a call cost could not be written down");
+    }
+}
+
 impl PayingClient {
     /// Makes the call that was quoted, and pays for it.
     ///
@@ -104,8 +114,8 @@ impl PayingClient {
         mut each: impl FnMut(Heard<'_>) + Send,
     ) -> Result<Answer, ClientError> {
         let request = Request {
-            body,
             listener: Some(Listener::new(&mut each)),
+            ..Request::whole(body)
         };
         let (name, course) = (payment_name(), &mut Course::default());
         self.call_with(quote, request, &name, course).await
@@ -122,23 +132,65 @@ impl PayingClient {
         let Some(offer) = &quote.offer else {
             return self.call_free(quote, &mut request, course).await;
         };
-        let provider = offer.config.receiver;
-        let reservation = self.inner.purse.reserve(provider, quote.price).await?;
+        let paying = Paying { quote, offer, name };
+        let Some(allowance) = request.allowance else {
+            return self.call_paid(&paying, &mut request, course).await;
+        };
+        let held = allowance.reserve(quote.price).await?;
+        request.sent.push(held.sent());
+        let answer = self.call_paid(&paying, &mut request, course).await;
+        noted(held.settle(counted(&request, course.spent)).await);
+        answer
+    }
+
+    async fn call_paid(
+        &self,
+        paying: &Paying<'_>,
+        request: &mut Request<'_>,
+        course: &mut Course,
+    ) -> Result<Answer, ClientError> {
         let purse = &self.inner.purse;
-        let lane = match self.lane(offer).await {
-            Ok(lane) => lane,
+        let provider = paying.offer.config.receiver;
+        let reservation = purse.reserve(provider, paying.quote.price).await?;
+        let reservation = purse.guard(reservation);
+        request.sent.push(reservation.sent());
+        let (lane, is_repeated) = match self.lane_of(paying.offer, request.order).await {
+            Ok(found) => found,
             Err(error) => {
-                purse.settle(reservation, Amount::ZERO).await?;
+                reservation.settle(Amount::ZERO).await?;
                 return Err(error);
             }
         };
-        let paying = Paying { quote, offer, name };
+        request.is_repeated = is_repeated;
         let answer = self
-            .call_kept(lane.channel(), &paying, &mut request, course)
+            .call_kept(lane.channel(), paying, request, course)
             .await;
-        purse.settle(reservation, course.spent).await?;
-        purse.add(provider, lane.channel().uncounted()).await?;
+        noted(reservation.settle(counted(request, course.spent)).await);
+        noted(purse.add(provider, lane.channel().uncounted()).await);
         answer
+    }
+
+    /// The channel that a request is paid on, and whether it may have been sent there before: an order stays where it
+    /// was placed.
+    async fn lane_of(
+        &self,
+        offer: &Offer,
+        placing: Option<Placing<'_>>,
+    ) -> Result<(Lane, bool), ClientError> {
+        let Some(Placing { order, provider }) = placing else {
+            return Ok((self.lane(offer).await?, false));
+        };
+        let before = order.placed()?.filter(|placed| placed.provider == provider);
+        let lane = match &before {
+            Some(placed) => self.lane_again(offer, ChannelId(placed.channel)).await?,
+            None => self.lane(offer).await?,
+        };
+        let placed = Placed {
+            provider: provider.to_owned(),
+            channel: lane.channel().id().0,
+        };
+        let is_new = order.place(placed).await?;
+        Ok((lane, !is_new))
     }
 
     async fn call_kept(
@@ -164,12 +216,14 @@ impl PayingClient {
                 charged,
                 ..
             }) if fault.is_breach() => {
-                channel.condemn(&fault.to_string(), receipt.as_ref(), Some(*charged))?;
+                noted(channel.condemn(&fault.to_string(), receipt.as_ref(), Some(*charged)));
             }
-            Err(ClientError::Fault(fault)) => channel.condemn(&fault.to_string(), None, None)?,
+            Err(ClientError::Fault(fault)) => {
+                noted(channel.condemn(&fault.to_string(), None, None));
+            }
             Ok(_) | Err(_) => {}
         }
-        channel.save().await?;
+        noted(channel.save().await);
         answer
     }
 
@@ -183,7 +237,7 @@ impl PayingClient {
         let &Paying { quote, offer, name } = paying;
         let url = self.url(&quote.service, &quote.method);
         let mut resyncs = 0;
-        let mut in_doubt = false;
+        let mut in_doubt = request.is_repeated;
         loop {
             if channel.is_stale() {
                 let view = self.view(channel).await?;
@@ -196,6 +250,7 @@ impl PayingClient {
             let payment = header::encode(&payload(offer, channel.config(), &ticket, name))?;
             channel.save().await?;
             ticket.sending();
+            request.is_sent();
             *course = Course::sent(quote.price);
             let (reply, repeated) = match self.send(&url, request, Some(payment)).await {
                 Sent::Reply(reply, repeated) => (reply, repeated),
@@ -208,7 +263,7 @@ impl PayingClient {
                     offer,
                     ticket,
                     reply,
-                    repeated,
+                    repeated: repeated || request.is_repeated,
                 };
                 course.fate = Fate::Answered;
                 let answer = self.answered(channel, quote, request.body, paid)?;
@@ -381,6 +436,14 @@ impl PayingClient {
     }
 }
 
+/// What a budget keeps of a call's price: nothing of one that was sent before, whose whole price it kept then.
+const fn counted(request: &Request<'_>, spent: Amount) -> Amount {
+    match request.is_repeated {
+        true => Amount::ZERO,
+        false => spent,
+    }
+}
+
 /// A service's answer that was not read to its end.
 fn too_long(limit: u64) -> ClientError {
     ClientError::AnswerTooLong { limit }
@@ -422,6 +485,11 @@ pub(super) fn envelope(offer: &Offer, payload: Value) -> PaymentPayload {
 }
 
 impl Course {
+    /// Whether the host wanted another payment, and has done nothing.
+    pub(super) fn is_not_for_that(&self) -> bool {
+        matches!(&self.fate, Fate::Refused { status, .. } if *status == StatusCode::PAYMENT_REQUIRED)
+    }
+
     /// Until the host answers, nobody knows.
     fn sent(price: Amount) -> Self {
         Self {
@@ -438,7 +506,6 @@ impl Course {
     }
 }
 
-/// A refusal that is not about the payment: nothing was charged, but a deposit may have been made.
 /// What a request that got no answer came to.
 fn ended(sent: Sent, ticket: Ticket, in_doubt: bool, course: &mut Course) -> ClientError {
     match sent {
@@ -459,6 +526,7 @@ fn ended(sent: Sent, ticket: Ticket, in_doubt: bool, course: &mut Course) -> Cli
     }
 }
 
+/// A refusal that is not about the payment: nothing was charged, but a deposit may have been made.
 fn refused(mut ticket: Ticket, reply: &Reply, in_doubt: bool, course: &mut Course) -> ClientError {
     let settled = matches!(settlement(reply), Ok(Some(settlement)) if settlement.success);
     if settled && let Err(error) = ticket.deposited() {

@@ -11,6 +11,7 @@ use rialto_channels::royalty::Royalty;
 use rialto_channels::{Amount, ChainTime, ChannelId};
 use serde_json::Value;
 
+use super::allowance::OverAllowance;
 use super::bounded::ReadError;
 use super::wallet::WalletError;
 use crate::x402::header::{DecodeError, EncodeError};
@@ -71,6 +72,9 @@ pub enum ClientError {
     /// The call would exceed what may be spent today.
     #[error(transparent)]
     Budget(#[from] OverBudget),
+    /// The call would exceed what the one on whose behalf it is made may spend today; nothing was signed.
+    #[error(transparent)]
+    Allowance(#[from] OverAllowance),
     /// A deposit would exceed what may be deposited today; nothing was signed.
     #[error(transparent)]
     Deposits(#[from] TopUpError),
@@ -228,6 +232,16 @@ pub enum StoreError {
     /// A channel's session key cannot be used.
     #[error("cannot use a channel's session key")]
     Key(#[source] rialto_node::keys::KeyError),
+    /// A file is not a list of the local door's keys.
+    #[error(
+        "{path} is not a list of keys: {problem}; mend it, or move it away, which revokes them all"
+    )]
+    Keys {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// A file is not a channel's state of this format.
     #[error("{path} is not a channel's state: {problem}; move it away to start from the chain")]
     Format {

@@ -208,6 +208,7 @@ mod tests {
             engine: String::new(),
             deterministic: false,
             previous: B256::ZERO,
+            parent: None,
         }
         .sign(&host)
     }

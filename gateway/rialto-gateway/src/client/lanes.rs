@@ -104,6 +104,29 @@ impl PayingClient {
         }
     }
 
+    /// The channel that a call was paid on before; any other where it is gone, or no longer serves this offer.
+    pub(super) async fn lane_again(
+        &self,
+        offer: &Offer,
+        id: ChannelId,
+    ) -> Result<Lane, ClientError> {
+        if let Some(channel) = self.inner.channels.lock().await.get(&id) {
+            return Ok(Lane::new(channel));
+        }
+        let stored = match &self.inner.config.store {
+            Some(dir) => stored_channels(dir)?,
+            None => Vec::new(),
+        };
+        let serves = |stored: &StoredChannel| {
+            let config = &stored.snapshot.config;
+            stored.snapshot.id == id && offer.is_served_by(stored.chain_id, config)
+        };
+        match stored.iter().find(|stored| serves(stored)) {
+            Some(stored) => self.known_channel(stored).await,
+            None => self.lane(offer).await,
+        }
+    }
+
     /// Opens the channel that a refund is asked for, whatever its state.
     pub(super) async fn known_channel(&self, stored: &StoredChannel) -> Result<Lane, ClientError> {
         let id = stored.snapshot.id;

@@ -4,11 +4,13 @@
 //! [`PayingClient`], of which there is one for each provider. An offer is believed as far as its signatures
 //! go: the host that a provider's terms name has to be the one that the offer names.
 //!
-//! Not here: finding providers ([`Directory`]), and services' streams, which are not failed over.
+//! Not here: finding providers ([`Directory`]).
 
+mod attempt;
 mod directory;
 mod outcome;
 mod provider;
+mod quotes;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -26,13 +28,15 @@ use rialto_registry::router::{
 };
 use rialto_registry::{Name, PeerId};
 
-use super::call::{Course, payment_name};
-use super::send::Request;
-use super::{Answer, Body, ClientError, Config, PayingClient, Wallet};
+use super::call::Course;
+use super::{
+    Allowance, Answer, Body, ClientError, Config, Heard, Order, PayingClient, StoreError, Wallet,
+};
 
 pub use directory::DoorDirectory;
 pub(crate) use directory::{ProviderRecord, ProvidersRecord};
 pub use provider::Provider;
+use quotes::Quotes;
 
 /// Providers, when they are there.
 pub type Finding<'a> =
@@ -78,7 +82,15 @@ pub struct Ask {
     pub abandon: Abandon,
     /// Whether a second provider may be asked while the first is late.
     pub hedge: Hedge,
+    /// What the one on whose behalf it is made may spend, besides the wallet's own budget; none for the wallet's
+    /// owner.
+    pub allowance: Option<Allowance>,
+    /// The order that it carries out: once, and at the provider where it was placed if it was before.
+    pub order: Option<Order>,
 }
+
+/// Who listens to an answer that comes item by item.
+pub type Each<'a> = &'a (dyn Fn(Heard<'_>) + Send + Sync);
 
 /// An answer, who gave it, and what it took.
 #[derive(Debug)]
@@ -87,6 +99,8 @@ pub struct MeshAnswer {
     pub answer: Answer,
     /// Who answered.
     pub provider: ProviderId,
+    /// Its gateway, where it has one that anybody reaches.
+    pub gateway: Option<String>,
     /// Requests that were sent.
     pub attempts: u32,
     /// Who else may charge for this call.
@@ -128,6 +142,9 @@ pub enum MeshError {
         /// Who may charge for this call all the same.
         exposure: Vec<Exposure>,
     },
+    /// Whom an order went to before cannot be read; nothing was sent.
+    #[error(transparent)]
+    Order(StoreError),
     /// A service's name is too long to keep counts under.
     #[error("the service's name {0}")]
     Key(#[from] KeyError),
@@ -146,6 +163,7 @@ struct Inner {
     /// By the gateway, and when each was used last.
     clients: Mutex<Clients>,
     router: Mutex<Router>,
+    quotes: Quotes,
     began: Instant,
 }
 
@@ -176,6 +194,7 @@ impl MeshClient {
             wallet,
             clients: Mutex::default(),
             router: Mutex::new(Router::new(rialto_registry::router::Config::default())),
+            quotes: Quotes::default(),
             began: Instant::now(),
         }))
     }
@@ -187,22 +206,92 @@ impl MeshClient {
     /// # Errors
     /// [`MeshError`].
     pub async fn call(&self, ask: &Ask) -> Result<MeshAnswer, MeshError> {
+        self.choose(ask, None).await
+    }
+
+    /// As [`call`](Self::call), and hands the items over as they come, where the method streams. From the first
+    /// one on nobody else is asked; nor are two at a time, or anybody after what was perhaps carried out.
+    ///
+    /// # Errors
+    /// [`MeshError`]. As with [`PayingClient::stream`], an answer that broke off and was charged is none.
+    pub async fn stream(&self, ask: &Ask, each: Each<'_>) -> Result<MeshAnswer, MeshError> {
+        let once = Ask {
+            idempotent: false,
+            hedge: Hedge::Never,
+            abandon: Abandon::Never,
+            ..ask.clone()
+        };
+        self.choose(&once, Some(each)).await
+    }
+
+    /// What whoever would be asked wants for a body of so many bytes; nothing is paid.
+    ///
+    /// # Errors
+    /// [`MeshError`], if nobody says.
+    pub async fn price(&self, ask: &Ask, bytes: u64) -> Result<(ProviderId, Amount), MeshError> {
+        let (providers, mut guarded) = self.chosen(ask).await?;
+        let mut attempts = 0;
+        loop {
+            match guarded.poll() {
+                Action::Try(attempt) | Action::Repeat(attempt) | Action::Hedge(attempt) => {
+                    attempts += 1;
+                    let provider = attempt.provider.clone();
+                    let source = match self.price_of((ask, bytes), &providers, &attempt).await {
+                        Ok(price) => return Ok((provider, price)),
+                        Err(source) => source,
+                    };
+                    let ended = Ended {
+                        attempt: attempt.id,
+                        provider: provider.clone(),
+                        outcome: outcome::of(&Err(source), &Course::default()),
+                        answer: Err(ClientError::Unfinished),
+                    };
+                    guarded.on_result(&ended);
+                }
+                Action::Wait { until } => {
+                    let pause = Duration::from_millis(until.since(self.now()).0);
+                    tokio::time::sleep(pause).await;
+                }
+                Action::Done(_) => {
+                    let exposure = Vec::new();
+                    return Err(MeshError::Late { attempts, exposure });
+                }
+                Action::Refuse(why) => {
+                    let (service, why) = (ask.service.clone(), Box::new(why));
+                    return Err(MeshError::Nobody { service, why });
+                }
+            }
+        }
+    }
+
+    async fn choose(&self, ask: &Ask, each: Option<Each<'_>>) -> Result<MeshAnswer, MeshError> {
+        let (providers, mut guarded) = self.chosen(ask).await?;
+        self.drive((ask, each), &providers, &mut guarded).await
+    }
+
+    /// Who may be asked, and a call for which the router chooses among them.
+    async fn chosen(&self, ask: &Ask) -> Result<(Vec<Provider>, Guarded<'_>), MeshError> {
         let providers = self.0.directory.providers(&ask.service).await?;
         let (epoch, now) = (provider::since_epoch(), self.now());
+        let placed = ask.order.as_ref().map(Order::placed).transpose();
+        let placed = placed.map_err(MeshError::Order)?.flatten();
+        let elsewhere = |provider: &&Provider| {
+            let placed = placed.as_ref();
+            placed.is_none_or(|placed| placed.provider == provider.id().as_str())
+        };
         let mut candidates = Vec::new();
-        for provider in &providers {
+        for provider in providers.iter().filter(elsewhere) {
             let opened = self.has_channel(provider).await;
             candidates.extend(provider.candidate(ask, &self.0.config, opened, epoch, now));
         }
         let spec = self.spec(ask, now)?;
         let call = self.router().begin(spec, &candidates, now, rand::random());
-        let mut guarded = Guarded { client: self, call };
-        self.drive(ask, &providers, &mut guarded).await
+        Ok((providers, Guarded { client: self, call }))
     }
 
     async fn drive(
         &self,
-        ask: &Ask,
+        (ask, each): (&Ask, Option<Each<'_>>),
         providers: &[Provider],
         guarded: &mut Guarded<'_>,
     ) -> Result<MeshAnswer, MeshError> {
@@ -217,7 +306,7 @@ impl MeshClient {
                     guarded.on_result(&end);
                 }
                 Action::Try(attempt) | Action::Repeat(attempt) | Action::Hedge(attempt) => {
-                    running.push(self.attempt(ask, providers, attempt));
+                    running.push(self.attempt((ask, each), providers, attempt));
                 }
                 Action::Wait { until } => {
                     let pause = Duration::from_millis(until.since(self.now()).0);
@@ -232,7 +321,7 @@ impl MeshClient {
                 }
                 Action::Done(report) => {
                     self.rate(providers, &ended);
-                    return finish(report, ended);
+                    return finish(report, ended, providers);
                 }
                 Action::Refuse(why) => {
                     let (service, why) = (ask.service.clone(), Box::new(why));
@@ -256,80 +345,6 @@ impl MeshClient {
                 self.0.directory.ended(provider.peer(), rating);
             }
         }
-    }
-
-    async fn attempt(&self, ask: &Ask, providers: &[Provider], attempt: Attempt) -> Ended {
-        let mut course = Course::default();
-        // A little before the router gives the attempt up, which then knows how it ended.
-        let left = Duration::from_millis(attempt.timeout_at.since(self.now()).0);
-        let left = left.saturating_sub(left / 32);
-        let asked = providers.iter().find(|it| *it.id() == attempt.provider);
-        let answer = match asked {
-            Some(provider) => {
-                let asking = self.ask_one(ask, provider, left / 2, &mut course);
-                tokio::time::timeout(left, asking)
-                    .await
-                    .unwrap_or(Err(ClientError::Unfinished))
-            }
-            // The router names candidates alone.
-            None => Err(ClientError::Unfinished),
-        };
-        Ended {
-            attempt: attempt.id,
-            provider: attempt.provider,
-            outcome: outcome::of(&answer, &course),
-            answer,
-        }
-    }
-
-    async fn ask_one(
-        &self,
-        ask: &Ask,
-        provider: &Provider,
-        patience: Duration,
-        course: &mut Course,
-    ) -> Result<Answer, ClientError> {
-        let client = self.client(provider)?;
-        let quoting = client.quote(ask.service.as_str(), &ask.method, &ask.body);
-        let quote = tokio::time::timeout(patience.min(QUOTE_TIME_MAX), quoting).await;
-        let quote = quote.map_err(|_| ClientError::Unfinished)??;
-        provider.check(&quote)?;
-        if let Some(limit) = ask.price_max
-            && quote.price > limit
-        {
-            let price = quote.price;
-            return Err(ClientError::TooDear { price, limit });
-        }
-        let request = Request::whole(&ask.body);
-        client
-            .call_with(&quote, request, &payment_name(), course)
-            .await
-    }
-
-    fn client(&self, provider: &Provider) -> Result<PayingClient, ClientError> {
-        let mut clients = self.clients();
-        let now = Instant::now();
-        if let Some((client, used)) = clients.get_mut(&provider.base) {
-            *used = now;
-            return Ok(client.clone());
-        }
-        if clients.len() >= CLIENTS_MAX {
-            // Channels are on the disk: who is used again comes back at once.
-            let idle = clients.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(base) = idle.map(|(base, _)| base.clone()) {
-                clients.remove(&base);
-            }
-        }
-        let known = self.0.config.rpc_url.clone();
-        let config = Config {
-            rpc_url: known.or_else(|| self.0.directory.rpc()),
-            gateway: provider.base.clone(),
-            public_only: provider.public_only,
-            ..self.0.config.clone()
-        };
-        let client = PayingClient::with_wallet(config, Arc::clone(&self.0.wallet))?;
-        clients.insert(provider.base.clone(), (client.clone(), now));
-        Ok(client)
     }
 
     async fn has_channel(&self, provider: &Provider) -> bool {
@@ -419,7 +434,11 @@ fn unasked(attempt: Attempt) -> Ended {
     }
 }
 
-fn finish(report: Report, ended: Vec<Ended>) -> Result<MeshAnswer, MeshError> {
+fn finish(
+    report: Report,
+    ended: Vec<Ended>,
+    providers: &[Provider],
+) -> Result<MeshAnswer, MeshError> {
     let Report {
         attempt,
         attempts,
@@ -434,6 +453,7 @@ fn finish(report: Report, ended: Vec<Ended>) -> Result<MeshAnswer, MeshError> {
             ..
         }) => Ok(MeshAnswer {
             answer,
+            gateway: providers.iter().find_map(|it| it.gateway(&provider)),
             provider,
             attempts,
             exposure,
@@ -460,9 +480,5 @@ fn exposed(exposure: &[Exposure]) -> String {
     }
 }
 
-/// The longest that a provider may take to name its price.
-const QUOTE_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often a paid request that may have arrived is sent again to the same provider.
 const REPEATS: u32 = 2;
-/// Clients that are kept; each has a pool of connections.
-const CLIENTS_MAX: usize = 256;

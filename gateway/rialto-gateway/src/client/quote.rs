@@ -70,7 +70,21 @@ impl PayingClient {
         method: &str,
         body: &Body,
     ) -> Result<Quote, ClientError> {
-        let url = format!("{}?bytes={}", self.url(service, method), body.bytes.len());
+        let bytes = u64::try_from(body.bytes.len()).unwrap_or(u64::MAX);
+        self.quote_sized(service, method, bytes).await
+    }
+
+    /// As [`quote`](Self::quote), for a body of so many bytes.
+    ///
+    /// # Errors
+    /// As [`quote`](Self::quote).
+    pub async fn quote_sized(
+        &self,
+        service: &str,
+        method: &str,
+        bytes: u64,
+    ) -> Result<Quote, ClientError> {
+        let url = format!("{}?bytes={bytes}", self.url(service, method));
         let response = self.inner.http.get(url).send().await;
         let response = response.map_err(ClientError::Transport)?;
         let reply = Reply::read(response, DOCUMENT_BYTES_MAX).await?;

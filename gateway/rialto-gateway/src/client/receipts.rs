@@ -157,6 +157,7 @@ mod tests {
             engine: String::new(),
             deterministic: false,
             previous,
+            parent: None,
         }
     }
 

@@ -2,16 +2,20 @@
 //! sending it again safe.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use rialto_node::trace::SpanIds;
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::allowance::Allowance;
 use super::bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
 use super::call::Fate;
 use super::listen::{self, Listener};
+use super::order::Placing;
 use super::{Body, ClientError, PayingClient};
 use crate::problem::ErrorCode;
 use crate::x402::header::PAYMENT_SIGNATURE;
@@ -34,14 +38,33 @@ pub(super) struct Request<'a> {
     pub(super) body: &'a Body,
     /// None for somebody who wants the whole answer.
     pub(super) listener: Option<Listener<'a>>,
+    /// What the one on whose behalf it is sent may spend, besides the wallet's own budget.
+    pub(super) allowance: Option<&'a Allowance>,
+    /// The order that it carries out, if it is one.
+    pub(super) order: Option<Placing<'a>>,
+    /// Whether it may have been sent before, by a program that was lost.
+    pub(super) is_repeated: bool,
+    /// Told when it is sent.
+    pub(super) sent: Vec<Arc<AtomicBool>>,
 }
 
 impl<'a> Request<'a> {
+    /// From now on nobody knows whether the host has it.
+    pub(super) fn is_sent(&self) {
+        for sent in &self.sent {
+            sent.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// For the whole answer.
     pub(super) fn whole(body: &'a Body) -> Self {
         Self {
             body,
             listener: None,
+            allowance: None,
+            order: None,
+            is_repeated: false,
+            sent: Vec::new(),
         }
     }
 }
@@ -195,6 +218,12 @@ impl PayingClient {
             .post(url)
             .header(header::CONTENT_TYPE, &body.content_type)
             .body(body.bytes.clone());
+        if let Some(ids) = SpanIds::current() {
+            request = request.header("traceparent", ids.to_string());
+        }
+        if let Some(placing) = &sent.order {
+            request = request.headers(placing.order.headers.clone());
+        }
         if let Some(mut payment) = payment {
             payment.set_sensitive(true);
             request = request.header(PAYMENT_SIGNATURE, payment);

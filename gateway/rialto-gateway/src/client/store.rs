@@ -121,17 +121,23 @@ impl ChannelFile {
         let fails = |source| at(&self.path, source);
         let json = serde_json::to_vec_pretty(&Record::from(channel))
             .map_err(|error| fails(io::Error::other(error)))?;
-        let new = self.path.with_extension("json.new");
-        let file = private().create(true).truncate(true).open(&new);
-        let mut file = file.map_err(fails)?;
-        file.write_all(&json).map_err(fails)?;
-        file.sync_all().map_err(fails)?;
-        fs::rename(&new, &self.path).map_err(fails)?;
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(fails)
+        replace(&self.path, &json)
     }
+}
+
+/// Replaces a file as a whole; durable when this returns. Blocks.
+pub(crate) fn replace(path: &Path, json: &[u8]) -> Result<(), StoreError> {
+    let fails = |source| at(path, source);
+    let new = path.with_extension("json.new");
+    let file = private().create(true).truncate(true).open(&new);
+    let mut file = file.map_err(fails)?;
+    file.write_all(json).map_err(fails)?;
+    file.sync_all().map_err(fails)?;
+    fs::rename(&new, path).map_err(fails)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(fails)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -271,7 +277,7 @@ fn read(path: &Path) -> Result<Option<StoredChannel>, StoreError> {
 
 /// Opens files to write, those that are made for their owner alone: an endpoint's URL may hold a
 /// token, and receipts tell what was bought.
-pub(super) fn private() -> fs::OpenOptions {
+pub(crate) fn private() -> fs::OpenOptions {
     let mut options = File::options();
     options.write(true);
     #[cfg(unix)]
@@ -280,7 +286,7 @@ pub(super) fn private() -> fs::OpenOptions {
 }
 
 /// Makes a folder for its owner alone, unless it is there.
-pub(super) fn private_folder(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn private_folder(dir: &Path) -> Result<(), StoreError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -288,7 +294,7 @@ pub(super) fn private_folder(dir: &Path) -> Result<(), StoreError> {
     builder.create(dir).map_err(|source| at(dir, source))
 }
 
-pub(super) fn at(path: &Path, source: io::Error) -> StoreError {
+pub(crate) fn at(path: &Path, source: io::Error) -> StoreError {
     StoreError::Io {
         path: path.to_owned(),
         source,

@@ -1,19 +1,18 @@
 //! Calls by name: the node's wallet pays whoever answers.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rialto_channels::Amount;
 use rialto_registry::router::{Abandon, Hedge};
 use serde::Deserialize;
 
-use super::{Local, no_wallet};
-use crate::client::mesh::{Ask, MeshAnswer, MeshError};
-use crate::client::{Body, ClientError};
+use super::{Local, no_wallet, refused};
+use crate::client::mesh::{Ask, Each, MeshAnswer, MeshClient};
+use crate::client::{Answer, Body};
 use crate::problem::{ErrorCode, Problem};
 use crate::x402::header::RIALTO_RECEIPT_ID;
 
@@ -55,6 +54,8 @@ async fn answer(
     manner: Result<Query<Manner>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let guest = local.access.guest(request.headers())?;
+    let allowance = guest.allowance(&service)?;
     let client = local.client.as_ref().ok_or_else(no_wallet)?;
     let Query(manner) = manner.map_err(|error| bad(error.body_text()))?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
@@ -83,67 +84,81 @@ async fn answer(
             Some(extra_max) => Hedge::Allowed { extra_max },
             None => Hedge::Never,
         },
+        allowance: Some(allowance),
+        order: None,
     };
-    match client.call(&ask).await {
-        Ok(answered) => Ok(told(answered)),
-        Err(error) => Err(refused(&error)),
-    }
+    // A node alone has nobody else to ask.
+    let is_alone = local.node.peer().is_none();
+    let gateway = is_alone.then(|| local.bases.gateway());
+    Ok(told(make(client, gateway, &ask, None).await?))
 }
 
-fn told(answered: MeshAnswer) -> Response {
+/// An answer, and who gave it.
+pub(super) struct Made {
+    pub(super) answer: Answer,
+    /// None for this node's own.
+    pub(super) provider: Option<String>,
+    attempts: u32,
+}
+
+/// Makes a call at this gateway, or else at whichever provider is best.
+pub(super) async fn make(
+    client: &MeshClient,
+    gateway: Option<&str>,
+    ask: &Ask,
+    each: Option<Each<'_>>,
+) -> Result<Made, Problem> {
+    if let Some(gateway) = gateway {
+        let answer = client.call_at(gateway, ask, each).await;
+        return Ok(Made {
+            answer: answer.map_err(|error| refused::of_client(&error))?,
+            provider: None,
+            attempts: 1,
+        });
+    }
+    let answered = match each {
+        Some(each) => client.stream(ask, each).await,
+        None => client.call(ask).await,
+    };
     let MeshAnswer {
         answer,
         provider,
         attempts,
         ..
-    } = answered;
-    let receipt = answer.receipt.map(|signed| signed.receipt.id.to_string());
-    let mut response = (StatusCode::OK, answer.body).into_response();
+    } = answered.map_err(|error| refused::of_mesh(&error))?;
+    Ok(Made {
+        answer,
+        provider: Some(provider.to_string()),
+        attempts,
+    })
+}
+
+fn told(made: Made) -> Response {
+    let mut response = (StatusCode::OK, made.answer.body.clone()).into_response();
     let headers = response.headers_mut();
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
+    mark(headers, &made);
+    response
+}
+
+/// Says who answered, and at what cost.
+pub(super) fn mark(headers: &mut HeaderMap, made: &Made) {
+    let receipt = made.answer.receipt.as_ref();
     let told = [
-        (RIALTO_RECEIPT_ID, receipt),
-        ("rialto-provider", Some(provider.to_string())),
-        ("rialto-charged", Some(answer.charged.to_string())),
-        ("rialto-attempts", Some(attempts.to_string())),
+        (
+            RIALTO_RECEIPT_ID,
+            receipt.map(|signed| signed.receipt.id.to_string()),
+        ),
+        ("rialto-provider", made.provider.clone()),
+        ("rialto-charged", Some(made.answer.charged.to_string())),
+        ("rialto-attempts", Some(made.attempts.to_string())),
     ];
     for (name, value) in told {
         if let Some(value) = value.and_then(|value| value.parse().ok()) {
             headers.insert(name, value);
         }
     }
-    response
-}
-
-fn refused(error: &MeshError) -> Problem {
-    let code = match error {
-        MeshError::Nobody { .. } | MeshError::Directory(_) => ErrorCode::Unavailable,
-        MeshError::Failed { source, .. } => failed(source),
-        MeshError::Late { .. } => ErrorCode::ServiceTimeout,
-        MeshError::Key(_) => ErrorCode::ArgumentsInvalid,
-    };
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
-    Problem::new(code, message)
-}
-
-/// What the last provider said: its word on the request itself is passed on, and of everything else it counts
-/// as possible that the work was done.
-fn failed(source: &ClientError) -> ErrorCode {
-    if let ClientError::Refused { status, .. } = source {
-        if *status == 422 {
-            return ErrorCode::ServiceRefused;
-        }
-        if (400..429).contains(status) {
-            return ErrorCode::ArgumentsInvalid;
-        }
-    }
-    ErrorCode::PeerBrokeOff
 }
 
 fn amount(name: &str, text: Option<String>) -> Result<Option<Amount>, Problem> {

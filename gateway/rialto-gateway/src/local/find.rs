@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use rialto_channels::Amount;
 use rialto_node::{FoundService, Node, SearchError};
 use rialto_registry::index;
@@ -33,6 +33,11 @@ impl Bases {
             door: door.trim_end_matches('/').to_owned(),
             gateway: gateway.trim_end_matches('/').to_owned(),
         }
+    }
+
+    /// This node's own gateway.
+    pub(super) fn gateway(&self) -> &str {
+        &self.gateway
     }
 
     /// Where an offer's gateway is: its own URL if it has one, else by libp2p.
@@ -102,14 +107,16 @@ pub(super) struct Wanted {
 /// Searches what the node knows.
 pub(super) async fn search(
     State(local): State<Arc<Local>>,
+    headers: HeaderMap,
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(wanted) = wanted.map_err(|error| bad(error.body_text()))?;
     let by_meaning = wanted.meaning;
     let mut query = query(wanted)?;
     if by_meaning && !query.text.trim().is_empty() {
+        let allowance = local.access.guest(&headers)?.allowance(meaning::SERVICE)?;
         let client = local.client.as_ref().ok_or_else(no_wallet)?;
-        let meant = meaning::of(&local.node, client, &query.text).await?;
+        let meant = meaning::of(&local.node, client, &query.text, allowance).await?;
         query.semantic = Some(meant);
     }
     let found = local.node.search(&query).map_err(|error| alone(&error))?;

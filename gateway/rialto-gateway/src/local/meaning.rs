@@ -11,18 +11,23 @@ use rialto_registry::index::Vector;
 use rialto_registry::router::{Abandon, Hedge};
 use serde_json::json;
 
-use crate::client::Body;
 use crate::client::mesh::{Ask, MeshClient, MeshError};
+use crate::client::{Allowance, Body};
 use crate::problem::{ErrorCode, Problem};
 
 /// What `text` means. Services whose texts were not read yet are read along.
-pub(super) async fn of(node: &Node, client: &MeshClient, text: &str) -> Result<Vector, Problem> {
+pub(super) async fn of(
+    node: &Node,
+    client: &MeshClient,
+    text: &str,
+    allowance: Allowance,
+) -> Result<Vector, Problem> {
     let unread = node.unread_services(READ_MAX);
     let texts: Vec<&str> = [text]
         .into_iter()
         .chain(unread.iter().map(|it| it.text.as_str()))
         .collect();
-    let asked = client.call(&ask(&texts)?).await;
+    let asked = client.call(&ask(&texts, allowance)?).await;
     let answer = asked.map_err(|error| unread_problem(&error))?.answer;
     let rows: Vec<Vec<f32>> = serde_json::from_slice(&answer.body)
         .map_err(|error| odd(format!("something else than vectors: {error}")))?;
@@ -42,7 +47,7 @@ fn keep(node: &Node, service: &Unread, vector: Vector) {
     node.understand(service, vector);
 }
 
-fn ask(texts: &[&str]) -> Result<Ask, Problem> {
+fn ask(texts: &[&str], allowance: Allowance) -> Result<Ask, Problem> {
     let service = SERVICE.parse();
     Ok(Ask {
         service: service.map_err(|error| odd(format!("`{SERVICE}` {error}")))?,
@@ -54,6 +59,8 @@ fn ask(texts: &[&str]) -> Result<Ask, Problem> {
         region: None,
         abandon: Abandon::Never,
         hedge: Hedge::Never,
+        allowance: Some(allowance),
+        order: None,
     })
 }
 
@@ -89,7 +96,7 @@ fn odd(what: impl Into<String>) -> Problem {
 }
 
 /// Who reads texts.
-const SERVICE: &str = "embed";
+pub(super) const SERVICE: &str = "embed";
 const METHOD: &str = "embed";
 /// Services that are read along with one search. `embed` takes 64 texts.
 const READ_MAX: usize = 63;

@@ -90,24 +90,6 @@ pub(super) fn components() -> Value {
 
 /// The paths that are not services.
 pub(super) fn paths() -> Map<String, Value> {
-    let id = |what: &str| {
-        json!({"name": "id", "in": "path", "required": true,
-            "description": format!("The {what}'s id: 0x and 64 hexadecimal digits."),
-            "schema": {"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}})
-    };
-    let read = |operation: &str, summary: &str, params: Value, fails: &[(&str, &str)]| {
-        let mut responses = json!({"200": {
-            "description": summary,
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        }});
-        for (status, description) in fails {
-            responses[*status] = error(description);
-        }
-        json!({"get": {
-            "operationId": operation, "tags": ["node"], "summary": summary,
-            "parameters": params, "responses": responses,
-        }})
-    };
     let name = json!([{"name": "service", "in": "path", "required": true,
         "schema": {"type": "string"}}]);
     let mut paths = Map::new();
@@ -140,6 +122,13 @@ pub(super) fn paths() -> Map<String, Value> {
         &no_receipt,
     );
     add("/receipts/{id}", receipt);
+    let below = read(
+        "receipts_below",
+        "The receipts of the calls that a call's service made for it.",
+        json!([id("receipt")]),
+        &no_receipt,
+    );
+    add("/receipts/{id}/below", below);
     let no_channel = [("400", "Not an id."), ("404", "No such channel.")];
     let channel = read(
         "channel",
@@ -159,4 +148,24 @@ pub(super) fn paths() -> Map<String, Value> {
     let manifest = read("manifest", "What discovery services read.", json!([]), &[]);
     add("/.well-known/x402", manifest);
     paths
+}
+
+fn id(what: &str) -> Value {
+    json!({"name": "id", "in": "path", "required": true,
+        "description": format!("The {what}'s id: 0x and 64 hexadecimal digits."),
+        "schema": {"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}})
+}
+
+fn read(operation: &str, summary: &str, params: Value, fails: &[(&str, &str)]) -> Value {
+    let mut responses = json!({"200": {
+        "description": summary,
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }});
+    for (status, description) in fails {
+        responses[*status] = error(description);
+    }
+    json!({"get": {
+        "operationId": operation, "tags": ["node"], "summary": summary,
+        "parameters": params, "responses": responses,
+    }})
 }

@@ -141,6 +141,8 @@ impl From<HostError> for Problem {
                     .hint("nothing was charged; the same payment may be sent again")
                     .retry_after(seconds)
             }
+            HostError::Callee(_) => Self::new(ErrorCode::ServiceCallee, message)
+                .hint("nothing was charged; the same payment may be sent again"),
             HostError::Internal(cause) => Self::internal(&cause),
         }
     }

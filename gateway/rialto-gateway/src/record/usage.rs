@@ -1,6 +1,7 @@
 //! What a call used, as JSON.
 
-use rialto_channels::receipt::{DeviceUsage, LimitUsage, Usage};
+use rialto_channels::Amount;
+use rialto_channels::receipt::{DeviceUsage, HireUsage, LimitUsage, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What a call used, as JSON.
@@ -26,6 +27,41 @@ pub struct UsageRecord {
     /// What limits bound and no price counts; absent if the host did not tell.
     #[serde(default, skip_serializing_if = "LimitRecord::is_none")]
     pub limits: LimitRecord,
+    /// What it had other services do; absent if nothing.
+    #[serde(default, skip_serializing_if = "HireRecord::is_none")]
+    pub hires: HireRecord,
+}
+
+/// What a call had other services do, as JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HireRecord {
+    /// Calls of other services that were answered.
+    pub calls: u64,
+    /// What is charged for them, in base units.
+    #[serde(with = "decimal")]
+    pub spent: u128,
+}
+
+impl HireRecord {
+    /// True if it had nothing done.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An amount as a string of decimal digits, like all amounts.
+mod decimal {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(units: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(units)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(D::Error::custom)
+    }
 }
 
 /// What a call used of the host's devices, as JSON.
@@ -98,6 +134,10 @@ impl From<Usage> for UsageRecord {
             tensor_runs: usage.tensor_runs,
             device: usage.device.into(),
             limits: usage.limits.into(),
+            hires: HireRecord {
+                calls: usage.hires.calls,
+                spent: usage.hires.spent.get(),
+            },
         }
     }
 }
@@ -114,6 +154,10 @@ impl From<UsageRecord> for Usage {
             tensor_runs: record.tensor_runs,
             device: record.device.into(),
             limits: record.limits.into(),
+            hires: HireUsage {
+                calls: record.hires.calls,
+                spent: Amount::new(record.hires.spent),
+            },
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Not here: reading the request (`calls`), or refusals without a settlement (`refusal`).
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header as http_header};
 use rialto_channels::Amount;
 use rialto_node::{CallError, CallOutcome, ChannelPayment, Node, RefundRequest, Terms};
@@ -35,7 +36,18 @@ impl Route<'_> {
     }
 
     pub(super) fn result(&self, outcome: &CallOutcome, known: Amount, manner: Manner) -> Response {
-        let mut response = (StatusCode::OK, outcome.body.clone()).into_response();
+        self.result_as(outcome, known, manner, outcome.body.clone())
+    }
+
+    /// The same with the answer in other words.
+    pub(super) fn result_as(
+        &self,
+        outcome: &CallOutcome,
+        known: Amount,
+        manner: Manner,
+        body: Bytes,
+    ) -> Response {
+        let mut response = (StatusCode::OK, body).into_response();
         let headers = response.headers_mut();
         headers.insert(
             http_header::CONTENT_TYPE,

@@ -11,7 +11,9 @@ use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method};
 use rialto_channels::Amount;
-use rialto_node::{Arguments, CallError, CallOutcome, CallRequest, ChannelPayment, Payment, Terms};
+use rialto_node::{
+    Arguments, CallError, CallOutcome, CallRequest, ChannelPayment, Lineage, Payment, Terms,
+};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -20,6 +22,7 @@ use crate::arguments;
 use crate::body::Held;
 use crate::demand::Demand;
 use crate::gateway::Gateway;
+use crate::lineage;
 use crate::problem::{ErrorCode, Problem};
 use crate::routes::refusal::{Refusal, post_only, problem};
 use crate::routes::streams::wants_events;
@@ -117,6 +120,8 @@ pub(super) struct Sent {
     pub(super) digest: [u8; 32],
     /// What the price counts.
     pub(super) bytes: u64,
+    /// For whom it is made.
+    pub(super) lineage: Lineage,
 }
 
 /// A call that is to be made.
@@ -289,6 +294,7 @@ impl<'a> Route<'a> {
             arguments: arguments::read(content.headers, bytes, takes_raw).await?,
             digest: Sha256::digest(bytes).into(),
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            lineage: lineage::read(content.headers)?,
         };
         if wants_events(content.headers) && self.streams() {
             return self.events(means, manner, terms, sent).await;
@@ -345,6 +351,7 @@ impl<'a> Route<'a> {
             body_bytes: sent.bytes,
             price_max: terms.price,
             payment,
+            lineage: sent.lineage,
         };
         Ok(Asked {
             request,

@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use rialto_node::{self as node, Arguments, Terms};
+use rialto_node::{self as node, Arguments, Lineage, Terms};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -68,6 +68,7 @@ pub(crate) async fn handle(
             digest: Sha256::digest(&json).into(),
             arguments: Arguments::Json(json),
             bytes,
+            lineage: Lineage::default(),
         };
         if parts.method == Method::HEAD {
             // Nobody would take the body.
@@ -103,11 +104,8 @@ impl Route<'_> {
                 let response = self.result(&outcome, known, manner);
                 written(response, &outcome.body)
             }
-            node::Response::Streams {
-                head,
-                receipt,
-                body,
-            } => {
+            node::Response::Streams { head, body } => {
+                let receipt = body.receipt();
                 let closing = Closing {
                     teller: self.teller(),
                     manner,

@@ -9,7 +9,6 @@ mod calls;
 mod era;
 mod search;
 mod tools;
-mod wire;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,10 +25,12 @@ use serde_json::{Value, json};
 use self::calls::{Answered, Call, Called, Meta, Streaming};
 use self::era::{Era, STATELESS, WITH_HANDSHAKE, agreed};
 use self::tools::{CALL, DESCRIBE, FOUND, FOUND_MAX, SEARCH, Tools, View};
-use self::wire::{FORBIDDEN, INVALID_PARAMS, METHOD_NOT_FOUND, Message, Request, RpcError};
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
-use crate::routes::streams::{EVENT_STREAM, event, wants_events};
+use crate::routes::json_rpc::{
+    self, FORBIDDEN, INVALID_PARAMS, METHOD_NOT_FOUND, Message, Request, RpcError,
+};
+use crate::routes::streams::{as_events, event, wants_events};
 
 /// Which tools a client wants to be listed.
 #[derive(Debug, Default, Deserialize)]
@@ -53,7 +54,7 @@ pub(crate) async fn post(
         Ok(held) => held,
         Err(problem) => return problem.into_response(),
     };
-    let request = match wire::read(&held.bytes) {
+    let request = match json_rpc::read(&held.bytes) {
         Ok(Message::Request(request)) => request,
         Ok(Message::Unanswered) => return StatusCode::ACCEPTED.into_response(),
         Err(error) => return error.answer(&Value::Null, true),
@@ -70,7 +71,7 @@ pub(crate) async fn post(
         request: &request,
     };
     match asked.answer().await {
-        Ok(Answer::Result(result)) => whole(&wire::result(&request.id, &era.complete(result))),
+        Ok(Answer::Result(result)) => whole(&json_rpc::result(&request.id, &era.complete(result))),
         Ok(Answer::Stream(stream, token)) => events(*stream, token, request.id.clone(), era),
         Err(error) => error.answer(&request.id, era.is_stateless()),
     }
@@ -105,6 +106,7 @@ enum Answer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Search {
+    #[serde(default)]
     query: String,
     limit: Option<usize>,
 }
@@ -308,20 +310,11 @@ fn events(stream: Streaming, token: Value, id: Value, era: Era) -> Response {
                 failure: None,
             },
         };
-        let result = wire::result(&id, &era.complete(stream.result(end)));
+        let result = json_rpc::result(&id, &era.complete(stream.result(end)));
         Some((event("message", result.to_string().as_bytes()), None))
     });
     let messages = futures_util::StreamExt::map(messages, Ok::<Bytes, Infallible>);
-    let mut response = Response::new(Body::from_stream(messages));
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, EVENT_STREAM),
-        (header::CACHE_CONTROL, "private, no-store"),
-        (http::HeaderName::from_static("x-accel-buffering"), "no"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
+    as_events(Body::from_stream(messages))
 }
 
 fn progress(token: &Value, items: u64, item: &[u8]) -> Bytes {

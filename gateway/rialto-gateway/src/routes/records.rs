@@ -8,8 +8,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use rialto_channels::ChannelId;
+use serde_json::json;
 
 use crate::gateway::Gateway;
+use crate::market::Purchase;
 use crate::problem::{ErrorCode, Problem};
 use crate::record::{ChannelRecord, ReceiptRecord};
 use crate::routes::refusal;
@@ -30,6 +32,30 @@ pub(crate) async fn receipt(
         header::CACHE_CONTROL,
         HeaderValue::from_static("private, max-age=31536000, immutable"),
     );
+    Ok(response)
+}
+
+/// `GET /receipts/{id}/below`: the receipts of the calls that this one's service made for it.
+pub(crate) async fn below(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = id_in("receipt", &id)?;
+    let below = gateway.node.receipts_below(id).await;
+    let below = below.map_err(refusal::problem)?;
+    let receipts: Vec<ReceiptRecord> = below.iter().map(ReceiptRecord::from).collect();
+    let bought = gateway.node.proof_of_purchase(id).await;
+    let bought = bought.map_err(refusal::problem)?;
+    let bought = bought.and_then(|proof| serde_json::from_slice::<Purchase>(&proof).ok());
+    let mut below = json!({ "parent": id, "receipts": receipts });
+    if let Some(bought) = bought {
+        below["bought"] = json!(bought);
+    }
+    let mut response = Json(below).into_response();
+    // A call that is still running makes more.
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 

@@ -12,13 +12,16 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use rialto_channels::Amount;
-use rialto_node::{CallError, CallStream, ChannelPayment, StreamEnd, StreamPart, Terms};
-use serde_json::json;
+use rialto_node::{
+    CallError, CallOutcome, CallStream, ChannelPayment, StreamEnd, StreamPart, Terms,
+};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::problem::Problem;
@@ -48,17 +51,24 @@ pub(super) fn wants_events(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What the events of one answer need.
-struct Events {
-    stream: CallStream,
+/// A call that has begun, and has not failed so far.
+pub(super) struct Begun {
+    /// None if it was over at once.
+    stream: Option<CallStream>,
     /// Came before the head went out.
     first: Option<StreamPart>,
+    /// What its end needs.
+    pub(super) closing: Closing,
+}
+
+/// What the events of one answer need.
+struct Events {
+    begun: Begun,
     items: u64,
-    closing: Closing,
 }
 
 /// What the last event needs.
-struct Closing {
+pub(super) struct Closing {
     teller: Teller,
     manner: Manner,
     known: Amount,
@@ -79,6 +89,36 @@ impl Route<'_> {
         terms: &Terms,
         sent: Sent,
     ) -> Result<Response, Refusal> {
+        let begun = self.begin(means, manner, terms, sent).await?;
+        Ok(response(Events { begun, items: 0 }))
+    }
+
+    /// Begins a call, and waits a while for what comes first: a call that fails before has an answer like any
+    /// other. A method that does not stream is over by then.
+    pub(super) async fn begin(
+        &self,
+        means: Option<Means>,
+        manner: Manner,
+        terms: &Terms,
+        sent: Sent,
+    ) -> Result<Begun, Refusal> {
+        if !self.streams() {
+            let (outcome, known) = self.make(means, terms, sent).await?;
+            let end = StreamEnd {
+                outcome: Some(Box::new(outcome)),
+                failure: None,
+            };
+            return Ok(Begun {
+                stream: None,
+                first: Some(StreamPart::End(end)),
+                closing: Closing {
+                    teller: self.teller(),
+                    manner,
+                    known,
+                    deposit: None,
+                },
+            });
+        }
         let Asked {
             request,
             deposit,
@@ -103,13 +143,27 @@ impl Route<'_> {
             known,
             deposit,
         };
-        let events = Events {
-            stream,
+        Ok(Begun {
+            stream: Some(stream),
             first,
-            items: 0,
             closing,
-        };
-        Ok(response(events))
+        })
+    }
+}
+
+impl Begun {
+    /// The id of the receipt that there will be of what is delivered, if it is paid.
+    pub(super) fn receipt(&self) -> Option<B256> {
+        self.stream.as_ref()?.receipt()
+    }
+
+    /// What comes next; none after the end.
+    pub(super) async fn next(&mut self) -> Option<StreamPart> {
+        match (self.first.take(), &mut self.stream) {
+            (Some(first), _) => Some(first),
+            (None, Some(stream)) => stream.next().await,
+            (None, None) => None,
+        }
     }
 }
 
@@ -118,12 +172,19 @@ fn response(events: Events) -> Response {
         let (chunk, rest) = events?.next().await;
         Some((Ok::<Bytes, Infallible>(chunk), rest))
     });
-    let mut response = Response::new(Body::from_stream(chunks));
+    let mut response = as_events(Body::from_stream(chunks));
+    let accept = HeaderValue::from_static("accept");
+    response.headers_mut().insert(header::VARY, accept);
+    response
+}
+
+/// An answer whose body is server-sent events.
+pub(crate) fn as_events(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, EVENT_STREAM),
         (header::CACHE_CONTROL, "private, no-store"),
-        (header::VARY, "accept"),
         // Proxies that would collect the answer let it through.
         (http::HeaderName::from_static("x-accel-buffering"), "no"),
     ] {
@@ -135,25 +196,21 @@ fn response(events: Events) -> Response {
 impl Events {
     /// The next event, and what follows it; nothing after the last one.
     async fn next(mut self) -> (Bytes, Option<Self>) {
-        let part = match self.first.take() {
-            Some(part) => Some(part),
-            None => match timeout(KEEP_ALIVE, self.stream.next()).await {
-                Ok(part) => part,
-                Err(_) => return (Bytes::from_static(COMMENT), Some(self)),
-            },
+        let Ok(part) = timeout(KEEP_ALIVE, self.begun.next()).await else {
+            return (Bytes::from_static(COMMENT), Some(self));
         };
         match part {
             Some(StreamPart::Item(json)) => {
                 self.items = self.items.saturating_add(1);
                 (event("item", &json), Some(self))
             }
-            Some(StreamPart::End(end)) => (self.closing.last(end, self.items), None),
+            Some(StreamPart::End(end)) => (self.begun.closing.last(end, self.items), None),
             None => {
                 let end = StreamEnd {
                     outcome: None,
                     failure: None,
                 };
-                (self.closing.last(end, self.items), None)
+                (self.begun.closing.last(end, self.items), None)
             }
         }
     }
@@ -164,7 +221,30 @@ impl Closing {
     fn last(&self, end: StreamEnd, items: u64) -> Bytes {
         let StreamEnd { outcome, failure } = end;
         let mut last = json!({ "items": items });
-        match &outcome {
+        self.tell_cost(outcome.as_deref(), &mut last);
+        let problem = match failure {
+            Some(failure) => problem(failure),
+            None if outcome.is_some() => return event("end", last.to_string().as_bytes()),
+            None => Problem::internal(&"a stream had no end"),
+        };
+        let problem = match &outcome {
+            Some(outcome) if !outcome.charged.is_zero() => problem.hint(HINT_CHARGED),
+            Some(_) | None => problem,
+        };
+        last["status"] = problem.code().status().as_u16().into();
+        last["error"] = problem.error();
+        event("error", last.to_string().as_bytes())
+    }
+
+    /// What a call came to.
+    pub(super) fn cost(&self, outcome: Option<&CallOutcome>) -> Value {
+        let mut cost = json!({});
+        self.tell_cost(outcome, &mut cost);
+        cost
+    }
+
+    fn tell_cost(&self, outcome: Option<&CallOutcome>, last: &mut Value) {
+        match outcome {
             Some(outcome) => {
                 last["charged"] = outcome.charged.to_string().into();
                 if outcome.payer.is_some() {
@@ -188,18 +268,6 @@ impl Closing {
                 }
             }
         }
-        let problem = match failure {
-            Some(failure) => problem(failure),
-            None if outcome.is_some() => return event("end", last.to_string().as_bytes()),
-            None => Problem::internal(&"a stream had no end"),
-        };
-        let problem = match &outcome {
-            Some(outcome) if !outcome.charged.is_zero() => problem.hint(HINT_CHARGED),
-            Some(_) | None => problem,
-        };
-        last["status"] = problem.code().status().as_u16().into();
-        last["error"] = problem.error();
-        event("error", last.to_string().as_bytes())
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,15 +43,20 @@ pub(super) async fn run(
         _ = stopping.wait_for(|stop| *stop) => None,
     };
     if let Some(version) = spoken {
-        converse(stream, version, router, config, stopping).await;
+        let caller = stream.peer_addr().ok().map(|address| Caller(address.ip()));
+        converse(stream, version, (router, caller), config, stopping).await;
     }
 }
+
+/// Where a request's connection comes from, among its extensions. Streams through libp2p have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller(pub(crate) IpAddr);
 
 /// Serves one connection on which this version is spoken.
 pub(super) async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     version: Version,
-    router: Router,
+    (router, caller): (Router, Option<Caller>),
     config: Arc<Config>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -65,7 +71,11 @@ pub(super) async fn converse(
             let asked = progress.asked();
             let sender = progress.clone();
             let request = Lingering::wrap(request, &config, move |bytes| sender.sent(bytes));
-            let answering = router.clone().oneshot(request.map(Body::new));
+            let mut request = request.map(Body::new);
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            let answering = router.clone().oneshot(request);
             async move {
                 let response = answering.await?;
                 Ok::<_, std::convert::Infallible>(response.map(|body| asked.answer(body)))

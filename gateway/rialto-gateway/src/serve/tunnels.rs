@@ -60,7 +60,7 @@ pub async fn serve_tunnels(
                         TunnelProtocol::Http1 => Version::Http1,
                         TunnelProtocol::Http2 => Version::Http2,
                     };
-                    converse(stream, version, router, config, stopping).await;
+                    converse(stream, version, (router, None), config, stopping).await;
                     drop(place);
                     peer
                 });

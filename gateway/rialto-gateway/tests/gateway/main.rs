@@ -4,6 +4,7 @@
     reason = "helpers outside test functions; a failure is a failed test"
 )]
 
+mod a2a;
 mod calls;
 mod devices;
 mod documents;
@@ -22,12 +23,15 @@ mod mcp;
 mod mesh;
 mod metrics;
 mod money;
+mod openai;
 mod overload;
 mod payer;
 mod payers;
+mod quotes;
 mod readers;
 mod royalty;
 mod slow;
 mod state;
 mod strangers;
 mod streams;
+mod tasks;

@@ -20,8 +20,13 @@ use crate::mesh::{Mesh, install};
 const PATIENCE: Duration = Duration::from_secs(30);
 const GRANTS: &str = "[grants]\nwasi = [\"cli\", \"io\", \"clocks\", \"random\", \"filesystem\"]\n";
 
-async fn mesh() -> Mesh {
-    Mesh::with_node(rialto_gateway::Config::default(), |config| {
+pub(crate) async fn mesh() -> Mesh {
+    mesh_with(rialto_gateway::Config::default()).await
+}
+
+/// A mesh of streams, free and paid, that has one place.
+pub(crate) async fn mesh_with(config: rialto_gateway::Config) -> Mesh {
+    Mesh::with_node(config, |config| {
         let built = path_from_env("RIALTO_TEST_GUESTS").unwrap();
         let mut terms = String::new();
         for method in ["count", "words", "endless", "crash", "refuse"] {
@@ -60,7 +65,7 @@ impl Mesh {
     }
 
     /// The only place is free, so the guest before is gone.
-    async fn place_is_free(&self) {
+    pub(crate) async fn place_is_free(&self) {
         let body = json!({ "to": 1 });
         let call = self
             .http
@@ -70,7 +75,7 @@ impl Mesh {
         assert_eq!(sent.status(), StatusCode::OK);
     }
 
-    async fn charged_is(&self, expected: u128) {
+    pub(crate) async fn charged_is(&self, expected: u128) {
         let give_up = Instant::now() + PATIENCE;
         while self.charged() != Amount::new(expected) {
             assert!(Instant::now() < give_up, "charged {}", self.charged());

@@ -2,7 +2,7 @@
 //!
 //! Each is asked of the host, which decides as if it trusted nobody here.
 //!
-//! Non-goals: language models. A service that has one is not put into a cell.
+//! Elsewhere: other services ([`super::hiring`]). Non-goals: language models. A service that has one is not put into a cell.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -74,7 +74,7 @@ impl Wants {
     }
 
     /// Asks; the receiver's end is an error when the call has ended.
-    fn ask_later(
+    pub(super) fn ask_later(
         &self,
         call: u64,
         want: Want,
@@ -457,4 +457,4 @@ impl KeyValue for CellKeyValue {
 }
 
 /// What is asked for when nobody can answer any more.
-const LOST: &str = "the host did not answer";
+pub(super) const LOST: &str = "the host did not answer";

@@ -15,6 +15,7 @@ use super::meter::{Known, UNCERTAIN, bounded};
 use super::serving::Desk;
 use super::wire::{self, Frame, ToCell};
 use crate::error::CallError;
+use crate::hires::Hirer;
 use crate::meters::MethodMeters;
 use crate::service::{Arguments, Usage, late};
 
@@ -30,6 +31,10 @@ pub(crate) struct Asking {
     pub(crate) started: Instant,
     /// When it ends at the latest.
     pub(crate) deadline: Instant,
+    /// Calls other services for it.
+    pub(crate) hirer: Arc<dyn Hirer>,
+    /// Host memory that it leaves to a call that it waits for, in bytes.
+    pub(crate) lends: u64,
 }
 
 /// A call, as the host has prepared it.
@@ -170,6 +175,7 @@ impl Running {
             input_bytes: self.input_bytes,
             output_bytes,
             had: self.desk.had(),
+            hired: self.desk.spent(),
             operations: self.link.does_operations(),
         };
         bounded(said, &known, self.desk.limits())

@@ -25,6 +25,7 @@ use tokio::task::AbortHandle;
 use tracing::Level;
 
 use super::asking::{CellKeyValue, CellModels, CellOutbound, Wants};
+use super::hiring::CellHirer;
 use super::values::Failure;
 use super::wire::{self, Call, ComputerSetup, Form, Frame, Setup, Spent, ToCell, ToHost};
 use crate::cache;
@@ -258,6 +259,8 @@ impl Cell {
                 alias => format!("{alias:x}"),
             },
             price: 0,
+            hirer: Arc::new(CellHirer::new(&self.wants, call.call, call.budget)),
+            awaited: None,
         };
         let form = std::mem::replace(&mut call.form, Form::Raw);
         let arguments = arguments(form, payload)

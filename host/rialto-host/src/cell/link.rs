@@ -206,6 +206,7 @@ impl Link {
             form: asked.form,
             left_us: u64::try_from(left.as_micros()).unwrap_or(u64::MAX),
             streams: asked.streams,
+            budget: asked.asking.hirer.left(),
         });
         let frame = Frame::new(&message, asked.payload)
             .map_err(|error| NotRun::Call(CallError::Internal(error.to_string())))?;
@@ -241,6 +242,7 @@ impl Link {
             Arc::clone(&self.kin.shared),
             payer,
             asking.deadline,
+            (Arc::clone(&asking.hirer), asking.lends),
         ));
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let number = self.next.fetch_add(1, Ordering::Relaxed);

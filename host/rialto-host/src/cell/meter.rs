@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use super::serving::Had;
+use crate::hires::Spent;
 use crate::service::Usage;
 use crate::spec::Limits;
 
@@ -24,6 +25,8 @@ pub(super) struct Known {
     pub(super) output_bytes: u64,
     /// What it had of the host.
     pub(super) had: Had,
+    /// What it spent on other services.
+    pub(super) hired: Spent,
     /// Whether it can do tensor operations by itself.
     pub(super) operations: bool,
 }
@@ -72,6 +75,8 @@ pub(super) fn bounded(said: &Usage, known: &Known, limits: &Limits) -> Usage {
         outbound_bytes: said.outbound_bytes.min(limits.host_bytes_max),
         state_bytes: said.state_bytes.min(limits.host_bytes_max),
         log_lines: said.log_lines,
+        hires: known.hired.calls,
+        spent: known.hired.amount,
     }
 }
 
@@ -123,6 +128,8 @@ mod tests {
             outbound_bytes: u64::MAX,
             state_bytes: u64::MAX,
             log_lines: u64::MAX,
+            hires: 1,
+            spent: 1,
             table_peak: u64::MAX,
             host_bytes: u64::MAX,
             guest_time: Duration::MAX,
@@ -143,6 +150,7 @@ mod tests {
             processor: Some(Duration::from_millis(10)),
             input_bytes: 5,
             output_bytes: 6,
+            hired: Spent::default(),
             had: Had {
                 runs: 1,
                 device_time: Duration::from_millis(7),
@@ -159,6 +167,7 @@ mod tests {
         assert_eq!((usage.input_bytes, usage.output_bytes), (5, 6));
         assert_eq!((usage.tokens_read, usage.tokens_written), (0, 0));
         assert_eq!((usage.tensor_runs, usage.multiply_adds), (1, 0));
+        assert_eq!((usage.hires, usage.spent), (0, 0));
         let honest = Usage {
             wall_time: known.wall,
             guest_time: Duration::from_millis(3),

@@ -1,4 +1,4 @@
-//! What the host does for a call in a cell: models, requests, keys and values, as if nobody there could be trusted.
+//! What the host does for a call in a cell: models, requests, keys and values, other services, as if nobody there could be trusted.
 //!
 //! Names are compared with the manifest's grants, sizes and numbers are counted against the call's limits,
 //! time is measured here. The cell has done all of that too; it may be in a stranger's hands.
@@ -19,6 +19,7 @@ use super::values::{
 };
 use crate::capabilities::keyvalue::{KEYS_MAX, fault_of_change, fault_of_keys, fault_of_start};
 use crate::device::{DeviceError, Done, Lease, Run, STOPPED};
+use crate::hires::{Hire, HireError, Hired, Hirer, Spent};
 use crate::keyvalue::Bucket;
 use crate::meters::Limit;
 use crate::model::OpenError;
@@ -40,6 +41,9 @@ pub(super) struct Desk {
     /// Bytes of requests and answers.
     bytes_left: AtomicU64,
     bodies: Mutex<HashMap<u64, OutboundBody>>,
+    hirer: Arc<dyn Hirer>,
+    /// Host memory that the guest leaves to a call that it waits for, in bytes.
+    lends: u64,
     had: Mutex<Had>,
 }
 
@@ -55,7 +59,12 @@ pub(super) struct Had {
 pub(super) struct TooMuch;
 
 impl Desk {
-    pub(super) fn new(shared: Arc<Shared>, payer: String, deadline: Instant) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        payer: String,
+        deadline: Instant,
+        (hirer, lends): (Arc<dyn Hirer>, u64),
+    ) -> Self {
         let limits = &shared.limits;
         Self {
             payer,
@@ -66,6 +75,8 @@ impl Desk {
             requests_left: AtomicU64::new(limits.outbound_requests_max.into()),
             bytes_left: AtomicU64::new(limits.host_bytes_max),
             bodies: Mutex::default(),
+            hirer,
+            lends,
             had: Mutex::default(),
             shared,
         }
@@ -73,6 +84,11 @@ impl Desk {
 
     pub(super) fn had(&self) -> Had {
         *lock(&self.had)
+    }
+
+    /// What the call spent on other services.
+    pub(super) fn spent(&self) -> Spent {
+        self.hirer.spent()
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -148,16 +164,94 @@ impl Desk {
                 self.bodies().remove(&body);
                 None
             }
-            Want::Keys => {
-                let found = self.keys(&payload).await;
-                let written = postcard::to_allocvec(&found);
-                let written = written.or_else(|error| {
-                    let error: KeyFound = Err(error.to_string());
-                    postcard::to_allocvec(&error)
-                });
-                Some((Answer::Keys, vec![written.ok()?.into()]))
+            Want::Keys => Some((Answer::Keys, vec![self.keys_written(&payload).await?])),
+            Want::Quote {
+                service,
+                method,
+                bytes,
+            } => plain(self.quoted(service, method, bytes).await),
+            Want::Hire {
+                service,
+                method,
+                price_max,
+                left,
+            } => {
+                let deadline = Instant::now().checked_add(left).unwrap_or(self.deadline);
+                let hire = Hire {
+                    service,
+                    method,
+                    arguments: payload,
+                    price_max,
+                    deadline: deadline.min(self.deadline),
+                    lends: self.lends,
+                };
+                Some(self.hired(hire).await)
             }
         }
+    }
+
+    async fn keys_written(&self, want: &[u8]) -> Option<Bytes> {
+        let found = self.keys(want).await;
+        let written = postcard::to_allocvec(&found);
+        let written = written.or_else(|error| {
+            let error: KeyFound = Err(error.to_string());
+            postcard::to_allocvec(&error)
+        });
+        Some(written.ok()?.into())
+    }
+
+    async fn quoted(&self, service: String, method: String, bytes: u64) -> Answer {
+        match self.hirer.quote(service, method, bytes).await {
+            Ok(quote) => Answer::Quoted {
+                price_max: quote.price_max,
+                provider: quote.provider,
+                left: self.hirer.left(),
+            },
+            Err(error) => self.not_hired(error),
+        }
+    }
+
+    async fn hired(&self, hire: Hire) -> (Answer, Vec<Bytes>) {
+        match self.hire(hire).await {
+            Ok(hired) => {
+                let answer = Answer::Hired {
+                    charged: hired.charged,
+                    receipt: hired.receipt,
+                    left: self.hirer.left(),
+                };
+                (answer, vec![hired.body])
+            }
+            Err(error) => (self.not_hired(error), Vec::new()),
+        }
+    }
+
+    /// What a guest in this process would get; who may be called, and for how much, is decided by who calls.
+    async fn hire(&self, hire: Hire) -> Result<Hired, HireError> {
+        let count = |bytes: usize| {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            take(&self.bytes_left, bytes)
+                .ok_or_else(|| HireError::Failed("the call has moved its last byte".to_owned()))
+        };
+        let bytes_max = self.shared.limits.transfer_bytes_max;
+        if u64::try_from(hire.arguments.len()).is_ok_and(|bytes| bytes > bytes_max) {
+            let text = format!("the arguments have more than {bytes_max} bytes");
+            return Err(HireError::Invalid(text));
+        }
+        count(hire.arguments.len())?;
+        let hired = self.hirer.call(hire).await?;
+        count(hired.body.len())?;
+        Ok(hired)
+    }
+
+    fn not_hired(&self, error: HireError) -> Answer {
+        let left = self.hirer.left();
+        // It goes where names go, which is not made for what is long.
+        let is_long = matches!(&error, HireError::Refused(json) if json.len() > REFUSAL_BYTES_MAX);
+        let error = match is_long {
+            true => HireError::Failed("the service refused at length".to_owned()),
+            false => error,
+        };
+        Answer::NotHired { error, left }
     }
 
     /// What a guest in this process would get, by the same rules.
@@ -368,6 +462,8 @@ fn take(left: &AtomicU64, amount: u64) -> Option<()> {
         .map(|_| ())
 }
 
+/// The longest refusal of another service that a cell hears.
+const REFUSAL_BYTES_MAX: usize = 1 << 20;
 const OPENING: Duration = Duration::from_millis(100);
 const UNKNOWN: Duration = Duration::from_millis(20);
 /// What of a wrong name is repeated.

@@ -209,6 +209,8 @@ impl Lab {
             deadline: Instant::now() + wall,
             payer: String::new(),
             price: 0,
+            hirer: std::sync::Arc::new(crate::NoHirer),
+            awaited: None,
         };
         self.service.call(prepared.unwrap(), context).await
     }

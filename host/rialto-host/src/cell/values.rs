@@ -10,6 +10,7 @@ use rialto_compute::{Abilities, Element, Port, RunError, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CallError;
+use crate::hires::HireError;
 use crate::keyvalue::{KeyChange, KeyChanged, KeyEntry, KeyStart};
 use crate::model::OpenError;
 use crate::outbound::OutboundError;
@@ -54,6 +55,26 @@ pub(super) enum Want {
     },
     /// Keys and values. A [`KeyWant`] follows.
     Keys,
+    /// What a call of another service costs.
+    Quote {
+        /// The service, as the guest says it.
+        service: String,
+        /// The method.
+        method: String,
+        /// Bytes of its arguments.
+        bytes: u64,
+    },
+    /// A call of another service. Its arguments follow.
+    Hire {
+        /// The service, as the guest says it.
+        service: String,
+        /// The method.
+        method: String,
+        /// The most that it may cost.
+        price_max: Option<u128>,
+        /// When to give up, from now.
+        left: Duration,
+    },
 }
 
 /// What a call needs of the service's state.
@@ -118,6 +139,32 @@ pub(super) enum Answer {
     },
     /// What came of a [`KeyWant`]. A [`KeyFound`] follows.
     Keys,
+    /// What a call of another service costs.
+    Quoted {
+        /// At most.
+        price_max: u128,
+        /// Who would answer.
+        provider: String,
+        /// What may still be spent.
+        left: u128,
+    },
+    /// Another service's answer, which follows.
+    Hired {
+        /// What it cost.
+        charged: u128,
+        /// The name of its receipt.
+        receipt: Option<String>,
+        /// What may still be spent.
+        left: u128,
+    },
+    /// None.
+    NotHired {
+        /// Why.
+        #[serde(with = "RawHireError")]
+        error: HireError,
+        /// What may still be spent.
+        left: u128,
+    },
 }
 
 /// Element type, as its place in [`Element::ALL`], and shape.
@@ -225,6 +272,7 @@ pub(super) enum Failure {
     HostBytes { bytes_max: u64 },
     HandlesExceeded { handles_max: u32 },
     Overloaded { retry_after_ms: u64 },
+    Callee(String),
     Internal(String),
 }
 
@@ -246,6 +294,7 @@ impl Failure {
             CallError::Overloaded { retry_after_ms }
             | CallError::OverShare { retry_after_ms }
             | CallError::LongCalls { retry_after_ms } => Self::Overloaded { retry_after_ms },
+            CallError::Callee(text) => Self::Callee(text),
             CallError::Internal(text) | CallError::CellEnded(text) | CallError::State(text) => {
                 Self::Internal(text)
             }
@@ -268,6 +317,7 @@ impl Failure {
             Self::HostBytes { bytes_max } => CallError::HostBytes { bytes_max },
             Self::HandlesExceeded { handles_max } => CallError::HandlesExceeded { handles_max },
             Self::Overloaded { retry_after_ms } => CallError::Overloaded { retry_after_ms },
+            Self::Callee(text) => CallError::Callee(short(&text)),
             Self::Internal(text) => CallError::Internal(short(&text)),
         }
     }
@@ -300,6 +350,21 @@ enum RawOutboundError {
     Failed(String),
     Late,
     TooLarge,
+}
+
+/// The wire form of [`HireError`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "HireError")]
+enum RawHireError {
+    NotGranted(String),
+    Unknown(String),
+    OverBudget { price_max: u128, left: u128 },
+    Invalid(String),
+    Refused(String),
+    TooDeep(String),
+    Busy(String),
+    Late,
+    Failed(String),
 }
 
 /// The wire form of [`Element`].
@@ -394,6 +459,7 @@ mod tests {
             CallError::HostBytes { bytes_max: 8 },
             CallError::HandlesExceeded { handles_max: 6 },
             CallError::Overloaded { retry_after_ms: 7 },
+            CallError::Callee("why".to_owned()),
             CallError::Internal("why".to_owned()),
         ];
         for error in errors {

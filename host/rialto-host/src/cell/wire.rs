@@ -91,6 +91,8 @@ pub(super) struct Call {
     pub(super) left_us: u64,
     /// Whether its answer comes item by item.
     pub(super) streams: bool,
+    /// What it may spend on other services.
+    pub(super) budget: u128,
 }
 
 /// How a call's arguments arrived.

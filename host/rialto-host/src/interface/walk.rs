@@ -10,6 +10,8 @@
 mod leaves;
 mod method;
 
+use std::sync::Arc;
+
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, ResourceType, Type};
 use wasmtime::component::{Component, ComponentExportIndex};
@@ -95,6 +97,21 @@ pub(crate) fn walk(
         methods,
     };
     Ok(Walked { interface, exports })
+}
+
+/// The signature of a function that a component imports.
+///
+/// # Errors
+/// Types that have no JSON.
+pub(crate) fn imported(name: &str, function: &ComponentFunc) -> Result<Arc<Signature>, String> {
+    let mut builder = Builder {
+        docs: None,
+        resources: &[],
+        next: None,
+        nodes: 0,
+        text_bytes: 0,
+    };
+    Ok(builder.method(name, function)?.signature)
 }
 
 /// The exported functions of a component.

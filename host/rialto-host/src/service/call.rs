@@ -46,6 +46,7 @@ impl Service {
         let span = self.span(&prepared, &context);
         let around = span.clone();
         let (payer, deadline) = (context.payer.clone(), context.deadline);
+        let is_awaited = context.awaited.is_some();
         let (service, clock) = (self.clone(), means.clock.clone());
         let call = async move {
             let payer = context.payer.clone();
@@ -71,7 +72,11 @@ impl Service {
         };
         // The span goes where the guest goes.
         let call = Box::pin(call.instrument(span));
-        let ended = self.place(&payer, deadline, clock, call).await;
+        let ended = match is_awaited {
+            // Who waits for it may have the last room there: it goes where its caller is.
+            true => self.loaded.host.background.carry(clock, call).await,
+            false => self.place(&payer, deadline, clock, call).await,
+        };
         ended.map_err(|error| self.loaded.shared.redactor.error(error))
     }
 

@@ -129,6 +129,8 @@ impl Service {
                 meters: Arc::clone(&entered.meters),
                 started: entered.started,
                 deadline: entered.deadline,
+                hirer: context.hirer,
+                lends: entered.lends,
             },
         )
     }

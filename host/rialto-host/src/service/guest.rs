@@ -63,6 +63,8 @@ pub(super) struct Entered {
     pub(super) meters: Arc<MethodMeters>,
     /// The host memory that one transfer from its guest may take.
     fuel: u64,
+    /// What of its memory a call that it waits for may take.
+    pub(super) lends: u64,
     pub(super) place: Place,
 }
 
@@ -96,6 +98,8 @@ impl Service {
             meters: Arc::clone(&entered.meters),
             call_id: context.call_id,
             payer: context.payer,
+            hirer: context.hirer,
+            lends: entered.lends,
             seed: prepared.seed,
             deadline: entered.deadline,
             clock: clock.clone(),
@@ -130,10 +134,14 @@ impl Service {
         let limits = self.limits();
         let deadline = context.deadline.min(started + limits.wall_max);
         let fuel = transfer_fuel(&prepared.signature, limits);
+        let arguments = prepared.content.expansion_bytes();
+        let bytes = fuel.saturating_add(arguments);
+        // Whoever waits moves nothing meanwhile: calls in a row take as much as the largest of them.
+        let lent = context.awaited.unwrap_or(0);
         let guest = Guest {
             tenant: &self.loaded.shared.tenant,
             payer: &Tenant::new(&context.payer),
-            bytes: fuel.saturating_add(prepared.content.expansion_bytes()),
+            bytes: bytes.saturating_sub(lent),
             price: context.price,
         };
         let (host, shared) = (&self.loaded.host, &self.loaded.shared);
@@ -143,7 +151,10 @@ impl Service {
             return Err(host.background.refuse());
         }
         let waiting = tracing::info_span!("door.wait");
-        let entered = host.door.enter(guest, deadline).instrument(waiting).await;
+        let entered = match context.awaited.is_some() {
+            true => host.door.enter_at_once(guest),
+            false => host.door.enter(guest, deadline).instrument(waiting).await,
+        };
         let place = entered.map_err(|turned| {
             host.meters.turned(&turned);
             CallError::turned(&turned, &context.payer)
@@ -158,6 +169,7 @@ impl Service {
             waited,
             meters: Arc::clone(meters),
             fuel,
+            lends: bytes.max(lent).saturating_sub(arguments),
             place,
         })
     }

@@ -65,8 +65,10 @@ async fn what_is_handed_through_needs_the_grant() {
     let service = load(HANDED, with_random()).unwrap();
     let one = answer(&service, "draw", json!({})).await;
     assert_ne!(one, answer(&service, "draw", json!({})).await);
+    // A name of the author's choice is another service's, and not the host's by another name.
     let error = load(RENAMED, with_random()).unwrap_err();
-    assert!(matches!(error, LoadError::NeverGranted { .. }), "{error}");
+    assert!(matches!(error, LoadError::NotGranted(_)), "{error}");
+    assert!(error.to_string().contains("calls = [\"other\"]"), "{error}");
 }
 
 #[tokio::test]

@@ -102,6 +102,8 @@ async fn the_callers_deadline_ends_a_call_before_the_services() {
         deadline: Instant::now() + Duration::from_millis(50),
         payer: String::new(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     };
     let error = service.call(prepared, context).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut { .. }), "{error}");

@@ -45,6 +45,7 @@ fn an_ungranted_import_is_named_with_the_line_to_add() {
 #[test]
 fn sockets_and_unknown_imports_are_refused_under_every_grant() {
     let all = Grants {
+        calls: Some(rialto_host::Callees::All),
         tensor: true,
         context: true,
         log: true,
@@ -57,7 +58,7 @@ fn sockets_and_unknown_imports_are_refused_under_every_grant() {
         "wasi:sockets/tcp@0.2.0",
         "wasi:keyvalue/watcher@0.2.0-draft2",
         "wasi:blobstore/container@0.2.0-draft",
-        "a:b/c",
+        "rialto:other/thing@0.1.0",
     ] {
         let text = format!(r#"(component (import "{import}" (instance)))"#);
         let error = load(&Fixture::new(), &text, all.clone()).unwrap_err();

@@ -5,6 +5,7 @@
 )]
 
 mod cache;
+mod calls;
 mod composed;
 mod deterministic;
 mod generation;
@@ -147,6 +148,8 @@ pub(crate) fn context() -> CallContext {
         deadline: Instant::now() + Duration::from_secs(100),
         payer: String::new(),
         price: 0,
+        hirer: std::sync::Arc::new(rialto_host::NoHirer),
+        awaited: None,
     }
 }
 

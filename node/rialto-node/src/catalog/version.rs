@@ -121,6 +121,18 @@ impl Version {
         }
     }
 
+    /// Whether its calls may call others.
+    pub(crate) fn calls_others(&self) -> bool {
+        self.view.manifest.grants().calls.is_some()
+    }
+
+    /// What a call of a method may spend on others, as its payer is charged.
+    pub(crate) fn spend_max(&self, method: &str) -> Amount {
+        let mut prices = self.view.manifest.prices().iter();
+        let priced = prices.find(|(name, _)| name.to_snake_case() == method);
+        priced.map_or(Amount::ZERO, |(_, price)| price.spend_max)
+    }
+
     /// Counts a call of the method of this name, in either spelling. None where there is no such method:
     /// the names of what does not exist are without bound.
     pub(crate) fn begin(&self, method: &str) -> Option<Metered> {

@@ -115,6 +115,13 @@ impl Node {
         published.into_iter().find(of_service)
     }
 
+    /// The agent that owns the name by which this node provides a published service, as far as the chain was read.
+    pub fn published_agent(&self, service: &str) -> Option<AgentId> {
+        let signed = self.signed_manifest(service)?;
+        let (agent, _) = self.mesh()?.owner(signed.name())?;
+        Some(agent)
+    }
+
     /// What has to be signed and sent to publish the service in `folder`. Nothing is changed by asking,
     /// but that its component and models are in the artifact store.
     ///

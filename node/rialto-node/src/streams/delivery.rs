@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 use rialto_host::{AnswerText, ItemList, ResponseText, Usage};
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use crate::api::{CallError, CallOutcome};
 #[derive(Debug)]
 pub struct CallStream {
     source: Source,
+    receipt: Option<B256>,
 }
 
 /// What a reader is given.
@@ -87,10 +89,27 @@ pub(super) fn pair() -> (Delivery, CallStream) {
         taken: Arc::clone(&taken),
     };
     let source = Source::Guest { items, taken };
-    (delivery, CallStream { source })
+    let stream = CallStream {
+        source,
+        receipt: None,
+    };
+    (delivery, stream)
 }
 
 impl CallStream {
+    /// The id of the receipt that there will be of what is delivered, also where nobody reads to the end; none of a
+    /// call that is free.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<B256> {
+        self.receipt
+    }
+
+    /// The same, whose receipt will have this id.
+    pub(super) const fn named(mut self, receipt: Option<B256>) -> Self {
+        self.receipt = receipt;
+        self
+    }
+
     /// The next part; none after the end. Cancel-safe.
     ///
     /// An end without a [`StreamPart::End`] is a bug of the host's.
@@ -137,11 +156,13 @@ impl CallStream {
 
     fn of_pieces(items: Vec<Bytes>, outcome: CallOutcome, whole: bool) -> Self {
         let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        let receipt = outcome.receipt.as_ref().map(|signed| signed.receipt.id);
         let end = StreamEnd {
             outcome: Some(Box::new(outcome)),
             failure: (!whole).then_some(CallError::StreamEnded { items: count }),
         };
         Self {
+            receipt,
             source: Source::Stored {
                 items: items.into(),
                 end: Some(end),

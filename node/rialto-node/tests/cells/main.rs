@@ -15,6 +15,8 @@ mod ambient;
 mod exact;
 #[path = "../node/failures.rs"]
 mod failures;
+#[path = "../node/hires.rs"]
+mod hires;
 #[path = "../node/lifecycle.rs"]
 mod lifecycle;
 #[path = "../node/loading.rs"]

@@ -49,6 +49,7 @@ async fn call(
         body_bytes: 20,
         price_max: rialto_channels::Amount::new(u128::MAX),
         payment,
+        lineage: rialto_node::Lineage::default(),
     };
     world.node.call(request).await
 }

@@ -23,6 +23,7 @@ pub(crate) fn request(payment: &ExactPayment, method: &str, text_bytes: usize) -
         body_digest: [7; 32],
         body_bytes: 20,
         payment: Payment::Exact(Box::new(payment.clone())),
+        lineage: rialto_node::Lineage::default(),
     }
 }
 

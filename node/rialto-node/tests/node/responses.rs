@@ -53,6 +53,7 @@ fn request(service: &str, path: &str, payment: Payment) -> CallRequest {
         price_max: Amount::new(1_000),
         arguments: Arguments::Json(body.into()),
         payment,
+        lineage: rialto_node::Lineage::default(),
     }
 }
 
@@ -69,14 +70,10 @@ impl World {
     /// A response that is handed out while it is written.
     async fn begun(&self, path: &str, payment: &ChannelPayment) -> CallStream {
         match self.respond(path, payment).await.unwrap() {
-            Response::Streams {
-                head,
-                receipt,
-                body,
-            } => {
+            Response::Streams { head, body } => {
                 let head: Value = serde_json::from_slice(&head).unwrap();
                 assert_eq!(head["status"], 200);
-                assert!(receipt.is_some());
+                assert!(body.receipt().is_some());
                 body
             }
             Response::Whole(outcome) => panic!("{outcome:?}"),

@@ -47,6 +47,7 @@ fn request(service: &str, method: &str, arguments: &Value, payment: Payment) -> 
         body_bytes: 20,
         price_max: rialto_channels::Amount::new(u128::MAX),
         payment,
+        lineage: rialto_node::Lineage::default(),
     }
 }
 

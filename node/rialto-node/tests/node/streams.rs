@@ -55,6 +55,7 @@ fn request(method: &str, body: Value, payment: Payment) -> CallRequest {
         price_max: Amount::new(1_000),
         arguments: Arguments::Json(body.into()),
         payment,
+        lineage: rialto_node::Lineage::default(),
     }
 }
 

@@ -164,6 +164,25 @@ impl World {
         voucher.sign(&self.client.domain(), &key(PAYER))
     }
 
+    /// A payment on another channel than those of [`terms`](Self::terms), with its deposit.
+    pub(crate) async fn payment_on(
+        &self,
+        (config, payer): (ChannelConfig, usize),
+        ceiling: u128,
+        deposit: u128,
+    ) -> ChannelPayment {
+        let domain = self.client.domain();
+        let channel = config.id(&domain);
+        let ceiling = Amount::new(ceiling);
+        ChannelPayment {
+            voucher: Voucher { channel, ceiling }.sign(&domain, &key(payer)),
+            deposit: Some(self.deposit_into((channel, payer), deposit, 9).await),
+            config,
+            channel,
+            payment_id: None,
+        }
+    }
+
     /// A payment of up to `ceiling` in all, perhaps with a deposit.
     pub(crate) async fn payment(
         &self,
@@ -190,15 +209,25 @@ impl World {
 
     /// A deposit into a channel, under a nonce of its own.
     pub(crate) async fn deposit_under(&self, salt: u8, amount: u128, nonce: u8) -> Deposit {
+        self.deposit_into((self.id(salt), PAYER), amount, nonce)
+            .await
+    }
+
+    async fn deposit_into(
+        &self,
+        (channel, payer): (ChannelId, usize),
+        amount: u128,
+        nonce: u8,
+    ) -> Deposit {
         let amount = Amount::new(amount);
         let nonce = B256::with_last_byte(nonce);
         let message = TransferAuthorization {
-            from: DEV_ACCOUNTS[PAYER].address,
+            from: DEV_ACCOUNTS[payer].address,
             to: ERC3009_DEPOSIT_COLLECTOR,
             value: amount,
             valid_after: 0,
             valid_before: self.client.now().await.unwrap().get() + 600,
-            nonce: digest::deposit_nonce(&self.id(salt), nonce),
+            nonce: digest::deposit_nonce(&channel, nonce),
         };
         let digest = digest::receive_authorization(&token(), &message);
         Deposit {
@@ -207,7 +236,7 @@ impl World {
                 valid_after: message.valid_after,
                 valid_before: message.valid_before,
                 salt: nonce,
-                signature: key(PAYER).sign(digest).to_bytes().to_vec(),
+                signature: key(payer).sign(digest).to_bytes().to_vec(),
             }),
         }
     }
@@ -241,6 +270,7 @@ impl World {
             body_digest: rand::random(),
             body_bytes: 20,
             payment: Payment::Channel(Box::new(payment)),
+            lineage: rialto_node::Lineage::default(),
         };
         self.node.call(request).await
     }
@@ -269,6 +299,7 @@ impl World {
             body_digest: rand::random(),
             body_bytes: 20,
             payment: Payment::None,
+            lineage: rialto_node::Lineage::default(),
         };
         self.node.call(request).await
     }

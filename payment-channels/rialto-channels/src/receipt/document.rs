@@ -1,10 +1,10 @@
-//! A signed receipt as bytes, for whoever is told their digest: the ABI encoding of the form that tells all,
-//! and the signature. Any tool that reads Solidity's encoding reads it.
+//! A signed receipt as bytes, for whoever is told their digest: the ABI encoding of the form that tells all
+//! (of calls that have to do with others, a form of their own), and the signature. Any tool that reads Solidity's encoding reads it.
 
 use alloy_sol_types::SolValue;
 
 use super::{Receipt, SignedReceipt};
-use crate::typed::receipts::metered;
+use crate::typed::receipts::{linked, metered};
 use crate::{Signature, SignatureError};
 
 /// Bytes that are no signed receipt.
@@ -25,7 +25,10 @@ impl SignedReceipt {
     /// The receipt as bytes; equal receipts have equal ones.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = metered::Receipt::from(&self.receipt).abi_encode();
+        let mut bytes = match self.receipt.is_linked() {
+            true => linked::Receipt::from(&self.receipt).abi_encode(),
+            false => metered::Receipt::from(&self.receipt).abi_encode(),
+        };
         bytes.extend_from_slice(&self.signature.to_bytes());
         bytes
     }
@@ -41,15 +44,14 @@ impl SignedReceipt {
             .split_last_chunk::<SIGNATURE_BYTES>()
             .filter(|_| length <= DOCUMENT_BYTES_MAX)
             .ok_or(DocumentError::Length(length))?;
-        let read = metered::Receipt::abi_decode_validate(text).map_err(|_| DocumentError::Form)?;
-        let signed = Self {
-            receipt: Receipt::from(read),
-            signature: Signature::parse(signature)?,
-        };
-        if signed.to_bytes() != bytes {
-            return Err(DocumentError::Form);
-        }
-        Ok(signed)
+        let signature = Signature::parse(signature)?;
+        let metered = metered::Receipt::abi_decode_validate(text).map(Receipt::from);
+        let linked = linked::Receipt::abi_decode_validate(text).map(Receipt::from);
+        let read = [metered, linked].into_iter().flatten();
+        let mut signed = read.map(|receipt| Self { receipt, signature });
+        signed
+            .find(|signed| signed.to_bytes() == bytes)
+            .ok_or(DocumentError::Form)
     }
 }
 

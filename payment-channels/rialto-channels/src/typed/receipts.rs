@@ -3,7 +3,7 @@
 
 /// One form: its structures, as Solidity writes them, and how they are filled in.
 macro_rules! form {
-    ($(#[$doc:meta])* $name:ident { $($field:ident = $($of:ident).+,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($field:ident = $($of:ident).+,)* } $($links:ident $hires:ident $spent:ident $parent:ident)?) => {
         $(#[$doc])*
         pub(crate) mod $name {
             use alloy_primitives::B256;
@@ -11,6 +11,12 @@ macro_rules! form {
             use crate::{Amount, ChannelId, receipt};
 
             alloy_sol_types::sol! {
+                $(
+                struct Links {
+                    uint64 $hires;
+                    uint128 $spent;
+                    bytes32 $parent;
+                })?
                 struct Usage {
                     $(uint64 $field;)*
                 }
@@ -37,6 +43,7 @@ macro_rules! form {
                     string engine;
                     bool deterministic;
                     bytes32 previous;
+                    $(Links $links;)?
                 }
             }
 
@@ -67,6 +74,11 @@ macro_rules! form {
                         engine: of.engine.clone(),
                         deterministic: of.deterministic,
                         previous: of.previous,
+                        $($links: Links {
+                            $hires: of.usage.hires.calls,
+                            $spent: of.usage.hires.spent.get(),
+                            $parent: of.parent.unwrap_or_default(),
+                        },)?
                     }
                 }
             }
@@ -75,6 +87,12 @@ macro_rules! form {
                 fn from(of: Receipt) -> Self {
                     let mut usage = receipt::Usage::default();
                     $(usage.$($of).+ = of.usage.$field;)*
+                    let parents: &[B256] = &[$(of.$links.$parent)?];
+                    let parent = parents.first().copied().filter(|parent| !parent.is_zero());
+                    $(
+                        usage.hires.calls = of.$links.$hires;
+                        usage.hires.spent = Amount::new(of.$links.$spent);
+                    )?
                     Self {
                         id: of.id,
                         channel: (!of.channelId.is_zero()).then_some(ChannelId(of.channelId)),
@@ -98,6 +116,7 @@ macro_rules! form {
                         engine: of.engine,
                         deterministic: of.deterministic,
                         previous: of.previous,
+                        parent,
                     }
                 }
             }
@@ -108,8 +127,8 @@ macro_rules! form {
 /// Forms that each add to the one before.
 macro_rules! forms {
     ([$($before:tt)*]) => {};
-    ([$($before:tt)*] $(#[$doc:meta])* $name:ident { $($more:tt)* } $($rest:tt)*) => {
-        form!($(#[$doc])* $name { $($before)* $($more)* });
+    ([$($before:tt)*] $(#[$doc:meta])* $name:ident { $($more:tt)* } $(with $($links:ident)+)? ; $($rest:tt)*) => {
+        form!($(#[$doc])* $name { $($before)* $($more)* } $($($links)+)?);
         forms!([$($before)* $($more)*] $($rest)*);
     };
 }
@@ -125,7 +144,7 @@ forms! {
         inputBytes = input_bytes,
         outputBytes = output_bytes,
         tensorRuns = tensor_runs,
-    }
+    };
     /// Version `2`: calls that used a device, and what of it they used.
     device {
         deviceTimeMicros = device.time_us,
@@ -133,7 +152,7 @@ forms! {
         movedBytes = device.moved_bytes,
         tokensRead = device.tokens_read,
         tokensWritten = device.tokens_written,
-    }
+    };
     /// Version `3`: all that was metered, what no price counts too.
     metered {
         wallTimeMicros = limits.wall_time_us,
@@ -147,5 +166,7 @@ forms! {
         outboundBytes = limits.outbound_bytes,
         stateBytes = limits.state_bytes,
         logLines = limits.log_lines,
-    }
+    };
+    /// Version `4`: calls that were made for another call, or that paid for others.
+    linked {} with links hires spent parent;
 }

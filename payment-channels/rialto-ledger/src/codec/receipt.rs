@@ -7,13 +7,13 @@ use rialto_channels::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::usage::{DeviceUsageRow, PlainUsageRow, UsageRow};
+use super::usage::{DeviceUsageRow, MeteredUsageRow, PlainUsageRow, UsageRow};
 use super::{Malformed, Row, whole};
 
 /// A receipt's record. Fields are never reordered; a new layout is a new version.
 ///
 /// Version 1 ends its usage with the runs; version 2 goes on with what was used of a device, version 3
-/// with what limits bound. A record is of the lowest version that tells all there is.
+/// with what limits bound, version 4 with what it has to do with other calls. A record is of the lowest version that tells all there is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ReceiptRow<U = UsageRow> {
     id: [u8; 32],
@@ -43,7 +43,7 @@ pub(crate) struct ReceiptRow<U = UsageRow> {
 
 impl Row for ReceiptRow {
     const NAME: &'static str = "receipt";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn version(&self) -> u8 {
         self.usage.version()
@@ -53,7 +53,8 @@ impl Row for ReceiptRow {
         match version {
             1 => whole::<ReceiptRow<PlainUsageRow>>(bytes, Self::NAME).map(Self::of_earlier),
             2 => whole::<ReceiptRow<DeviceUsageRow>>(bytes, Self::NAME).map(Self::of_earlier),
-            3 => whole(bytes, Self::NAME),
+            3 => whole::<ReceiptRow<MeteredUsageRow>>(bytes, Self::NAME).map(Self::of_earlier),
+            4 => whole(bytes, Self::NAME),
             _ => Err(Malformed(Self::NAME)),
         }
     }
@@ -107,7 +108,7 @@ impl From<&SignedReceipt> for ReceiptRow {
             method: receipt.method.clone(),
             request: receipt.request.0,
             response: receipt.response.0,
-            usage: UsageRow::from(&receipt.usage),
+            usage: UsageRow::from(&receipt.usage).made_for(receipt.parent.map(|parent| parent.0)),
             price: receipt.price.get(),
             before: receipt.before.get(),
             charged: receipt.charged.get(),
@@ -128,6 +129,7 @@ impl TryFrom<ReceiptRow> for SignedReceipt {
         let signature =
             Signature::parse(&row.signature).map_err(|_| Malformed(ReceiptRow::NAME))?;
         let receipt = Receipt {
+            parent: row.usage.parent().map(B256::from),
             id: B256::from(row.id),
             channel: row.channel.map(|channel| ChannelId(B256::from(channel))),
             payer: Address::from(row.payer),
@@ -157,7 +159,7 @@ impl TryFrom<ReceiptRow> for SignedReceipt {
 
 #[cfg(test)]
 mod tests {
-    use rialto_channels::receipt::{DeviceUsage, LimitUsage, Usage};
+    use rialto_channels::receipt::{DeviceUsage, HireUsage, LimitUsage, Usage};
 
     use super::*;
     use crate::codec::{RecordRow, decode, encode};
@@ -222,6 +224,14 @@ mod tests {
         }
     }
 
+    fn linked(usage: Usage) -> Usage {
+        let hires = HireUsage {
+            calls: 1,
+            spent: Amount::MAX,
+        };
+        Usage { hires, ..usage }
+    }
+
     #[test]
     fn a_record_is_of_the_lowest_version_that_tells_all_and_reads_back() {
         let kinds = [
@@ -229,6 +239,8 @@ mod tests {
             (with_device(), 2),
             (metered(DeviceUsage::default()), 3),
             (metered(with_device().device), 3),
+            (linked(plain()), 4),
+            (linked(metered(with_device().device)), 4),
         ];
         for (usage, version) in kinds {
             let record = RecordRow {
@@ -240,7 +252,7 @@ mod tests {
             let read: RecordRow = decode(&written).unwrap();
             assert_eq!(encode(&read).unwrap(), written);
             assert_eq!(Usage::from(read.receipt.usage), usage);
-            for other in (1..=3).filter(|other| *other != version) {
+            for other in (1..=4).filter(|other| *other != version) {
                 let forged = [&[other], &written[1..]].concat();
                 assert!(
                     decode::<RecordRow>(&forged).is_err(),

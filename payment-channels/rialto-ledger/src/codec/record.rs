@@ -3,7 +3,7 @@
 use rialto_channels::receipt::SignedReceipt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::usage::{DeviceUsageRow, PlainUsageRow, UsageRow};
+use super::usage::{DeviceUsageRow, MeteredUsageRow, PlainUsageRow, UsageRow};
 use super::{Malformed, ReceiptRow, Row, whole};
 
 /// A payment's record. Its version is the receipt's.
@@ -25,7 +25,8 @@ impl Row for RecordRow {
         match version {
             1 => of_earlier::<PlainUsageRow>(bytes),
             2 => of_earlier::<DeviceUsageRow>(bytes),
-            3 => whole(bytes, Self::NAME),
+            3 => of_earlier::<MeteredUsageRow>(bytes),
+            4 => whole(bytes, Self::NAME),
             _ => Err(Malformed(Self::NAME)),
         }
     }

@@ -1,6 +1,7 @@
-//! What a receipt's record says of what was used, in its three versions.
+//! What a receipt's record says of what was used, in its four versions.
 
-use rialto_channels::receipt::{DeviceUsage, LimitUsage, Usage};
+use rialto_channels::Amount;
+use rialto_channels::receipt::{DeviceUsage, HireUsage, LimitUsage, Usage};
 use serde::{Deserialize, Serialize};
 
 /// Usage as version 1 has it.
@@ -22,7 +23,16 @@ pub(crate) struct DeviceUsageRow {
     device: DeviceRow,
 }
 
-/// Usage as version 3 has it; what is nothing at its end is left out, as earlier versions have it.
+/// Usage as version 3 has it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MeteredUsageRow {
+    plain: PlainUsageRow,
+    device: DeviceRow,
+    limits: LimitRow,
+}
+
+/// Usage as version 4 has it, and the call for which this one was made; what is nothing at its end is left out,
+/// as earlier versions have it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct UsageRow {
     plain: PlainUsageRow,
@@ -33,8 +43,22 @@ pub(crate) struct UsageRow {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct MoreRow {
     device: DeviceRow,
-    #[serde(skip_serializing_if = "LimitRow::is_none")]
+    #[serde(skip_serializing_if = "RestRow::is_none")]
+    rest: RestRow,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct RestRow {
     limits: LimitRow,
+    #[serde(skip_serializing_if = "LinkRow::is_none")]
+    links: LinkRow,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct LinkRow {
+    hires: u64,
+    spent: u128,
+    parent: Option<[u8; 32]>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +91,13 @@ impl MoreRow {
     }
 }
 
-impl LimitRow {
+impl RestRow {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl LinkRow {
     fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -78,11 +108,24 @@ impl UsageRow {
     pub(crate) fn version(&self) -> u8 {
         if self.more.is_none() {
             1
-        } else if self.more.limits.is_none() {
+        } else if self.more.rest.is_none() {
             2
-        } else {
+        } else if self.more.rest.links.is_none() {
             3
+        } else {
+            4
         }
+    }
+
+    /// With the call for which this one was made.
+    pub(crate) fn made_for(mut self, parent: Option<[u8; 32]>) -> Self {
+        self.more.rest.links.parent = parent;
+        self
+    }
+
+    /// The call for which this one was made.
+    pub(crate) fn parent(&self) -> Option<[u8; 32]> {
+        self.more.rest.links.parent
     }
 }
 
@@ -97,7 +140,22 @@ impl From<DeviceUsageRow> for UsageRow {
     fn from(row: DeviceUsageRow) -> Self {
         let more = MoreRow {
             device: row.device,
-            limits: LimitRow::default(),
+            rest: RestRow::default(),
+        };
+        let plain = row.plain;
+        Self { plain, more }
+    }
+}
+
+impl From<MeteredUsageRow> for UsageRow {
+    fn from(row: MeteredUsageRow) -> Self {
+        let rest = RestRow {
+            limits: row.limits,
+            links: LinkRow::default(),
+        };
+        let more = MoreRow {
+            device: row.device,
+            rest,
         };
         let plain = row.plain;
         Self { plain, more }
@@ -118,7 +176,14 @@ impl From<&Usage> for UsageRow {
             },
             more: MoreRow {
                 device: usage.device.into(),
-                limits: usage.limits.into(),
+                rest: RestRow {
+                    limits: usage.limits.into(),
+                    links: LinkRow {
+                        hires: usage.hires.calls,
+                        spent: usage.hires.spent.get(),
+                        parent: None,
+                    },
+                },
             },
         }
     }
@@ -136,7 +201,11 @@ impl From<UsageRow> for Usage {
             output_bytes: plain.output_bytes,
             tensor_runs: plain.tensor_runs,
             device: row.more.device.into(),
-            limits: row.more.limits.into(),
+            limits: row.more.rest.limits.into(),
+            hires: HireUsage {
+                calls: row.more.rest.links.hires,
+                spent: Amount::new(row.more.rest.links.spent),
+            },
         }
     }
 }

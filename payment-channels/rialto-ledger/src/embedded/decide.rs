@@ -355,14 +355,14 @@ impl Decider {
         record: Range<usize>,
         answer: Option<Range<usize>>,
     ) {
-        if receipt.channel.is_none() {
+        if receipt.channel.is_none() && !receipt.booked().is_zero() {
             draft.generation.moved.push(Moved {
                 day: Day::of_unix_secs(receipt.issued_at),
                 channel: None,
                 receiver: receipt.provider,
                 token: receipt.token,
                 flow: Flow::Exact,
-                amount: receipt.charged,
+                amount: receipt.booked(),
             });
         }
         draft.generation.add_record(Record {
@@ -383,13 +383,18 @@ impl Decider {
 
     fn charged(&self, receipt: &Receipt) -> Result<Totals, CommitError> {
         let on_channel = receipt.channel.is_some();
-        self.add(receipt.provider, receipt.token, receipt.charged, |totals| {
-            Some(if on_channel {
-                &mut totals.charged
-            } else {
-                &mut totals.exact
-            })
-        })
+        self.add(
+            receipt.provider,
+            receipt.token,
+            receipt.booked(),
+            |totals| {
+                Some(if on_channel {
+                    &mut totals.charged
+                } else {
+                    &mut totals.exact
+                })
+            },
+        )
     }
 
     fn add(

@@ -138,10 +138,10 @@ impl SharedLedger {
                 .execute(&mut *transaction)
                 .await?;
         }
-        if receipt.channel.is_none() {
+        if receipt.channel.is_none() && !receipt.booked().is_zero() {
             let whose = (receipt.provider, receipt.token);
             let (day, flow) = (Some(day), Flow::Exact);
-            books::add_outside(transaction, whose, day, id, flow, receipt.charged).await?;
+            books::add_outside(transaction, whose, day, id, flow, receipt.booked()).await?;
         }
         Ok(Ok(()))
     }

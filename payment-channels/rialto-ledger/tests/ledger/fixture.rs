@@ -245,5 +245,6 @@ fn receipt() -> Receipt {
         engine: "test".into(),
         deterministic: true,
         previous: B256::ZERO,
+        parent: None,
     }
 }

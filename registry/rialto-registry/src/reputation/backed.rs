@@ -262,6 +262,7 @@ mod tests {
             engine: "e".to_owned(),
             deterministic: false,
             previous: B256::ZERO,
+            parent: None,
         };
         change(&mut receipt);
         evidence(channel(), receipt)

@@ -62,8 +62,7 @@ fn unsent(error: &ClientError) -> Outcome {
             code,
             None,
         ),
-        ClientError::Budget(_)
-        | ClientError::Deposits(_)
+        ClientError::Deposits(_)
         | ClientError::Wallet(_)
         | ClientError::Store(_)
         | ClientError::UnknownChannel(_)
@@ -71,7 +70,10 @@ fn unsent(error: &ClientError) -> Outcome {
         | ClientError::TooEarly { .. }
         | ClientError::FeeTooHigh { .. }
         | ClientError::NoGas { .. } => Outcome::CallerFault,
-        ClientError::DocumentTooLong { .. }
+        // Another one may be cheaper, or be asked already.
+        ClientError::Budget(_)
+        | ClientError::Allowance(_)
+        | ClientError::DocumentTooLong { .. }
         | ClientError::AnswerTooLong { .. }
         | ClientError::Payment { .. }
         | ClientError::TooDear { .. }

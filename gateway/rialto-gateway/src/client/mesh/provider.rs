@@ -61,6 +61,13 @@ impl Provider {
         &self.id
     }
 
+    /// The gateway of the provider of this id, if it is this one and says where that is.
+    pub(super) fn gateway(&self, id: &ProviderId) -> Option<String> {
+        let mut said = self.offer.offer().gateways.iter();
+        let is_said = *id == self.id && said.any(|url| url.trim_end_matches('/') == self.base);
+        is_said.then(|| self.base.clone())
+    }
+
     /// The candidate that this offer makes for a call; none if it does not have the method, or is paid on
     /// another chain or in another token than this client pays.
     pub(super) fn candidate(

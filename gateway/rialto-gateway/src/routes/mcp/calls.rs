@@ -7,7 +7,7 @@
 use axum::body::Bytes;
 use http::HeaderMap;
 use rialto_channels::Amount;
-use rialto_node::{Arguments, CallOutcome, CallStream, ChannelPayment, StreamEnd, Terms};
+use rialto_node::{Arguments, CallOutcome, CallStream, ChannelPayment, Lineage, StreamEnd, Terms};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::era::Era;
 use super::tools::Tool;
-use super::wire::{INVALID_PARAMS, RpcError};
 use crate::demand::Demand;
 use crate::gateway::Gateway;
 use crate::problem::{ErrorCode, Problem};
 use crate::record::ReceiptRecord;
 use crate::routes::calls::{Asked, Route, Sent, manner_of};
+use crate::routes::json_rpc::{INVALID_PARAMS, RpcError};
 use crate::routes::refusal::{Refusal, problem};
 use crate::x402::payment::{self, Manner, Means, PaymentPayload, Presented};
 
@@ -125,6 +125,7 @@ impl<'a> Call<'a> {
             arguments: Arguments::Json(Bytes::copy_from_slice(arguments.as_bytes())),
             digest: Sha256::digest(arguments.as_bytes()).into(),
             bytes,
+            lineage: Lineage::default(),
         };
         if wants_items && self.tool.method.streams {
             let stream = self.stream(means, manner, &terms, sent).await?;

@@ -10,7 +10,9 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::wire::{HEADER_MISMATCH, INVALID_PARAMS, Request, RpcError, UNSUPPORTED_VERSION};
+use crate::routes::json_rpc::{
+    HEADER_MISMATCH, INVALID_PARAMS, Request, RpcError, UNSUPPORTED_VERSION,
+};
 
 /// The stateless revision.
 pub(super) const STATELESS: &str = "2026-07-28";
@@ -110,11 +112,12 @@ fn check_headers(
     Ok(())
 }
 
-/// A header's text, if there is one of them.
+/// A header's text, if there is one of them, without the spaces around it.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(first)
+    let text = first.trim_matches([' ', '\t']);
+    values.next().is_none().then_some(text)
 }
 
 /// A name as a header has it, which may be in base 64.
@@ -150,8 +153,8 @@ pub(super) const PAYMENT_EXTENSION: &str = "org.x402/payment";
 mod tests {
     use http::{HeaderName, HeaderValue};
 
-    use super::super::wire::{Message, read};
     use super::*;
+    use crate::routes::json_rpc::{Message, read};
 
     fn request(method: &str, params: &Value) -> Request {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
@@ -199,6 +202,8 @@ mod tests {
         );
         let encoded = modern(STATELESS, "tools/call", "=?base64?ZW1iZWRfZW1iZWQ=?=");
         assert!(Era::of(&encoded, &call).is_ok());
+        let spaced = modern(STATELESS, "tools/call", " embed_embed\t");
+        assert!(Era::of(&spaced, &call).is_ok());
         let mut pays = envelope(STATELESS);
         pays["_meta"][CAPABILITIES_KEY] = json!({"extensions": {PAYMENT_EXTENSION: {}}});
         let call = request("tools/call", &pays);

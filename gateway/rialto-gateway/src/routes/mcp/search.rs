@@ -5,7 +5,7 @@ use super::tools::{Tool, Tools};
 impl Tools {
     /// The tools that fit the words best, the best first; all of them where there are no words.
     pub(super) fn search(&self, query: &str, limit: usize) -> Vec<Tool<'_>> {
-        let wanted: Vec<String> = words(query).collect();
+        let wanted: Vec<String> = words(query).take(QUERY_WORDS_MAX).collect();
         let mut found: Vec<(u32, Tool<'_>)> = self
             .all()
             .map(|tool| (score(tool, &wanted), tool))
@@ -37,16 +37,17 @@ fn score(tool: Tool<'_>, wanted: &[String]) -> u32 {
         (2, docs.collect()),
         (1, params),
     ];
-    let best = |word: &String| {
-        let weights = fields.iter().filter_map(|(weight, texts)| {
-            let near = texts.iter().flat_map(|text| words(text));
-            near.filter_map(|other| likeness(word, &other))
-                .max()
-                .map(|like| weight * like)
-        });
-        weights.max().unwrap_or(0)
-    };
-    wanted.iter().map(best).sum()
+    // Each text is taken apart once, however many words are looked for.
+    let mut best = vec![0; wanted.len()];
+    for (weight, texts) in fields {
+        for other in texts.into_iter().flat_map(words) {
+            for (best, word) in best.iter_mut().zip(wanted) {
+                let like = likeness(word, &other).unwrap_or(0);
+                *best = weight.saturating_mul(like).max(*best);
+            }
+        }
+    }
+    best.into_iter().sum()
 }
 
 /// How alike two words are: the same, or one the beginning of the other, as with plurals.
@@ -71,6 +72,8 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
 
 /// Shorter beginnings say nothing.
 const BEGINNING_MIN: usize = 3;
+/// Words that are looked for.
+const QUERY_WORDS_MAX: usize = 16;
 /// Words of a text that count.
 const WORDS_MAX: usize = 400;
 

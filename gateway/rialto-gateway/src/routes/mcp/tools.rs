@@ -177,7 +177,6 @@ fn finders() -> [Value; 3] {
                     "query": { "type": "string", "description": "Words; none lists all." },
                     "limit": { "type": "integer", "minimum": 1, "maximum": FOUND_MAX, "default": FOUND },
                 },
-                "required": ["query"],
                 "additionalProperties": false,
             },
         }),

@@ -60,7 +60,7 @@ impl Kind {
 pub(super) fn is_of(movement: &Movement, receipt: &Receipt) -> bool {
     receipt.channel.is_none()
         && (receipt.provider, receipt.token) == (movement.receiver, movement.token)
-        && receipt.charged == movement.amount
+        && receipt.booked() == movement.amount
 }
 
 /// Notes a movement.

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 as MCP uses it over HTTP: one request a body, answers and errors.
+//! JSON-RPC 2.0 as MCP and A2A use it over HTTP: one request a body, answers and errors.
 //!
 //! Not here: which requests there are.
 
