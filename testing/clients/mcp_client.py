@@ -4,8 +4,8 @@
 
 PLAN is JSON: `url` of the MCP endpoint, `mode` ("auto", "legacy" or a revision; npm's package knows no mode), `key`
 (hex) of an account that has tokens, `rpc` and `chain_id`, the `schemes` to pay by, `words` to search for, and `calls`, a
-list of {name, arguments} to make and pay for. With `command` (and `env`) it starts a program that speaks MCP over
-standard input and output and pays by itself.
+list of {name, arguments} to make and pay for. Without a `key` somebody else pays. With `command` (and `env`) instead of
+a URL it starts a program that speaks MCP over standard input and output.
 """
 
 import asyncio
@@ -60,10 +60,10 @@ async def run(plan):
     async with Client(where, mode=plan["mode"]) as client:
         listed = await client.list_tools()
         found = await client.call_tool("rialto__search", {"query": plan["words"]})
-        paying = None if "command" in plan else x402MCPClient(Caller(client), payer(plan))
+        paying = x402MCPClient(Caller(client), payer(plan)) if "key" in plan else None
         answers = []
         for call in plan["calls"]:
-            if "command" in plan:
+            if paying is None:
                 made = await client.call_tool(call["name"], call["arguments"])
                 answers.append({"text": made.content[0].text, "is_error": made.is_error, "meta": made.meta})
                 continue

@@ -14,7 +14,7 @@ use crate::artifacts::ArtifactsCommand;
 use crate::policy::Units;
 
 pub(crate) use key::{KeyCommand, KeyOptions};
-pub(crate) use mesh::{MeshArgs, MeshCallArgs, NameCommand, PublishArgs, SearchArgs};
+pub(crate) use mesh::{DoorArgs, MeshArgs, MeshCallArgs, NameCommand, PublishArgs, SearchArgs};
 
 /// A mesh of AI services in WebAssembly, paid per call.
 #[derive(Debug, Parser)]
@@ -326,7 +326,7 @@ pub(crate) struct UpArgs {
     /// Make one paid call of each known service, then claim and settle, and show what happened.
     #[arg(long)]
     pub(crate) tour: bool,
-    /// Write this file when ready (JSON: gateway, local, openai_base_url, chain_rpc, chain_id, addresses, test_keys, services).
+    /// Write this file when ready (JSON: gateway, local, openai_base_url, mcp, chain_rpc, chain_id, addresses, test_keys, services).
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
     /// Print JSON for scripts.
@@ -373,6 +373,15 @@ pub(crate) struct McpArgs {
     /// otherwise.
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<Units>,
+    /// Give the tools of the mesh, by way of this machine's node, which pays for them within its own budget.
+    #[arg(long, conflicts_with_all = ["max_price", "budget"])]
+    pub(crate) mesh: bool,
+    /// With --mesh: a key of that node's (`rialto key new`), where it wants one or the agent is to have a budget of
+    /// its own.
+    #[arg(long, env = "RIALTO_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) door: DoorArgs,
     #[command(flatten)]
     pub(crate) payer: PayerArgs,
 }

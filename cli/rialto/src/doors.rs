@@ -88,6 +88,11 @@ impl Doors {
         format!("{}/v1", self.local)
     }
 
+    /// The URL for agents that speak MCP.
+    pub(crate) fn mcp(&self) -> String {
+        format!("{}/mcp", self.local)
+    }
+
     /// Lets nobody in any more, and those that are inside finish.
     pub(crate) async fn close(mut self) {
         self.stop.send_replace(true);

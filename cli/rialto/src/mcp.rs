@@ -1,9 +1,12 @@
-//! `rialto mcp`: a host's tools for an agent that starts programs, over standard input and output, paid from this
-//! user's wallet within a budget.
+//! `rialto mcp`: tools for an agent that starts programs, over standard input and output.
 //!
-//! What costs nothing to answer is the gateway's to answer: it is passed on as it stands. A call of a tool is made
-//! as `rialto call` makes it, with the same channels, receipts and limits.
+//! Those of one host are paid from this user's wallet within a budget. What costs nothing to answer is the gateway's
+//! to answer: it is passed on as it stands. A call of a tool is made as `rialto call` makes it, with the same channels,
+//! receipts and limits.
+//!
+//! Those of the mesh (`--mesh`) are the local door's of a node, which pays: all is passed on to it.
 
+mod door;
 mod lines;
 mod tool;
 
@@ -16,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::door::Door;
 use self::lines::Line;
 use self::tool::{Call, Caller};
 use crate::args::McpArgs;
@@ -23,6 +27,14 @@ use crate::{pay, show};
 
 /// Answers until the agent closes its end.
 pub(crate) async fn run(args: McpArgs) -> Result<()> {
+    if args.mesh {
+        let door = Door::new(&args.door.local, args.key);
+        show::note(format!(
+            "MCP on standard input and output for {}, whose node pays",
+            door.url()
+        ));
+        return serve(Arc::new(Backend::Door(door))).await;
+    }
     let budget = args.budget.map(|units| units.0);
     let client = pay::client_with(&args.payer, |config| {
         if let Some(max) = args.max_price {
@@ -37,7 +49,16 @@ pub(crate) async fn run(args: McpArgs) -> Result<()> {
         client.payer()
     ));
     let caller = Caller::new(client, gateway)?;
-    serve(Arc::new(caller)).await
+    serve(Arc::new(Backend::Gateway(caller))).await
+}
+
+/// Who answers.
+#[derive(Debug)]
+enum Backend {
+    /// One host, and this program pays.
+    Gateway(Caller),
+    /// A node of this machine, which pays.
+    Door(Door),
 }
 
 /// A message of the agent's, as far as it decides who answers.
@@ -51,7 +72,7 @@ struct Message {
 /// Which calls run, by their ids.
 type Running = Arc<Mutex<HashMap<String, AbortHandle>>>;
 
-async fn serve(caller: Arc<Caller>) -> Result<()> {
+async fn serve(backend: Arc<Backend>) -> Result<()> {
     let mut lines = lines::read()?;
     let running = Running::default();
     let places = Arc::new(Semaphore::new(CALLS_AT_ONCE));
@@ -87,7 +108,7 @@ async fn serve(caller: Arc<Caller>) -> Result<()> {
             Arc::clone(&places),
             message.method.as_deref() == Some("tools/call"),
         );
-        let (caller, done) = (Arc::clone(&caller), Arc::clone(&running));
+        let (backend, done) = (Arc::clone(&backend), Arc::clone(&running));
         let key = message.id.as_ref().map(Value::to_string);
         let own = key.clone();
         // Whoever ends at once waits until it is known.
@@ -98,7 +119,7 @@ async fn serve(caller: Arc<Caller>) -> Result<()> {
                 true => places.acquire_owned().await.ok(),
                 false => None,
             };
-            answer(&caller, &message, text).await;
+            answer(&backend, &message, text).await;
             if let Some(key) = own {
                 table(&done).remove(&key);
             }
@@ -127,21 +148,24 @@ fn cancel(running: &Running, params: Option<&Value>) {
 }
 
 /// Answers one message, if it wants an answer.
-async fn answer(caller: &Caller, message: &Message, text: Vec<u8>) {
+async fn answer(backend: &Backend, message: &Message, text: Vec<u8>) {
     let params = message.params.as_ref();
-    let meta = params.and_then(|params| params.get("_meta"));
     let is_call = message.method.as_deref() == Some("tools/call");
     let call = params.filter(|_| is_call).and_then(Call::read);
-    let (Some(id), Some(call)) = (&message.id, call) else {
-        if let Some(answer) = passed_on(caller, message, meta, text).await {
-            lines::write(&answer);
+    match (backend, &message.id, call) {
+        (Backend::Gateway(caller), Some(id), Some(call)) => {
+            pay(caller, &call, id, message.meta()).await;
         }
-        return;
-    };
+        _ => pass_on(backend, message, text).await,
+    }
+}
+
+/// Makes a call and pays for it.
+async fn pay(caller: &Caller, call: &Call, id: &Value, meta: Option<&Value>) {
     let token = meta.and_then(|meta| meta.get("progressToken")).cloned();
     let mut items = 0_u64;
     let mut result = caller
-        .call(&call, |item| {
+        .call(call, |item| {
             if let Some(token) = &token {
                 items += 1;
                 lines::write(&progress(token, items, item));
@@ -154,26 +178,45 @@ async fn answer(caller: &Caller, message: &Message, text: Vec<u8>) {
     lines::write(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
 }
 
-async fn passed_on(
-    caller: &Caller,
-    message: &Message,
-    meta: Option<&Value>,
-    text: Vec<u8>,
-) -> Option<Value> {
-    let mut headers = vec![];
-    let version = meta.and_then(|meta| meta.get(VERSION_KEY));
-    if let (Some(version), Some(method)) = (version.and_then(Value::as_str), &message.method) {
-        headers.push(("mcp-protocol-version", version));
-        headers.push(("mcp-method", method));
-        let name = message
+/// Lets somebody else answer.
+async fn pass_on(backend: &Backend, message: &Message, text: Vec<u8>) {
+    let headers = message.headers();
+    let passed = match backend {
+        Backend::Gateway(caller) => {
+            let passed = caller.pass_on(text, &headers).await;
+            passed.map(|answer| {
+                if message.id.is_some() {
+                    lines::write(&answer);
+                }
+            })
+        }
+        Backend::Door(door) => door.pass_on(text, &headers, lines::write).await,
+    };
+    if let (Err(problem), Some(id)) = (passed, &message.id) {
+        lines::write(&error(id, INTERNAL, &format!("{problem:#}")));
+    }
+}
+
+impl Message {
+    fn meta(&self) -> Option<&Value> {
+        self.params.as_ref()?.get("_meta")
+    }
+
+    /// What HTTP has to say besides, in the stateless revision.
+    fn headers(&self) -> Vec<(&'static str, &str)> {
+        let version = self.meta().and_then(|meta| meta.get(VERSION_KEY));
+        let version = version.and_then(Value::as_str);
+        let (Some(version), Some(method)) = (version, &self.method) else {
+            return vec![];
+        };
+        let name = self
             .params
             .as_ref()
             .and_then(|params| params["name"].as_str());
+        let mut headers = vec![("mcp-protocol-version", version), ("mcp-method", method)];
         headers.extend(name.map(|name| ("mcp-name", name)));
+        headers
     }
-    let passed = caller.pass_on(text, &headers).await;
-    let id = message.id.as_ref()?;
-    Some(passed.unwrap_or_else(|problem| error(id, INTERNAL, &format!("{problem:#}"))))
 }
 
 fn progress(token: &Value, items: u64, item: &[u8]) -> Value {

@@ -286,6 +286,7 @@ fn ready_json(
         "metrics": metrics.map(|operator| operator.url.as_str()),
         "local": doors.map(|doors| doors.local.as_str()),
         "openai_base_url": doors.map(Doors::openai),
+        "mcp": doors.map(Doors::mcp),
         "peer": node.peer().map(|peer| peer.to_string()),
         "peer_addresses": node.peer_addresses(),
         "chain_rpc": chain.rpc_url,
@@ -381,6 +382,8 @@ fn apps(node: &Node, doors: &Doors) -> Vec<String> {
     let mut lines = vec![
         format!("  apps      {}", cyan(&line)),
         format!("            any OpenAI client; this wallet pays, at most {most} a day"),
+        format!("  agents    {}", cyan(&doors.mcp())),
+        "            any MCP client, paid in the same way; `rialto mcp --mesh` for those that start programs".to_owned(),
     ];
     if doors.needs_key {
         let keys = rialto_gateway::Keys::of(&node.config().data_dir).all();

@@ -59,6 +59,7 @@ pub use allowance::{Allowance, Allowances, OverAllowance};
 pub use bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
 pub use budget::{Budget, spent_today};
 pub use error::{ClientError, ReceiptFault, StoreError};
+pub use events::{Event, Parser as EventParser, TooLong};
 pub use kept::{stored_receipt, stored_receipts};
 pub use listen::Heard;
 pub use order::{Order, Orders};

@@ -27,6 +27,7 @@ mod linger;
 pub mod listing;
 mod local;
 mod market;
+mod mcp;
 mod moment;
 mod openai;
 pub mod openapi;

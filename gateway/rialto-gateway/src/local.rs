@@ -8,7 +8,8 @@
 //! - `POST /call/{service}/{method}` calls whoever is best, pays from the node's wallet, and goes to another
 //!   where one fails;
 //! - `POST /ratings/{peer}` hears what came of a call that a program made and paid itself;
-//! - `/v1/…` is OpenAI's API for programs that know nothing of payment;
+//! - `/v1/…` is OpenAI's API for programs that know nothing of payment, and `/mcp` the mesh's services as tools for
+//!   agents that do not either;
 //! - `/peers/{peer}/…` is another host's gateway, reached through libp2p.
 //!
 //! What is paid for here has a budget a day; where others than this machine reach the door, it also wants a key
@@ -17,7 +18,9 @@
 mod access;
 mod calls;
 mod find;
+mod hearing;
 mod keys;
+mod mcp;
 mod meaning;
 mod peers;
 mod plain;
@@ -103,6 +106,7 @@ pub fn local(node: Node, door: LocalDoor<'_>, config: &Config) -> Router {
         .route("/peers/{peer}", any(peers::forward))
         .route("/peers/{peer}/", any(peers::forward))
         .route("/peers/{peer}/{*path}", any(peers::forward))
+        .route("/mcp", mcp::route())
         .merge(plain::routes())
         .fallback(any(unknown))
         .with_state(state)
@@ -126,7 +130,7 @@ async fn no_pages(State(guard): State<Guard>, request: Request, next: Next) -> R
     let is_here = is_named && guard.is_own(request.extensions().get()) && !is_forwarded(headers);
     let path = request.uri().path();
     let has_key = (guard.needs_key || is_forwarded(headers))
-        && (path.starts_with("/v1/") || path.starts_with("/call/"));
+        && (path == "/mcp" || path.starts_with("/v1/") || path.starts_with("/call/"));
     if is_page || !(is_here || has_key) {
         return Problem::new(
             ErrorCode::RouteUnknown,
@@ -227,6 +231,6 @@ fn no_wallet() -> Problem {
 
 async fn unknown() -> Problem {
     Problem::new(ErrorCode::RouteUnknown, "there is nothing at this path").hint(
-        "this is the door of this machine's programs: /v1, /search, /providers/NAME, /call/NAME/METHOD, /ratings/PEER, /peers/PEER/…",
+        "this is the door of this machine's programs: /v1, /mcp, /search, /providers/NAME, /call/NAME/METHOD, /ratings/PEER, /peers/PEER/…",
     )
 }

@@ -7,7 +7,7 @@ pub(crate) mod calls;
 pub(crate) mod catalog;
 pub(crate) mod facilitator;
 pub(crate) mod handlers;
-mod json_rpc;
+pub(crate) mod json_rpc;
 pub(crate) mod mcp;
 pub(crate) mod openai;
 pub(crate) mod page;

@@ -7,6 +7,7 @@ mod books;
 mod clients;
 mod conformance;
 mod crash;
+mod door;
 mod durable;
 mod engines;
 mod examples;

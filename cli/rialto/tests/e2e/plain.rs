@@ -10,7 +10,8 @@ use crate::assistants;
 use crate::fixture::{until, write_key};
 use crate::installed::{Installed, in_repository, program_of_users, python_program, run};
 
-const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\n";
+pub(crate) const CONFIG: &str =
+    "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\n";
 /// What a call of `embed` with a text of one word costs.
 const EMBED: u128 = 220;
 
@@ -65,22 +66,27 @@ async fn uses_models(mut client: Command, url: &str, api_key: &str) -> Result<()
     assistants::check(&seen).with_context(|| format!("it saw {seen}"))
 }
 
-/// The sum of the receipts that this folder's wallet has.
-async fn charged(installed: &Installed) -> Result<u128> {
+/// The sum of the receipts that this folder's wallet has, of all its channels.
+pub(crate) async fn charged(installed: &Installed) -> Result<u128> {
     let mut command = program_of_users();
-    command.args(["receipt", "ls", "--json", "--data-dir"]);
-    let receipts = run(command.arg(installed.data())).await?.json()?;
-    let receipts = receipts.as_array().context("no receipts")?;
-    let charges = receipts.iter().map(|receipt| {
-        let text = receipt.to_string();
-        let charged = receipt["charged"].as_str().context(text)?;
-        anyhow::Ok(charged.parse::<u128>()?)
-    });
-    charges.sum()
+    command.args(["channel", "ls", "--json", "--data-dir"]);
+    let channels = run(command.arg(installed.data())).await?.json()?;
+    let mut charged = 0;
+    for channel in channels.as_array().context("no channels")? {
+        let id = channel["id"].as_str().context("no id")?;
+        let mut command = program_of_users();
+        command.args(["receipt", "ls", id, "--json", "--data-dir"]);
+        let receipts = run(command.arg(installed.data())).await?.json()?;
+        for receipt in receipts.as_array().context("no receipts")? {
+            let text = receipt["charged"].as_str().context(receipt.to_string())?;
+            charged += text.parse::<u128>()?;
+        }
+    }
+    Ok(charged)
 }
 
 /// `rialto key …`, as JSON.
-async fn key(installed: &Installed, args: &[&str]) -> Result<Value> {
+pub(crate) async fn key(installed: &Installed, args: &[&str]) -> Result<Value> {
     let mut command = program_of_users();
     command
         .arg("key")
@@ -286,7 +292,7 @@ async fn models_of_others_are_found_called_and_paid_for() -> Result<()> {
 }
 
 /// Another node on the chain of the first, which it asks for peers.
-fn join(installed: &Installed, first: &Mesh) -> Result<Mesh> {
+pub(crate) fn join(installed: &Installed, first: &Mesh) -> Result<Mesh> {
     let chain_id = first.ready()["chain_id"].to_string();
     installed.start(&[
         "--rpc",

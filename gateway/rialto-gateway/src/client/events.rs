@@ -4,16 +4,16 @@
 
 /// One event.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub struct Event {
     /// Its name; `message` if it has none.
-    pub(super) name: String,
+    pub name: String,
     /// Its data: lines are parted by line feeds.
-    pub(super) data: Vec<u8>,
+    pub data: Vec<u8>,
 }
 
 /// Takes bytes and gives events.
 #[derive(Debug, Default)]
-pub(super) struct Parser {
+pub struct Parser {
     line: Vec<u8>,
     name: Vec<u8>,
     data: Option<Vec<u8>>,
@@ -24,12 +24,16 @@ pub(super) struct Parser {
 }
 
 /// A line or an event is longer than may be read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a line or an event is too long")]
+pub struct TooLong;
 
 impl Parser {
     /// Reads on. Lines and events may have `bytes_max` bytes.
-    pub(super) fn feed(&mut self, chunk: &[u8], bytes_max: u64) -> Result<Vec<Event>, TooLong> {
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn feed(&mut self, chunk: &[u8], bytes_max: u64) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         for &byte in chunk {
             let ends = match byte {

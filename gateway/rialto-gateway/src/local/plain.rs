@@ -323,4 +323,4 @@ pub(super) fn now_secs() -> u64 {
 }
 
 /// How long a call may take, as long as these clients wait.
-const TIME_MAX: Duration = Duration::from_secs(600);
+pub(super) const TIME_MAX: Duration = Duration::from_secs(600);

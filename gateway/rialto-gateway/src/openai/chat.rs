@@ -72,7 +72,7 @@ pub(crate) struct Manner {
 /// # Errors
 /// [`Mistake`].
 pub(crate) fn read(body: &[u8]) -> Result<(Asked, Manner), Mistake> {
-    let request: Request = mistake::read(body)?;
+    let request: Request = mistake::read(body, &PARAMS)?;
     request.check()?;
     let mut messages = Vec::with_capacity(request.messages.len());
     for message in request.messages {
@@ -218,6 +218,35 @@ pub(crate) fn tokens(answered: &Answered, used: Usage) -> Value {
     last
 }
 
+/// What is read, and what says only how tools or alternatives would be chosen, of which there are none.
+const PARAMS: [&str; 25] = [
+    "model",
+    "messages",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "n",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "logit_bias",
+    "tools",
+    "functions",
+    "response_format",
+    "modalities",
+    "audio",
+    "function_call",
+    "parallel_tool_calls",
+    "prediction",
+    "tool_choice",
+    "top_logprobs",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +256,7 @@ mod tests {
         let body = br#"{"model":"chat","messages":[{"role":"developer","content":"Be brief."},
             {"role":"user","content":[{"type":"text","text":"Hel"},{"type":"text","text":"lo"}]}],
             "max_completion_tokens":9,"temperature":0,"stop":"x","seed":7,"stream":true,
-            "stream_options":{"include_usage":true},"user":"someone","n":1,"tools":[]}"#;
+            "stream_options":{"include_usage":true},"user":"someone","n":1,"tools":[],"top_k":null}"#;
         let (asked, manner) = read(body).unwrap();
         let arguments: Value = serde_json::from_slice(&asked.arguments).unwrap();
         assert_eq!(
@@ -258,6 +287,8 @@ mod tests {
                 "response_format",
             ),
             (r#""audio":{}"#, "audio"),
+            (r#""reasoning_effort":"high""#, "reasoning_effort"),
+            (r#""top_k":5"#, "top_k"),
         ] {
             let body = format!(
                 r#"{{"model":"chat","messages":[{{"role":"user","content":"a"}}],{more}}}"#

@@ -36,7 +36,7 @@ pub(crate) enum Encoding {
 /// # Errors
 /// [`Mistake`].
 pub(crate) fn read(body: &[u8]) -> Result<(Asked, Encoding), Mistake> {
-    let request: Request = mistake::read(body)?;
+    let request: Request = mistake::read(body, &PARAMS)?;
     if request
         .dimensions
         .is_some_and(|dimensions| !dimensions.is_null())
@@ -99,6 +99,8 @@ pub(crate) fn answer(body: &[u8], model: &str, encoding: Encoding) -> Option<Val
     }))
 }
 
+const PARAMS: [&str; 4] = ["model", "input", "encoding_format", "dimensions"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +126,7 @@ mod tests {
             r#"{"model":"embed","input":[]}"#,
             r#"{"model":"embed","input":"a","dimensions":5}"#,
             r#"{"model":"embed","input":"a","encoding_format":"x"}"#,
+            r#"{"model":"embed","input":"a","truncate":true}"#,
             r#"{"input":"a"}"#,
         ] {
             assert!(read(body.as_bytes()).is_err(), "{body}");

@@ -1,8 +1,12 @@
 //! What goes wrong, as OpenAI's clients read it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::problem::{ErrorCode, Problem};
@@ -11,24 +15,25 @@ use crate::problem::{ErrorCode, Problem};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
     message: String,
-    param: Option<&'static str>,
+    param: Option<Cow<'static, str>>,
     code: Option<&'static str>,
     status: StatusCode,
 }
 
 impl Mistake {
     /// A value that does not fit.
-    pub(crate) fn invalid(param: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(param: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            param: Some(param),
+            param: Some(param.into()),
             code: None,
             status: StatusCode::BAD_REQUEST,
         }
     }
 
     /// Something that services cannot do.
-    pub(crate) fn unsupported(param: &'static str) -> Self {
+    pub(crate) fn unsupported(param: impl Into<Cow<'static, str>>) -> Self {
+        let param = param.into();
         let message = format!("`{param}` is not supported here: leave it out");
         Self {
             code: Some("unsupported_parameter"),
@@ -117,10 +122,38 @@ pub(crate) fn paid_problem(told: Problem) -> Response {
     response
 }
 
-/// Reads a request.
+/// Reads a request of which these parameters are known, and those that change nothing here, whoever answers.
 ///
 /// # Errors
-/// [`Mistake`].
-pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Mistake> {
-    serde_json::from_slice(body).map_err(|error| Mistake::unreadable(&error))
+/// [`Mistake`]: what nobody here knows would be left out silently otherwise.
+pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8], known: &[&str]) -> Result<T, Mistake> {
+    let unreadable = |error| Mistake::unreadable(&error);
+    let request = serde_json::from_slice(body).map_err(unreadable)?;
+    let named: BTreeMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_slice(body).map_err(unreadable)?;
+    let is_known = |name: &str| known.contains(&name) || WITHOUT_EFFECT.contains(&name);
+    let says_nothing = |value: &RawValue| ["null", "false", "[]", "{}"].contains(&value.get());
+    let mut strange = named
+        .iter()
+        .filter(|(name, value)| !is_known(name) && !says_nothing(value));
+    match strange.next() {
+        Some((name, _)) => {
+            let name: String = name.chars().take(PARAM_CHARS_MAX).collect();
+            Err(Mistake::unsupported(name))
+        }
+        None => Ok(request),
+    }
 }
+
+/// Who asks, what is kept of it, and how soon it is wanted: nothing that an answer would differ by.
+const WITHOUT_EFFECT: [&str; 7] = [
+    "metadata",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "user",
+];
+/// The most of a strange name that is repeated.
+const PARAM_CHARS_MAX: usize = 64;

@@ -56,7 +56,7 @@ pub(crate) struct Manner {
 /// # Errors
 /// [`Mistake`].
 pub(crate) fn read(body: &[u8]) -> Result<(Asked, Manner), Mistake> {
-    let request: Request = mistake::read(body)?;
+    let request: Request = mistake::read(body, &PARAMS)?;
     request.check()?;
     let mut messages = Vec::new();
     if let Some(instructions) = &request.instructions {
@@ -270,6 +270,30 @@ fn usage(used: Usage) -> Value {
     })
 }
 
+/// What is read, and what says only how tools would be chosen or what they would say, of which there are none.
+const PARAMS: [&str; 20] = [
+    "model",
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "stream",
+    "previous_response_id",
+    "conversation",
+    "background",
+    "tools",
+    "text",
+    "include",
+    "max_tool_calls",
+    "parallel_tool_calls",
+    "stream_options",
+    "tool_choice",
+    "top_logprobs",
+    "truncation",
+    "metadata",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +321,7 @@ mod tests {
         );
         for (more, param) in [
             (r#""tools":[{}]"#, "tools"),
+            (r#""reasoning":{"effort":"low"}"#, "reasoning"),
             (r#""previous_response_id":"x""#, "previous_response_id"),
             (r#""text":{"format":{"type":"json_schema"}}"#, "text.format"),
         ] {

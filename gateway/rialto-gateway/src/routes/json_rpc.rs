@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// What a client sent.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// A request.
     Request(Request),
     /// Something that nobody answers: a notification, or an answer to a request that was never made.
@@ -22,21 +22,21 @@ pub(super) enum Message {
 
 /// A request.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// The client's number for it: a text or a number.
-    pub(super) id: Value,
+    pub(crate) id: Value,
     /// What is asked for.
-    pub(super) method: String,
+    pub(crate) method: String,
     /// Its parameters as they were sent.
-    pub(super) params: Option<Box<RawValue>>,
+    pub(crate) params: Option<Box<RawValue>>,
 }
 
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct RpcError {
-    pub(super) code: i32,
-    pub(super) message: Cow<'static, str>,
-    pub(super) data: Option<Value>,
+pub(crate) struct RpcError {
+    pub(crate) code: i32,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) data: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error
 ///
 /// # Errors
 /// [`PARSE_ERROR`] for what is no JSON, [`INVALID_REQUEST`] for what is no single message.
-pub(super) fn read(body: &[u8]) -> Result<Message, RpcError> {
+pub(crate) fn read(body: &[u8]) -> Result<Message, RpcError> {
     let envelope: Envelope =
         serde_json::from_slice(body).map_err(|error| match error.classify() {
             Category::Syntax | Category::Eof | Category::Io => {
@@ -102,7 +102,7 @@ impl Request {
     ///
     /// # Errors
     /// [`INVALID_PARAMS`].
-    pub(super) fn params<'a, T: Deserialize<'a>>(&'a self) -> Result<T, RpcError> {
+    pub(crate) fn params<'a, T: Deserialize<'a>>(&'a self) -> Result<T, RpcError> {
         let text = self.params.as_deref().map_or("{}", RawValue::get);
         serde_json::from_str(text)
             .map_err(|error| RpcError::new(INVALID_PARAMS, format!("`params`: {error}")))
@@ -110,7 +110,7 @@ impl Request {
 }
 
 impl RpcError {
-    pub(super) fn new(code: i32, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(code: i32, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -118,7 +118,7 @@ impl RpcError {
         }
     }
 
-    pub(super) fn data(mut self, data: Value) -> Self {
+    pub(crate) fn data(mut self, data: Value) -> Self {
         self.data = Some(data);
         self
     }
@@ -138,36 +138,40 @@ impl RpcError {
     }
 
     /// The answer to the request of this id; null where it cannot be known.
-    pub(super) fn answer(self, id: &Value, is_stateless: bool) -> Response {
+    pub(crate) fn answer(self, id: &Value, is_stateless: bool) -> Response {
         let status = self.status(is_stateless);
+        (status, axum::Json(self.body(id))).into_response()
+    }
+
+    /// The same without its status.
+    pub(crate) fn body(self, id: &Value) -> Value {
         let mut error = json!({ "code": self.code, "message": self.message });
         if let Some(data) = self.data {
             error["data"] = data;
         }
-        let body = json!({ "jsonrpc": "2.0", "id": id, "error": error });
-        (status, axum::Json(body)).into_response()
+        json!({ "jsonrpc": "2.0", "id": id, "error": error })
     }
 }
 
 /// A result's message.
-pub(super) fn result(id: &Value, result: &Value) -> Value {
+pub(crate) fn result(id: &Value, result: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }
 
 /// JSON-RPC: the body is no JSON.
-pub(super) const PARSE_ERROR: i32 = -32_700;
+pub(crate) const PARSE_ERROR: i32 = -32_700;
 /// JSON-RPC: the body is no request.
-pub(super) const INVALID_REQUEST: i32 = -32_600;
+pub(crate) const INVALID_REQUEST: i32 = -32_600;
 /// JSON-RPC: there is no such request.
-pub(super) const METHOD_NOT_FOUND: i32 = -32_601;
+pub(crate) const METHOD_NOT_FOUND: i32 = -32_601;
 /// JSON-RPC: the parameters do not fit, or name something that is not there.
-pub(super) const INVALID_PARAMS: i32 = -32_602;
+pub(crate) const INVALID_PARAMS: i32 = -32_602;
 /// MCP 2026-07-28: a header says something else than the body.
-pub(super) const HEADER_MISMATCH: i32 = -32_020;
+pub(crate) const HEADER_MISMATCH: i32 = -32_020;
 /// MCP 2026-07-28: the revision is not spoken here.
-pub(super) const UNSUPPORTED_VERSION: i32 = -32_022;
+pub(crate) const UNSUPPORTED_VERSION: i32 = -32_022;
 /// Ours, of those that JSON-RPC leaves to servers: a page of another origin asks.
-pub(super) const FORBIDDEN: i32 = -32_003;
+pub(crate) const FORBIDDEN: i32 = -32_003;
 
 #[cfg(test)]
 mod tests {

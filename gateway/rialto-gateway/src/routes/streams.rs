@@ -35,7 +35,7 @@ use crate::x402::payment::{Manner, Means};
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
 /// Whether a request wants its answer as events.
-pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let texts = accepted.filter_map(|value| value.to_str().ok());
     texts.flat_map(|text| text.split(',')).any(|range| {
@@ -272,7 +272,7 @@ impl Closing {
 }
 
 /// One event. JSON has no line breaks, so the data is one line.
-pub(super) fn event(name: &'static str, json: &[u8]) -> Bytes {
+pub(crate) fn event(name: &'static str, json: &[u8]) -> Bytes {
     debug_assert!(!json.contains(&b'\n'));
     let mut text = BytesMut::with_capacity(json.len().saturating_add(32));
     for part in [

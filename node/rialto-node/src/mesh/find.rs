@@ -9,9 +9,9 @@ use rialto_discovery::{Key, WANT};
 use rialto_registry::index::{Query, Vector};
 use rialto_registry::{Name, PeerId, SignedManifest, SignedOffer, Status};
 
-use super::Mesh;
 use super::names::OnChain;
 use super::offers::since_epoch;
+use super::{Mesh, TakeError};
 use crate::Node;
 use crate::progress::Progress;
 
@@ -26,6 +26,8 @@ pub struct FoundService {
     pub description: String,
     /// Who published it.
     pub publisher: String,
+    /// Its methods, as HTTP paths write them, each with its documentation.
+    pub methods: BTreeMap<String, String>,
     /// Its tags.
     pub tags: Vec<String>,
     /// Why not to use it, if its owner says so.
@@ -98,6 +100,24 @@ impl Node {
         Ok(found.into_iter().filter(as_published).collect())
     }
 
+    /// What the owner of a name published last; none where nobody did, or it is revoked.
+    ///
+    /// # Errors
+    /// [`TakeError`], where the manifest cannot be had.
+    pub async fn published(&self, service: &Name) -> Result<Option<SignedManifest>, TakeError> {
+        let known = self.name_lately(service).await?;
+        let known = known.filter(|known| !matches!(known.status, Status::Revoked(_)));
+        let digest = known.as_ref().and_then(|known| known.manifest);
+        let (Some(known), Some(digest)) = (known, digest) else {
+            return Ok(None);
+        };
+        let manifest = self.manifest(service, digest, &Progress::silent()).await?;
+        if !known.has_signed(service, &manifest) {
+            return Err(TakeError::NotTheOwner(service.clone()));
+        }
+        Ok(Some(manifest))
+    }
+
     /// Searches what this node knows of.
     ///
     /// # Errors
@@ -160,7 +180,7 @@ impl Node {
     }
 
     /// Finds who offers a name's service, and lists it.
-    async fn look_at(&self, mesh: &Mesh, name: &Name) -> Result<(), super::TakeError> {
+    async fn look_at(&self, mesh: &Mesh, name: &Name) -> Result<(), TakeError> {
         let Some(known) = self.name_on_chain(name).await? else {
             return Ok(());
         };
@@ -174,7 +194,7 @@ impl Node {
         }
         let manifest = self.manifest(name, digest, &Progress::silent()).await?;
         if !known.has_signed(name, &manifest) {
-            return Err(super::TakeError::NotTheOwner(name.clone()));
+            return Err(TakeError::NotTheOwner(name.clone()));
         }
         let now = since_epoch().as_secs();
         let mut directory = mesh.directory();
@@ -263,6 +283,11 @@ impl From<rialto_registry::index::Hit<'_>> for FoundService {
             version: entry.version.to_string(),
             description: entry.title.clone(),
             publisher: entry.publisher.clone(),
+            methods: entry
+                .methods
+                .iter()
+                .map(|(method, docs)| (method.to_snake_case(), docs.clone()))
+                .collect(),
             tags: entry.tags.iter().cloned().collect(),
             deprecated: entry.deprecated.clone(),
             verified: entry.verified,

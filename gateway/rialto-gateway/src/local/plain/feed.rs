@@ -4,38 +4,26 @@
 //! ends the call; what of it was delivered is charged, and counts in full until that is known.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
-use super::super::calls::{Made, make};
+use super::super::calls::Made;
+use super::super::hearing::{Part, hear};
 use super::super::refused;
 use super::{Call, cost};
-use crate::client::Heard;
 use crate::openai::events::Events;
 use crate::problem::{ErrorCode, Problem};
 use crate::routes::openai::feed::{COMMENT, KEEP_ALIVE, tokens};
 use crate::routes::streams::as_events;
 
-type Making = Pin<Box<dyn Future<Output = Result<Made, Problem>> + Send>>;
-
-/// What a provider said.
-enum Part {
-    Item(Bytes),
-    /// It begins anew with something else.
-    Anew,
-}
-
 /// An answer under way.
 pub(super) struct Feed {
-    making: Making,
-    /// No more than the client reads of an answer.
-    parts: UnboundedReceiver<Part>,
+    parts: BoxStream<'static, Part>,
     events: Events,
     is_over: bool,
 }
@@ -43,35 +31,16 @@ pub(super) struct Feed {
 impl Feed {
     /// Makes a call, and waits for what comes first.
     pub(super) async fn begin(call: Call, events: Events) -> Result<Self, Problem> {
-        let (sender, parts) = mpsc::unbounded_channel();
-        let making = async move {
-            let each = |heard: Heard<'_>| {
-                let part = match heard {
-                    Heard::Item(item) => Part::Item(Bytes::copy_from_slice(item)),
-                    Heard::Anew => Part::Anew,
-                };
-                // Nobody listens any more: the call is about to be dropped as well.
-                sender.send(part).ok();
-            };
-            let gateway = call.gateway.as_deref();
-            make(&call.client, gateway, &call.ask, Some(&each)).await
-        };
         let mut feed = Self {
-            making: Box::pin(making),
-            parts,
+            parts: hear(call.client, call.gateway, call.ask),
             events,
             is_over: false,
         };
-        let first = tokio::select! {
-            biased;
-            Some(part) = feed.parts.recv() => Ok(part),
-            made = &mut feed.making => Err(made),
-        };
-        match first {
-            Ok(part) => feed.hear(part),
+        match feed.parts.next().await {
             // Nothing of it was heard: it is refused like any other call.
-            Err(Err(problem)) if feed.parts.is_empty() => return Err(problem),
-            Err(made) => feed.over(made),
+            Some(Part::Made(made)) => feed.end(&(*made)?),
+            Some(part) => feed.hear(part),
+            None => feed.is_over = true,
         }
         Ok(feed)
     }
@@ -85,16 +54,9 @@ impl Feed {
             if self.is_over {
                 return None;
             }
-            let more = async {
-                tokio::select! {
-                    biased;
-                    Some(part) = self.parts.recv() => Ok(part),
-                    made = &mut self.making => Err(made),
-                }
-            };
-            match timeout(KEEP_ALIVE, more).await {
-                Ok(Ok(part)) => self.hear(part),
-                Ok(Err(made)) => self.over(made),
+            match timeout(KEEP_ALIVE, self.parts.next()).await {
+                Ok(Some(part)) => self.hear(part),
+                Ok(None) => self.is_over = true,
                 Err(_) => return Some(Bytes::from_static(COMMENT)),
             }
         }
@@ -109,23 +71,13 @@ impl Feed {
                 let problem = Problem::new(ErrorCode::PeerBrokeOff, message).hint("ask again");
                 self.events.fail(&problem.error(), Value::Null);
             }
-        }
-    }
-
-    fn over(&mut self, made: Result<Made, Problem>) {
-        // What came with the end.
-        while let Ok(part) = self.parts.try_recv() {
-            self.hear(part);
-            if self.is_over {
-                return;
-            }
-        }
-        match made {
-            Ok(made) => self.end(&made),
-            Err(problem) => {
-                self.is_over = true;
-                self.events.fail(&problem.error(), Value::Null);
-            }
+            Part::Made(made) => match *made {
+                Ok(made) => self.end(&made),
+                Err(problem) => {
+                    self.is_over = true;
+                    self.events.fail(&problem.error(), Value::Null);
+                }
+            },
         }
     }
 
@@ -149,7 +101,7 @@ impl Feed {
 
 impl IntoResponse for Feed {
     fn into_response(self) -> Response {
-        let chunks = futures_util::stream::unfold(self, |mut feed| async {
+        let chunks = stream::unfold(self, |mut feed| async {
             let chunk = feed.next().await?;
             Some((Ok::<Bytes, Infallible>(chunk), feed))
         });

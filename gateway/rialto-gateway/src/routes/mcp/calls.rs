@@ -5,63 +5,35 @@
 //! decided where it is for calls by plain HTTP.
 
 use axum::body::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::HeaderMap;
 use rialto_channels::Amount;
-use rialto_node::{Arguments, CallOutcome, CallStream, ChannelPayment, Lineage, StreamEnd, Terms};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use rialto_node::{
+    Arguments, CallOutcome, CallStream, ChannelPayment, Lineage, StreamEnd, StreamPart, Terms,
+};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::era::Era;
-use super::tools::Tool;
 use crate::demand::Demand;
 use crate::gateway::Gateway;
-use crate::problem::{ErrorCode, Problem};
+use crate::mcp::{Answered, Era, Told, Tool, ToolCall, failed, told};
+use crate::problem::Problem;
 use crate::record::ReceiptRecord;
 use crate::routes::calls::{Asked, Route, Sent, manner_of};
-use crate::routes::json_rpc::{INVALID_PARAMS, RpcError};
 use crate::routes::refusal::{Refusal, problem};
 use crate::x402::payment::{self, Manner, Means, PaymentPayload, Presented};
-
-/// What a call of a tool is made with.
-#[derive(Debug, Deserialize)]
-pub(super) struct Called {
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) arguments: Option<Box<RawValue>>,
-    #[serde(rename = "_meta", default)]
-    pub(super) meta: Meta,
-}
-
-/// What a client says beside a call.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Meta {
-    #[serde(rename = "x402/payment")]
-    payment: Option<Value>,
-    /// What the client knows messages on this call's progress by.
-    #[serde(rename = "progressToken")]
-    pub(super) progress: Option<Value>,
-}
 
 /// One tool that is called.
 pub(super) struct Call<'a> {
     route: Route<'a>,
     tool: Tool<'a>,
-    era: Era,
-}
-
-/// What came of a call, or of the beginning of one.
-pub(super) enum Answered {
-    /// All of it.
-    Whole(Value),
-    /// Its items come one by one.
-    Stream(Box<Streaming>),
+    asked: ToolCall<'a>,
 }
 
 /// A call whose items come one by one.
-pub(super) struct Streaming {
-    pub(super) items: CallStream,
+struct Streaming {
+    items: CallStream,
     /// What the last message needs.
     closing: Closing,
 }
@@ -75,45 +47,32 @@ struct Closing {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(gateway: &'a Gateway, headers: &HeaderMap, tool: Tool<'a>, era: Era) -> Self {
+    pub(super) fn new(
+        gateway: &'a Gateway,
+        headers: &HeaderMap,
+        tool: Tool<'a>,
+        asked: ToolCall<'a>,
+    ) -> Self {
         let (service, method) = (&tool.service.name, &tool.method.name);
         let url = format!("mcp://tool/{}", tool.name());
         Self {
             route: Route::new(gateway, headers, service, method).at(url),
             tool,
-            era,
+            asked,
         }
     }
 
     /// Makes the call; item by item if the tool streams and the client wants to hear of them.
-    ///
-    /// # Errors
-    /// For arguments that are no object; everything else is a result.
-    pub(super) async fn make(
-        &self,
-        arguments: Option<&RawValue>,
-        meta: &Meta,
-        wants_items: bool,
-    ) -> Result<Answered, RpcError> {
-        let text = arguments.map_or("{}", RawValue::get);
-        if !text.trim_start().starts_with('{') {
-            let message = "`arguments` has to be an object";
-            return Err(RpcError::new(INVALID_PARAMS, message));
-        }
-        let made = self.answer(text, meta, wants_items).await;
-        Ok(made.unwrap_or_else(|refusal| Answered::Whole(self.refused(refusal))))
+    pub(super) async fn make(&self) -> Answered {
+        let made = self.answer().await;
+        made.unwrap_or_else(|refusal| Answered::Whole(self.refused(refusal)))
     }
 
-    async fn answer(
-        &self,
-        arguments: &str,
-        meta: &Meta,
-        wants_items: bool,
-    ) -> Result<Answered, Refusal> {
-        let route = &self.route;
+    async fn answer(&self) -> Result<Answered, Refusal> {
+        let (route, arguments) = (&self.route, self.asked.arguments);
         let bytes = u64::try_from(arguments.len()).unwrap_or(u64::MAX);
         let terms = route.terms(bytes)?;
-        let presented = self.presented(meta, &terms)?;
+        let presented = self.presented(&terms)?;
         route.check_open()?;
         let manner = manner_of(presented.as_ref());
         let means = route.means(presented, &terms)?;
@@ -127,9 +86,9 @@ impl<'a> Call<'a> {
             bytes,
             lineage: Lineage::default(),
         };
-        if wants_items && self.tool.method.streams {
+        if self.asked.wants_items && self.tool.method.streams {
             let stream = self.stream(means, manner, &terms, sent).await?;
-            return Ok(Answered::Stream(Box::new(stream)));
+            return Ok(Answered::Stream(stream.told()));
         }
         let (outcome, known) = route.make(means, &terms, sent).await?;
         let teller = route.teller();
@@ -173,8 +132,8 @@ impl<'a> Call<'a> {
     }
 
     /// The payment that a message carries, if any.
-    fn presented(&self, meta: &Meta, terms: &Terms) -> Result<Option<Presented>, Refusal> {
-        let Some(given) = &meta.payment else {
+    fn presented(&self, terms: &Terms) -> Result<Option<Presented>, Refusal> {
+        let Some(given) = &self.asked.meta.payment else {
             return Ok(None);
         };
         let malformed = |error: serde_json::Error| Problem::malformed_payment(&error.to_string());
@@ -208,7 +167,7 @@ impl<'a> Call<'a> {
         let by_extension = Era::Stateless {
             pays_by_extension: true,
         };
-        let mut result = if self.era == by_extension {
+        let mut result = if self.asked.era == by_extension {
             json!({ "resultType": "payment_required", "paymentRequired": required })
         } else {
             json!({
@@ -225,8 +184,25 @@ impl<'a> Call<'a> {
 }
 
 impl Streaming {
+    /// Its items as they come, and at last the result.
+    fn told(self) -> BoxStream<'static, Told> {
+        let told = stream::unfold(Some(self), |streaming| async {
+            let mut streaming = streaming?;
+            let end = match streaming.items.next().await {
+                Some(StreamPart::Item(item)) => return Some((Told::Item(item), Some(streaming))),
+                Some(StreamPart::End(end)) => end,
+                None => StreamEnd {
+                    outcome: None,
+                    failure: None,
+                },
+            };
+            Some((Told::Result(streaming.result(end)), None))
+        });
+        told.boxed()
+    }
+
     /// The result of a stream that ended.
-    pub(super) fn result(self, end: StreamEnd) -> Value {
+    fn result(self, end: StreamEnd) -> Value {
         let StreamEnd { outcome, failure } = end;
         let told = outcome.map(|outcome| self.closing.told(&outcome, false));
         match (told, failure) {
@@ -253,16 +229,8 @@ impl Streaming {
 }
 
 impl Closing {
-    /// What a call came to. An answer that is no object travels in one.
+    /// What a call came to.
     fn told(&self, outcome: &CallOutcome, is_object: bool) -> Value {
-        let body = serde_json::from_slice(&outcome.body);
-        // A stream that broke off has no whole body.
-        let body: Value = body.unwrap_or(Value::Null);
-        let text = as_text(&body);
-        let structured = match is_object {
-            true => body,
-            false => json!({ "result": body }),
-        };
         let mut meta = json!({ "rialto/charged": outcome.charged.to_string() });
         if outcome.payer.is_some() {
             let settlement = self.teller.settlement(outcome, self.known, &self.manner);
@@ -274,11 +242,7 @@ impl Closing {
         if outcome.replayed {
             meta["rialto/replayed"] = true.into();
         }
-        json!({
-            "content": [{ "type": "text", "text": text }],
-            "structuredContent": structured,
-            "_meta": meta,
-        })
+        told(&outcome.body, is_object, meta)
     }
 
     /// A deposit that outlived its call.
@@ -289,32 +253,6 @@ impl Closing {
             result["_meta"][PAYMENT_RESPONSE] = json!(settlement);
         }
     }
-}
-
-/// A value for agents to read: a text as it is.
-pub(super) fn as_text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// A problem as a tool's result: agents read the text, programs the code.
-pub(super) fn failed(problem: Problem) -> Value {
-    let is_ours = problem.code() == ErrorCode::Internal;
-    let error = problem.error();
-    let message = error["message"].as_str().unwrap_or_default();
-    let hint = error["hint"].as_str();
-    let details = error.get("details").map(Value::to_string);
-    let parts = [Some(message), hint, details.as_deref()];
-    let text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
-    if is_ours {
-        tracing::error!(%text, "a tool failed by our fault");
-    }
-    json!({
-        "isError": true,
-        "content": [{ "type": "text", "text": text }],
-        "_meta": { "rialto/error": error },
-    })
 }
 
 /// Where x402 has what came of a payment.

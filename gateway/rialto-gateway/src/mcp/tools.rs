@@ -4,20 +4,31 @@
 use rialto_node::Node;
 use serde_json::{Value, json};
 
+use super::search::{Texts, Words};
 use crate::listing::{MethodRecord, ServiceRecord};
 use crate::openapi;
 
-/// All tools of a host.
-pub(super) struct Tools {
+/// Tools of a host.
+pub(crate) struct Tools {
     services: Vec<ServiceRecord>,
     token: String,
+    payer: Payer,
 }
 
 /// One tool.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tool<'a> {
-    pub(super) service: &'a ServiceRecord,
-    pub(super) method: &'a MethodRecord,
+pub(crate) struct Tool<'a> {
+    pub(crate) service: &'a ServiceRecord,
+    pub(crate) method: &'a MethodRecord,
+}
+
+/// Who pays for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Payer {
+    /// Whoever asks, by x402.
+    Client,
+    /// The node that is asked.
+    Node,
 }
 
 /// Which tools a list has.
@@ -39,14 +50,33 @@ pub(super) struct Page {
 }
 
 impl Tools {
-    pub(super) fn of(node: &Node) -> Self {
+    /// All tools of a host.
+    pub(crate) fn of(node: &Node, payer: Payer) -> Self {
+        Self::with(ServiceRecord::all(node), node, payer)
+    }
+
+    /// The tools of the one service that a tool's name names, if it is there.
+    pub(crate) fn around(name: &str, node: &Node, payer: Payer) -> Self {
+        let service = parts(name).and_then(|(service, _)| node.service(service));
+        let services = service.iter().map(ServiceRecord::new).collect();
+        Self::with(services, node, payer)
+    }
+
+    fn with(services: Vec<ServiceRecord>, node: &Node, payer: Payer) -> Self {
         Self {
-            services: ServiceRecord::all(node),
+            services,
             token: node.payee().token_name.clone(),
+            payer,
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = Tool<'_>> {
+    /// Without the services that this does not hold for.
+    pub(crate) fn retain(mut self, keeps: impl Fn(&str) -> bool) -> Self {
+        self.services.retain(|service| keeps(&service.name));
+        self
+    }
+
+    fn all(&self) -> impl Iterator<Item = Tool<'_>> {
         self.services.iter().flat_map(|service| {
             let methods = service.methods.iter();
             methods.map(move |method| Tool { service, method })
@@ -54,10 +84,17 @@ impl Tools {
     }
 
     /// The tool of this name.
-    pub(super) fn get(&self, name: &str) -> Option<Tool<'_>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Tool<'_>> {
         let (service, method) = parts(name)?;
         self.all()
             .find(|tool| tool.service.name == service && tool.method.name == method)
+    }
+
+    /// Summaries of the tools that fit the words, with how well.
+    pub(crate) fn found(&self, words: &Words) -> Vec<(u32, Value)> {
+        let all = self.all();
+        all.filter_map(|tool| Some((words.score(&tool.texts())?, tool.summary())))
+            .collect()
     }
 
     /// The page that a cursor asks for; none for a cursor that nobody was given.
@@ -89,78 +126,127 @@ impl Tools {
     }
 
     /// A tool as the protocol describes it.
-    pub(super) fn describe(&self, tool: Tool<'_>) -> Value {
+    pub(crate) fn describe(&self, tool: Tool<'_>) -> Value {
         let Tool { service, method } = tool;
         let docs = method.docs.as_deref().unwrap_or(&service.description);
-        let (price, token) = (&method.price.summary, &self.token);
         let cost = match method.free {
             true => "Free.".to_owned(),
-            false => format!("Costs {price} (millionths of a {token}), paid by x402."),
+            false => self.payer.cost(&method.price.summary, &self.token),
         };
-        json!({
-            "name": tool.name(),
-            "title": format!("{} {}", service.name, method.name),
-            "description": format!("{}\n\n{cost}", docs.trim()),
-            "inputSchema": openapi::parameters(method),
-            "outputSchema": output(method),
-            "_meta": { "rialto/price": method.price },
-        })
+        let mut described = described(
+            (&service.name, &method.name),
+            &format!("{}\n\n{cost}", docs.trim()),
+            openapi::parameters(method),
+            self.output(method),
+        );
+        described["_meta"] = json!({ "rialto/price": method.price });
+        described
+    }
+
+    /// What a tool answers, and instead perhaps what has to be paid for it.
+    fn output(&self, method: &MethodRecord) -> Value {
+        let answer = in_object(&method.result);
+        if method.free || self.payer == Payer::Node {
+            return answer;
+        }
+        let demand = json!({
+            "description": "What has to be paid first.",
+            "properties": { "x402Version": { "type": "integer" }, "accepts": { "type": "array" } },
+            "required": ["x402Version", "accepts"],
+        });
+        json!({ "type": "object", "anyOf": [answer, demand] })
+    }
+}
+
+impl Payer {
+    /// What a tool costs, in a sentence.
+    pub(crate) fn cost(self, price: &str, token: &str) -> String {
+        let how = match self {
+            Self::Client => "paid by x402",
+            Self::Node => "paid from this node's wallet",
+        };
+        format!("Costs {price} (millionths of a {token}), {how}.")
+    }
+}
+
+impl<'a> Tool<'a> {
+    pub(crate) fn name(self) -> String {
+        name_of(&self.service.name, &self.method.name)
+    }
+
+    /// Whether its answer is an object; what is none travels in one.
+    pub(crate) fn answers_object(self) -> bool {
+        is_object(&self.method.result)
     }
 
     /// A tool in a line.
-    pub(super) fn summarise(tool: Tool<'_>) -> Value {
-        let Tool { service, method } = tool;
+    fn summary(self) -> Value {
+        let Tool { service, method } = self;
         let docs = method.docs.as_deref().unwrap_or(&service.description);
         json!({
-            "name": tool.name(),
+            "name": self.name(),
             "description": docs.lines().next().unwrap_or_default(),
             "service": service.description,
             "price": method.price.summary,
         })
     }
+
+    fn texts(self) -> Texts<'a> {
+        let Tool { service, method } = self;
+        let docs = [&method.docs, &service.docs];
+        let params = method.params.iter();
+        let params = params.flat_map(|param| [Some(param.name.as_str()), param.docs.as_deref()]);
+        Texts {
+            names: vec![&service.name, &method.name],
+            description: &service.description,
+            docs: docs.into_iter().flatten().map(String::as_str).collect(),
+            params: params.flatten().collect(),
+        }
+    }
 }
 
-impl Tool<'_> {
-    /// Service names have no `_` and method names do not begin with one.
-    pub(super) fn name(self) -> String {
-        format!("{}_{}", self.service.name, self.method.name)
-    }
+/// A method as the protocol describes a tool.
+pub(crate) fn described(
+    (service, method): (&str, &str),
+    description: &str,
+    input: Value,
+    output: Value,
+) -> Value {
+    json!({
+        "name": name_of(service, method),
+        "title": format!("{service} {method}"),
+        "description": description,
+        "inputSchema": input,
+        "outputSchema": output,
+    })
+}
 
-    /// Whether its answer is an object; what is none travels in one.
-    pub(super) fn answers_object(self) -> bool {
-        is_object(self.method)
-    }
+/// A tool's name. Service names have no `_` and method names do not begin with one.
+pub(crate) fn name_of(service: &str, method: &str) -> String {
+    format!("{service}_{method}")
 }
 
 /// Service and method of a tool.
-pub(super) fn parts(name: &str) -> Option<(&str, &str)> {
+pub(crate) fn parts(name: &str) -> Option<(&str, &str)> {
     name.split_once('_')
         .filter(|(_, method)| !method.starts_with('_'))
 }
 
-fn is_object(method: &MethodRecord) -> bool {
-    method.result["type"] == "object"
+/// Whether a schema is an object's.
+pub(crate) fn is_object(schema: &Value) -> bool {
+    schema["type"] == "object"
 }
 
-/// What a tool answers: an object in any case, and instead of the answer perhaps what has to be paid for it.
-fn output(method: &MethodRecord) -> Value {
-    let answer = match is_object(method) {
-        true => method.result.clone(),
+/// The schema of an object in any case: an answer that is none travels in one.
+pub(crate) fn in_object(schema: &Value) -> Value {
+    match is_object(schema) {
+        true => schema.clone(),
         false => json!({
             "type": "object",
-            "properties": { "result": method.result },
+            "properties": { "result": schema },
             "required": ["result"],
         }),
-    };
-    if method.free {
-        return answer;
     }
-    let demand = json!({
-        "description": "What has to be paid first.",
-        "properties": { "x402Version": { "type": "integer" }, "accepts": { "type": "array" } },
-        "required": ["x402Version", "accepts"],
-    });
-    json!({ "type": "object", "anyOf": [answer, demand] })
 }
 
 /// The tools to find others by.
@@ -170,7 +256,7 @@ fn finders() -> [Value; 3] {
         json!({
             "name": SEARCH,
             "title": "Search tools",
-            "description": "Finds tools of this host by words: by what they do, take and answer. Free.",
+            "description": "Finds tools by words: by what they do, take and answer. Free.",
             "inputSchema": {
                 "type": "object",
                 "properties": {

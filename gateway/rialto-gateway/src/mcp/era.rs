@@ -17,11 +17,13 @@ use crate::routes::json_rpc::{
 /// The stateless revision.
 pub(super) const STATELESS: &str = "2026-07-28";
 /// The earlier ones that are spoken, the newest first.
-pub(super) const WITH_HANDSHAKE: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+pub(super) const WITH_HANDSHAKE: [&str; 3] = ["2025-11-25", "2025-06-18", BATCHES];
+/// The one that has several messages in a body.
+pub(super) const BATCHES: &str = "2025-03-26";
 
 /// How a client is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Era {
+pub(crate) enum Era {
     /// As 2026-07-28 says.
     Stateless {
         /// Whether the client knows the extension by which a call demands its payment.
@@ -43,6 +45,12 @@ struct Said {
 impl Era {
     pub(super) const fn is_stateless(self) -> bool {
         matches!(self, Self::Stateless { .. })
+    }
+
+    /// Whether several messages may come at once: their revision has no header to say so.
+    pub(super) fn may_batch(headers: &HeaderMap) -> bool {
+        let mut said = headers.get_all(VERSION_HEADER).iter();
+        said.all(|version| version == BATCHES)
     }
 
     /// Reads it from a request.
