@@ -123,8 +123,8 @@ impl Node {
         let job = Job {
             request: digest::request(&request.service, &method, &request.body_digest),
             id: B256::from(rand::random::<[u8; 32]>()),
+            awaited: self.0.hiring.awaited(request.lineage.parent.as_ref()),
             lineage: request.lineage,
-            awaited: None,
             visit: service.visit(&named(party))?,
             time_max: time_max.min(left),
             service,
@@ -138,7 +138,8 @@ impl Node {
     /// Whether the host has room for a call that would be paid: before a deposit moves or a signature
     /// is checked.
     pub(crate) fn check_room(&self, job: &Job, payment: &Payment) -> Result<(), CallError> {
-        if !matches!(payment, Payment::None) {
+        // Who is waited for needs no room of its own.
+        if !matches!(payment, Payment::None) && job.awaited.is_none() {
             let (payer, deadline) = (named(paid_by(payment)), Instant::now() + job.time_max);
             job.service
                 .host

@@ -13,7 +13,8 @@
 //! They are queued for the ledger before the charge that includes them, so they are durable when it is; signing and
 //! queueing goes on beside the guest, which has its answer meanwhile ([`Hirings`]).
 //!
-//! Services that only other hosts run are bought from them ([`abroad`]).
+//! Services that only other hosts run are bought from them, and so are those with a royalty, whoever runs them
+//! ([`abroad`]).
 
 mod abroad;
 mod purse;
@@ -208,7 +209,8 @@ impl Caller {
         Ok(parsed)
     }
 
-    /// The service of this name, if this host runs it.
+    /// The service of this name, if this host runs it, and may have it work without paying. A royalty has to be paid:
+    /// such a service is bought, by whichever host is best, be it this one.
     fn callee(&self, name: &Name) -> Result<Option<Arc<Version>>, HireError> {
         let callee = match self.node.open(name.as_str()) {
             Ok(callee) => callee,
@@ -217,12 +219,15 @@ impl Caller {
             }
             Err(error) => return Err(untold(&error)),
         };
-        if callee.receiver != callee.provider {
+        if callee.receiver == callee.provider {
+            return Ok(Some(callee));
+        }
+        if self.node.market().is_none() {
             return Err(HireError::Unknown(format!(
-                "`{name}` pays its publisher a royalty, which services of this host cannot pay yet"
+                "`{name}` pays its publisher a royalty, and this host has no wallet to pay it with"
             )));
         }
-        Ok(Some(callee))
+        Ok(None)
     }
 
     async fn call(self: Arc<Self>, hire: Hire) -> Result<Hired, HireError> {

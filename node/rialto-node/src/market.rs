@@ -3,12 +3,14 @@
 //! The node decides what may be spent and remembers what was bought; the market finds a host that offers the
 //! service, pays it, and brings the answer.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 use rialto_channels::Amount;
 use rialto_host::HireError;
@@ -86,6 +88,14 @@ pub(crate) struct Hiring {
     market: Mutex<Option<Arc<dyn Market>>>,
     /// Where calls begin.
     pub(crate) runtime: Handle,
+    /// For each call that is bought at the moment, by its receipt, the memory that the guest who waits for it leaves.
+    waits: Mutex<BTreeMap<B256, u64>>,
+}
+
+/// A guest waits for a call that is bought, until this is dropped.
+pub(crate) struct Wait<'a> {
+    hiring: &'a Hiring,
+    id: B256,
 }
 
 impl Hiring {
@@ -94,11 +104,35 @@ impl Hiring {
         Self {
             market: Mutex::default(),
             runtime: Handle::current(),
+            waits: Mutex::default(),
         }
+    }
+
+    /// A guest waits for a call that is bought, and leaves so many bytes of host memory meanwhile.
+    pub(crate) fn wait(&self, id: B256, lends: u64) -> Wait<'_> {
+        self.waits().insert(id, lends);
+        Wait { hiring: self, id }
+    }
+
+    /// What the guest of this host leaves that waits for a call with this parent: where it was bought from this host
+    /// itself, or comes back to it, it must not wait for the place that its own caller has. Once for each.
+    pub(crate) fn awaited(&self, parent: Option<&B256>) -> Option<u64> {
+        self.waits().remove(parent?)
+    }
+
+    fn waits(&self) -> MutexGuard<'_, BTreeMap<B256, u64>> {
+        // Each is put in whole.
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn market(&self) -> MutexGuard<'_, Option<Arc<dyn Market>>> {
         // It is put in whole.
         self.market.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.hiring.waits().remove(&self.id);
     }
 }

@@ -24,6 +24,7 @@ mod names;
 mod payer;
 mod pictures;
 mod plain;
+mod royalties;
 mod services;
 mod sounds;
 mod stranger;

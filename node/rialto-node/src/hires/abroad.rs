@@ -1,4 +1,5 @@
-//! Calls of services that this host does not run: another host is paid, and the caller is charged what it charged.
+//! Calls of services that this host does not run, or whose publisher is paid a royalty: a host is paid for them, and the
+//! caller is charged what it charged.
 //!
 //! Each has a receipt of this host, which says what it paid; the other host's own is kept with it. The order is named
 //! after that receipt, and what came of it is in the ledger before the charge that includes it: made again, the call
@@ -42,6 +43,8 @@ struct Purchase {
     order: Order,
     id: B256,
     request: B256,
+    /// Host memory that the guest leaves while it waits, in bytes.
+    lends: u64,
 }
 
 impl Caller {
@@ -107,6 +110,7 @@ impl Caller {
             order,
             id,
             request,
+            lends: hire.lends,
         };
         // A task of its own: what was paid for is kept even where the caller waits no longer.
         let bought = tokio::spawn(purchase.make(known).in_current_span()).await;
@@ -125,7 +129,10 @@ impl Caller {
 
 impl Purchase {
     async fn make(self, known: Option<PaymentRecord>) -> Result<(Bytes, Amount), HireError> {
-        let bought = self.market.buy(self.order.clone()).await?;
+        let bought = {
+            let _waits = self.caller.node.0.hiring.wait(self.id, self.lends);
+            self.market.buy(self.order.clone()).await?
+        };
         // What was bought before is charged as it was, though its answer is no longer kept.
         let charged = match known {
             Some(known) => known.receipt.receipt.charged,
