@@ -32,6 +32,7 @@ mod judge;
 mod key;
 mod lookup;
 mod mesh;
+mod muxer;
 mod pauses;
 mod pointers;
 mod prefix;

@@ -16,12 +16,13 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
-use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
+use libp2p::{PeerId, dns, noise, quic, relay, tcp};
 
 use crate::Identity;
 use crate::config::Network;
 use crate::counters::{Count, Counters};
 use crate::dials::{Checked, Dials};
+use crate::muxer::Yamux;
 
 /// Connections, secured and shared by streams.
 pub(crate) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
@@ -39,7 +40,7 @@ pub(crate) fn build(
             let wire = MemoryTransport::new().map(move |io, _| Counted { io, counters });
             wire.upgrade(Version::V1Lazy)
                 .authenticate(noise(identity)?)
-                .multiplex(yamux())
+                .multiplex(Yamux)
                 .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
                 .boxed()
         }
@@ -49,7 +50,7 @@ pub(crate) fn build(
     let circuits = circuits
         .upgrade(Version::V1Lazy)
         .authenticate(noise(identity)?)
-        .multiplex(yamux())
+        .multiplex(Yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let all = circuits
         .or_transport(direct)
@@ -71,7 +72,7 @@ fn sockets(
         })
         .upgrade(Version::V1Lazy)
         .authenticate(noise(identity)?)
-        .multiplex(yamux())
+        .multiplex(Yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let mut settings = quic::Config::new(identity.keypair());
     settings.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
@@ -86,14 +87,6 @@ fn sockets(
     Ok(dns::tokio::Transport::system(Checked::new(both, dials))
         .map_err(BuildError::Names)?
         .boxed())
-}
-
-/// A stream holds 256 KiB that nobody has read, and more only for who reads fast; the library lets no
-/// smaller window be chosen, so the number of streams is what bounds a connection.
-fn yamux() -> yamux::Config {
-    let mut settings = yamux::Config::default();
-    settings.set_max_num_streams(YAMUX_STREAMS_MAX);
-    settings
 }
 
 fn noise(identity: &Identity) -> Result<noise::Config, BuildError> {
@@ -111,9 +104,7 @@ pub enum BuildError {
     Names(#[source] io::Error),
 }
 
-/// Streams of one connection: as many as a peer may have in both directions would be 512; the others wait.
-const YAMUX_STREAMS_MAX: usize = 384;
-/// The same by QUIC, for those that the peer opens.
+/// Streams of one connection that the peer opens.
 const QUIC_STREAMS_MAX: u32 = 256;
 /// How much a peer may send that nobody has read yet, on one stream and on one connection.
 const QUIC_STREAM_BYTES: u32 = 2 << 20;

@@ -13,10 +13,11 @@ use std::{
 };
 
 use rialto_registry::{Digest, Outline, outline};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     PutError,
-    folder::{Folder, hash, unless_gone},
+    folder::{Folder, unless_gone},
     landing::Landing,
     quota::Room,
 };
@@ -29,6 +30,9 @@ pub(super) struct Chunked {
     outline: Outline,
     have: Vec<bool>,
     bytes: u64,
+    /// The first chunk that is not hashed yet, and the hash of all before it.
+    hashed: u32,
+    hasher: Sha256,
     journal: Option<File>,
     journal_path: PathBuf,
     landing: Landing,
@@ -60,6 +64,8 @@ impl Chunked {
             outline: outline.clone(),
             have: vec![false; outline.chunks().len()],
             bytes: 0,
+            hashed: 0,
+            hasher: Sha256::new(),
             journal: None,
             journal_path: folder.partial.join(format!("{digest}.journal")),
             landing,
@@ -173,14 +179,31 @@ impl Chunked {
         if !self.has(index) {
             self.note(index, length)?;
         }
+        self.hash(HASHED_AT_ONCE)?;
         Ok(true)
+    }
+
+    /// Goes on with the hash of the whole by at most `chunks_max`, as far as chunks follow each other: what is
+    /// hashed while others are on their way is not waited for in the end.
+    fn hash(&mut self, chunks_max: u32) -> io::Result<()> {
+        let last = self.hashed.saturating_add(chunks_max);
+        let mut chunk = Vec::new();
+        while self.hashed < last && self.has(self.hashed) {
+            let Some((start, length)) = self.outline.place(self.hashed) else {
+                break;
+            };
+            chunk.resize(usize::try_from(length).unwrap_or(0), 0);
+            self.landing.file().read_exact_at(&mut chunk, start)?;
+            self.hasher.update(&chunk);
+            self.hashed += 1;
+        }
+        Ok(())
     }
 
     /// Hashes the whole: right, and it is in the store; wrong, and it is gone.
     pub(super) fn finish(mut self) -> Result<bool, PutError> {
-        let mut reader = self.landing.file();
-        io::Seek::rewind(&mut reader)?;
-        let (found, _) = hash(reader)?;
+        self.hash(u32::MAX)?;
+        let found = Digest::new(self.hasher.finalize_reset().into());
         self.landing.set_stays(false);
         self.room.stays = 0;
         let Self {
@@ -203,6 +226,10 @@ impl Chunked {
         Ok(true)
     }
 }
+
+/// How many chunks are hashed for one that came: those that came before their turn are caught up with, and
+/// what an earlier fetch left holds nobody up.
+const HASHED_AT_ONCE: u32 = 4;
 
 fn remove(path: &Path) {
     if let Err(error) = unless_gone(fs::remove_file(path)) {
