@@ -69,6 +69,13 @@ impl Landing {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(file) => file.path(),
+            Self::Resumable(resumable) => &resumable.path,
+        }
+    }
+
     /// The name by which it is found again.
     pub(crate) fn name(&self) -> Option<&OsStr> {
         match self {

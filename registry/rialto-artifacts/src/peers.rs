@@ -7,6 +7,7 @@
 //! Not here: connections. The node implements [`Peers`] over whatever it speaks with peers.
 
 mod chunked;
+mod hashing;
 mod outlines;
 mod transfer;
 

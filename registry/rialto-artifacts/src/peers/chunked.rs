@@ -13,8 +13,8 @@ use std::{
 };
 
 use rialto_registry::{Digest, Outline, outline};
-use sha2::{Digest as _, Sha256};
 
+use super::hashing::Hashing;
 use crate::{
     PutError,
     folder::{Folder, unless_gone},
@@ -30,9 +30,7 @@ pub(super) struct Chunked {
     outline: Outline,
     have: Vec<bool>,
     bytes: u64,
-    /// The first chunk that is not hashed yet, and the hash of all before it.
-    hashed: u32,
-    hasher: Sha256,
+    hashing: Hashing,
     journal: Option<File>,
     journal_path: PathBuf,
     landing: Landing,
@@ -58,14 +56,15 @@ impl Chunked {
         };
         room.shrink(outline.bytes());
         folder.make_room_for(&mut room, outline.bytes().saturating_sub(there))?;
+        // Opened anew: a copy of the descriptor would hold the lock on when this is dropped.
+        let hashing = Hashing::begin(File::open(landing.path())?, outline.clone())?;
         let mut chunked = Self {
             folder: Arc::clone(folder),
             digest: *digest,
             outline: outline.clone(),
             have: vec![false; outline.chunks().len()],
             bytes: 0,
-            hashed: 0,
-            hasher: Sha256::new(),
+            hashing,
             journal: None,
             journal_path: folder.partial.join(format!("{digest}.journal")),
             landing,
@@ -138,6 +137,7 @@ impl Chunked {
             *have = true;
         }
         self.bytes = self.bytes.saturating_add(length);
+        self.hashing.written(index);
         Ok(())
     }
 
@@ -179,31 +179,11 @@ impl Chunked {
         if !self.has(index) {
             self.note(index, length)?;
         }
-        self.hash(HASHED_AT_ONCE)?;
         Ok(true)
-    }
-
-    /// Goes on with the hash of the whole by at most `chunks_max`, as far as chunks follow each other: what is
-    /// hashed while others are on their way is not waited for in the end.
-    fn hash(&mut self, chunks_max: u32) -> io::Result<()> {
-        let last = self.hashed.saturating_add(chunks_max);
-        let mut chunk = Vec::new();
-        while self.hashed < last && self.has(self.hashed) {
-            let Some((start, length)) = self.outline.place(self.hashed) else {
-                break;
-            };
-            chunk.resize(usize::try_from(length).unwrap_or(0), 0);
-            self.landing.file().read_exact_at(&mut chunk, start)?;
-            self.hasher.update(&chunk);
-            self.hashed += 1;
-        }
-        Ok(())
     }
 
     /// Hashes the whole: right, and it is in the store; wrong, and it is gone.
     pub(super) fn finish(mut self) -> Result<bool, PutError> {
-        self.hash(u32::MAX)?;
-        let found = Digest::new(self.hasher.finalize_reset().into());
         self.landing.set_stays(false);
         self.room.stays = 0;
         let Self {
@@ -213,11 +193,13 @@ impl Chunked {
             room,
             journal,
             journal_path,
+            hashing,
             ..
         } = self;
+        let found = hashing.end()?;
         drop(journal);
         remove(&journal_path);
-        if found != digest {
+        if found != Some(digest) {
             return Ok(false);
         }
         let path = folder.path(&digest);
@@ -226,10 +208,6 @@ impl Chunked {
         Ok(true)
     }
 }
-
-/// How many chunks are hashed for one that came: those that came before their turn are caught up with, and
-/// what an earlier fetch left holds nobody up.
-const HASHED_AT_ONCE: u32 = 4;
 
 fn remove(path: &Path) {
     if let Err(error) = unless_gone(fs::remove_file(path)) {
