@@ -59,15 +59,15 @@ pub(crate) async fn serve(
     let serving = async {
         let part = wire::read::<Part>(&mut stream, wire::PART_BYTES_MAX).await?;
         if let Err(limited) = context.admit(Asked::Artifact, peer, network) {
-            return wire::write(&mut stream, &refusal(code::LATER, limited.seconds())).await;
+            return wire::write_part(&mut stream, refusal(code::LATER, limited.seconds())).await;
         }
         // Held until the answer is written: a slow reader would else keep any number in memory.
         let Some(turn) = context.reads.enter(peer, network, READ_WAIT).await else {
             context.counters.one(Count::RequestsLimited);
-            return wire::write(&mut stream, &refusal(code::LATER, 1)).await;
+            return wire::write_part(&mut stream, refusal(code::LATER, 1)).await;
         };
         let (reply, _turn) = answer(context, peer, &part, turn).await;
-        wire::write(&mut stream, &reply).await
+        wire::write_part(&mut stream, reply).await
     };
     match timeout(
         context.config.periods.request.saturating_mul(SLOWNESS),

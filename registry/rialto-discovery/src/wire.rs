@@ -10,6 +10,7 @@ use std::io;
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Asks a peer to register, look up or withdraw.
@@ -126,7 +127,7 @@ pub(crate) struct PartReply {
     /// Of `LATER`: in how many seconds. Of size and outline: the artifact's length.
     #[prost(uint64, tag = "2")]
     pub(crate) size: u64,
-    /// The chunk, or the chunks' digests one after the other.
+    /// The chunk, or the chunks' digests one after the other. Its tag is [`PART_REPLY_DATA`].
     #[prost(bytes = "bytes", tag = "3")]
     pub(crate) data: Bytes,
 }
@@ -171,6 +172,29 @@ pub(crate) async fn write<M: Message>(
     stream
         .write_all(&message.encode_length_delimited_to_vec())
         .await?;
+    stream.flush().await
+}
+
+/// Writes the answer to a question for a part of an artifact, as [`write`] does; a chunk is not copied for it.
+pub(crate) async fn write_part(
+    stream: &mut (impl AsyncWrite + Unpin),
+    mut reply: PartReply,
+) -> io::Result<()> {
+    let mut data = std::mem::take(&mut reply.data);
+    let mut fields = reply.encode_to_vec();
+    if !data.is_empty() {
+        // The last field of the message.
+        encode_key(PART_REPLY_DATA, WireType::LengthDelimited, &mut fields);
+        encode_varint(data.len() as u64, &mut fields);
+    }
+    let mut first = Vec::with_capacity(FIRST_WRITE);
+    encode_varint((fields.len() + data.len()) as u64, &mut first);
+    first.extend_from_slice(&fields);
+    // With so much of the data that it is worth sending by itself.
+    let room = FIRST_WRITE.saturating_sub(first.len()).min(data.len());
+    first.extend_from_slice(&data.split_to(room));
+    stream.write_all(&first).await?;
+    stream.write_all(&data).await?;
     stream.flush().await
 }
 
@@ -219,6 +243,9 @@ async fn read_length(stream: &mut (impl AsyncRead + Unpin), bytes_max: usize) ->
 const LENGTH_BYTES_MAX: u32 = 4;
 /// What is allocated before a frame's bytes arrive.
 const FIRST_ALLOCATION: usize = 8192;
+/// As much as goes out in one piece.
+const FIRST_WRITE: usize = 60 << 10;
+const PART_REPLY_DATA: u32 = 3;
 
 /// The longest [`Request`]: a record and its key.
 pub(crate) const REQUEST_BYTES_MAX: usize = crate::judge::RECORD_BYTES_MAX + 256;
@@ -244,6 +271,21 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(64);
         write(&mut near, &request).await.unwrap();
         assert_eq!(read::<Request>(&mut far, 64).await.unwrap(), request);
+    }
+
+    #[tokio::test]
+    async fn a_part_is_written_as_any_message_is() {
+        for bytes in [0, 1, FIRST_WRITE - 20, FIRST_WRITE, 3 * FIRST_WRITE] {
+            let reply = PartReply {
+                code: 7,
+                size: 300,
+                data: vec![5; bytes].into(),
+            };
+            let (mut part, mut usual) = (Vec::new(), Vec::new());
+            write_part(&mut part, reply.clone()).await.unwrap();
+            write(&mut usual, &reply).await.unwrap();
+            assert!(part == usual, "{bytes}");
+        }
     }
 
     #[tokio::test]

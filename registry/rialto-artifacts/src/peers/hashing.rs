@@ -1,7 +1,7 @@
 //! The hash of an artifact whose chunks come in any order.
 //!
 //! It goes on beside the writing, from one chunk to the next that is there, so that nobody waits for it when the
-//! last one has come. What is hashed is what the file has, not what came.
+//! last one has come; so does the syncing. What is hashed is what the file has, not what came.
 
 use std::{
     fs::File,
@@ -65,9 +65,16 @@ fn hash(file: &File, outline: &Outline, written: &Receiver<u32>) -> io::Result<O
         file.read_exact_at(&mut chunk, start)?;
         hasher.update(&chunk);
         next += 1;
+        if next.is_multiple_of(CHUNKS_UNSYNCED_MAX) {
+            file.sync_data()?;
+        }
     }
     Ok(Some(Digest::new(hasher.finalize().into())))
 }
+
+/// How much is on its way to the disk at most: what is left to the end is waited for by whoever wants the artifact,
+/// and by all others who sync something on the same disk.
+const CHUNKS_UNSYNCED_MAX: u32 = 8;
 
 fn there(is_there: &[bool], index: u32) -> bool {
     let index = usize::try_from(index).ok();
