@@ -175,7 +175,7 @@ pub(crate) async fn write<M: Message>(
     stream.flush().await
 }
 
-/// Writes the answer to a question for a part of an artifact, as [`write`] does; a chunk is not copied for it.
+/// Writes the answer to a question for a part of an artifact, as [`write()`] does; a chunk is not copied for it.
 pub(crate) async fn write_part(
     stream: &mut (impl AsyncWrite + Unpin),
     mut reply: PartReply,
