@@ -120,12 +120,13 @@ impl Node {
         let method = prepared.method().to_owned();
         let time_max = terms.time(service.view.limits.time_max());
         let left = request.lineage.time_max.unwrap_or(time_max);
+        let beside = self.0.hiring.awaited(request.lineage.parent.as_ref());
         let job = Job {
             request: digest::request(&request.service, &method, &request.body_digest),
             id: B256::from(rand::random::<[u8; 32]>()),
-            awaited: self.0.hiring.awaited(request.lineage.parent.as_ref()),
+            awaited: beside.as_ref().map(|beside| beside.lends),
             lineage: request.lineage,
-            visit: service.visit(&named(party))?,
+            visit: service.visit(&named(party))?.beside(beside),
             time_max: time_max.min(left),
             service,
             method,

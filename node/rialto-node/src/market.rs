@@ -88,8 +88,27 @@ pub(crate) struct Hiring {
     market: Mutex<Option<Arc<dyn Market>>>,
     /// Where calls begin.
     pub(crate) runtime: Handle,
-    /// For each call that is bought at the moment, by its receipt, the memory that the guest who waits for it leaves.
-    waits: Mutex<BTreeMap<B256, u64>>,
+    waits: Arc<Mutex<Waits>>,
+}
+
+/// Guests that wait for calls which are bought, and who came because of that.
+#[derive(Debug, Default)]
+struct Waits {
+    /// For each such call that nobody came for yet, by its receipt, the memory that the guest leaves meanwhile.
+    left: BTreeMap<B256, u64>,
+    /// Guests that wait.
+    waiting: usize,
+    /// Calls that were let in beside the host's places and have not ended. More than wait where a host answered the
+    /// order and has the call that it made here go on.
+    beside: usize,
+}
+
+/// A call that a guest waits for, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    waits: Arc<Mutex<Waits>>,
+    /// Host memory that the guest leaves it, in bytes.
+    pub(crate) lends: u64,
 }
 
 /// A guest waits for a call that is bought, until this is dropped.
@@ -104,25 +123,32 @@ impl Hiring {
         Self {
             market: Mutex::default(),
             runtime: Handle::current(),
-            waits: Mutex::default(),
+            waits: Arc::default(),
         }
     }
 
     /// A guest waits for a call that is bought, and leaves so many bytes of host memory meanwhile.
     pub(crate) fn wait(&self, id: B256, lends: u64) -> Wait<'_> {
-        self.waits().insert(id, lends);
+        let mut waits = lock(&self.waits);
+        waits.left.insert(id, lends);
+        waits.waiting += 1;
         Wait { hiring: self, id }
     }
 
-    /// What the guest of this host leaves that waits for a call with this parent: where it was bought from this host
-    /// itself, or comes back to it, it must not wait for the place that its own caller has. Once for each.
-    pub(crate) fn awaited(&self, parent: Option<&B256>) -> Option<u64> {
-        self.waits().remove(parent?)
-    }
-
-    fn waits(&self) -> MutexGuard<'_, BTreeMap<B256, u64>> {
-        // Each is put in whole.
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The place of a call whose parent is one that a guest of this host waits for: where it was bought from this host
+    /// itself, or comes back to it, it must not wait for the place that its own caller has. Once for each; none, too,
+    /// when many calls go on that nobody waits for any more.
+    pub(crate) fn awaited(&self, parent: Option<&B256>) -> Option<Beside> {
+        let mut waits = lock(&self.waits);
+        if waits.beside >= waits.waiting + LEFT_BEHIND_MAX {
+            return None;
+        }
+        let lends = waits.left.remove(parent?)?;
+        waits.beside += 1;
+        Some(Beside {
+            waits: Arc::clone(&self.waits),
+            lends,
+        })
     }
 
     pub(crate) fn market(&self) -> MutexGuard<'_, Option<Arc<dyn Market>>> {
@@ -133,6 +159,50 @@ impl Hiring {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.hiring.waits().remove(&self.id);
+        let mut waits = lock(&self.hiring.waits);
+        waits.left.remove(&self.id);
+        waits.waiting -= 1;
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        lock(&self.waits).beside -= 1;
+    }
+}
+
+fn lock(waits: &Mutex<Waits>) -> MutexGuard<'_, Waits> {
+    // Each step under this lock leaves it whole.
+    waits.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls beside the host's places that nobody waits for any more: whoever is hired may answer and have them go on.
+const LEFT_BEHIND_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_wait_lets_one_in_and_few_are_left_behind() {
+        let hiring = Hiring::here();
+        let id = B256::with_last_byte;
+        let mut left_behind = Vec::new();
+        for number in 0..=16 {
+            let wait = hiring.wait(id(number), 7);
+            assert!(hiring.awaited(None).is_none());
+            assert!(hiring.awaited(Some(&id(99))).is_none());
+            let beside = hiring.awaited(Some(&id(number))).unwrap();
+            assert_eq!(beside.lends, 7);
+            assert!(hiring.awaited(Some(&id(number))).is_none());
+            left_behind.push(beside);
+            drop(wait);
+        }
+        let _wait = hiring.wait(id(17), 7);
+        assert!(hiring.awaited(Some(&id(17))).is_none());
+        left_behind.pop();
+        assert!(hiring.awaited(Some(&id(17))).is_some());
+        drop(hiring.wait(id(18), 7));
+        assert!(hiring.awaited(Some(&id(18))).is_none());
     }
 }

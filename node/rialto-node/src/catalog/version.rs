@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::loader::{Code, Loader, Site};
 use super::{Candidate, ServiceError, chain};
 use crate::api::{CallError, Closed, PaymentError, ServiceView};
+use crate::market::Beside;
 use crate::meters::{CallMeters, Metered};
 use crate::reject::{refused, unavailable};
 
@@ -75,6 +76,8 @@ pub(crate) struct Visit {
     /// Whether its end decides if the service comes out of quarantine.
     is_probe: bool,
     ended: bool,
+    /// Held while it runs where a guest of this host waits for it.
+    beside: Option<Beside>,
 }
 
 impl Version {
@@ -181,6 +184,7 @@ impl Version {
             version: Arc::clone(self),
             is_probe,
             ended: false,
+            beside: None,
         })
     }
 
@@ -400,6 +404,12 @@ impl Version {
 }
 
 impl Visit {
+    /// The same call, which a guest of this host may wait for.
+    pub(crate) fn beside(mut self, beside: Option<Beside>) -> Self {
+        self.beside = beside;
+        self
+    }
+
     /// How the call of this payer ended, which tells something about its service.
     pub(crate) fn over<T>(mut self, payer: &str, ended: &Result<T, rialto_host::CallError>) {
         let end = match ended {
