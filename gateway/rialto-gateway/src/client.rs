@@ -197,8 +197,14 @@ impl Body {
     /// A JSON object of the method's parameters.
     #[must_use]
     pub fn json(value: &serde_json::Value) -> Self {
+        Self::text(value.to_string())
+    }
+
+    /// The parameters as JSON that is written already.
+    #[must_use]
+    pub fn text(json: impl Into<Bytes>) -> Self {
         Self {
-            bytes: value.to_string().into(),
+            bytes: json.into(),
             content_type: "application/json".to_owned(),
         }
     }

@@ -35,16 +35,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri, header};
-use rialto_node::Node;
+use rialto_node::{FoundService, Node, SearchError};
 use rialto_registry::reputation::Outcome as Rating;
-use rialto_registry::{Name, PeerId};
+use rialto_registry::{Name, PeerId, index};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::Config;
 use crate::body::Budget;
 use crate::client::mesh::{Directory, DirectoryError, Finding, MeshClient};
 use crate::gateway::panicked;
-use crate::problem::{ErrorCode, Problem};
+use crate::problem::{ErrorCode, Problem, with_causes};
 use crate::serve::Caller;
 use access::Access;
 use find::Bases;
@@ -220,6 +220,26 @@ impl Directory for NodeDirectory {
 
     fn ended(&self, provider: PeerId, rating: Rating) {
         self.node.rate(provider, rating);
+    }
+}
+
+impl Local {
+    /// What the mesh offers that a program may be told of: of publishers who are who they say, and to be had. A node
+    /// that takes no part in the mesh knows its own services alone, which are not among these.
+    fn offered(&self, query: &index::Query) -> Result<Vec<FoundService>, Problem> {
+        let mut found = match self.node.search(query) {
+            Ok(found) => found,
+            Err(SearchError::Alone) => Vec::new(),
+            Err(error @ SearchError::Chain(_)) => {
+                let message = format!(
+                    "what others offer cannot be looked up: {}",
+                    with_causes(&error)
+                );
+                return Err(Problem::new(ErrorCode::Unavailable, message));
+            }
+        };
+        found.retain(|it| it.verified && it.resembles.is_none() && !it.listed.is_empty());
+        Ok(found)
     }
 }
 

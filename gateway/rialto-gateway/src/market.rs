@@ -10,7 +10,6 @@ use alloy_primitives::{Address, keccak256};
 use bytes::Bytes;
 use rialto_channels::Amount;
 use rialto_node::{Asking, Bought, HireError, Market, Order, Tender};
-use rialto_registry::router::{Abandon, Hedge};
 use rialto_registry::{MethodName, Name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,10 +59,7 @@ impl MeshMarket {
     async fn bought(&self, order: Order) -> Result<Bought, HireError> {
         let headers = lineage::headers(&order.lineage);
         let placing = self.orders.order(&order.name, headers);
-        let body = Body {
-            content_type: "application/json".to_owned(),
-            bytes: order.arguments,
-        };
+        let body = Body::text(order.arguments);
         let mut ask = Ask {
             order: Some(placing.clone()),
             allowance: Some(self.allowances.of(whose(&order.lineage.above), None)),
@@ -179,20 +175,8 @@ fn is_passing(error: &MeshError) -> bool {
 }
 
 fn ask(service: &Name, method: &MethodName, body: Body) -> Ask {
-    Ask {
-        service: service.clone(),
-        method: method.to_snake_case(),
-        body,
-        // Nothing is known of what it does, and what was paid for is asked for where it was.
-        idempotent: false,
-        time_max: TENDER_TIME_MAX,
-        price_max: None,
-        region: None,
-        abandon: Abandon::Never,
-        hedge: Hedge::Never,
-        allowance: None,
-        order: None,
-    }
+    let method = method.to_snake_case();
+    Ask::once(service.clone(), &method, body, TENDER_TIME_MAX)
 }
 
 /// Whom the count of a day is kept for: the service that hires.

@@ -14,7 +14,7 @@ mod tools;
 
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -45,7 +45,7 @@ pub(crate) trait Toolbox: Sync {
     fn listed(&self) -> Tools;
 
     /// Summaries of those that fit the words best, the best first.
-    fn search(&self, query: &str, limit: usize) -> Vec<Value>;
+    fn search(&self, query: &str, limit: usize) -> Result<Vec<Value>, Problem>;
 
     /// One as the protocol describes it.
     fn describe(&self, name: &str) -> impl Future<Output = Result<Value, Problem>> + Send;
@@ -165,8 +165,9 @@ async fn batch(
         };
         Some(match asked.answer().await {
             Ok(Answer::Result(result)) => json_rpc::result(&request.id, &result),
-            // None streams in a batch.
-            Ok(Answer::Stream(..)) => return None,
+            Ok(Answer::Stream(stream, _)) => {
+                json_rpc::result(&request.id, &result_of(stream).await)
+            }
             Err(error) => error.body(&request.id),
         })
     });
@@ -320,7 +321,10 @@ impl<T: Toolbox> Asked<'_, T> {
             SEARCH => {
                 let Search { query, limit } = of_own(arguments)?;
                 let limit = limit.unwrap_or(FOUND).clamp(1, FOUND_MAX);
-                json!({ "tools": self.toolbox.search(&query, limit) })
+                match self.toolbox.search(&query, limit) {
+                    Ok(tools) => json!({ "tools": tools }),
+                    Err(problem) => return Ok(Answer::Result(failed(problem))),
+                }
             }
             DESCRIBE => {
                 let Describe { name } = of_own(arguments)?;
@@ -365,12 +369,28 @@ impl<T: Toolbox> Asked<'_, T> {
             era: self.era,
             wants_items: token.is_some(),
         };
-        let made = self.toolbox.call(call).await;
-        Ok(made.map(|made| match made {
-            Answered::Whole(result) => Answer::Result(result),
-            Answered::Stream(stream) => Answer::Stream(stream, token.unwrap_or_default()),
-        }))
+        Ok(match (self.toolbox.call(call).await, token) {
+            (None, _) => None,
+            (Some(Answered::Whole(result)), _) => Some(Answer::Result(result)),
+            (Some(Answered::Stream(stream)), Some(token)) => Some(Answer::Stream(stream, token)),
+            // Nobody hears of its items.
+            (Some(Answered::Stream(stream)), None) => Some(Answer::Result(result_of(stream).await)),
+        })
     }
+}
+
+/// What comes of a call in the end.
+async fn result_of(mut stream: BoxStream<'static, Told>) -> Value {
+    while let Some(part) = stream.next().await {
+        match part {
+            Told::Item(_) => {}
+            Told::Result(result) => return result,
+        }
+    }
+    failed(Problem::new(
+        ErrorCode::Internal,
+        "the call ended without a result",
+    ))
 }
 
 /// There is no such tool.

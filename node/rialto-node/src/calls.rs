@@ -4,14 +4,14 @@
 //! chain before the work; the charge is durable before the answer is handed out (M4); whatever
 //! fails before the charge charges nothing (M3), because the reservation is released on drop.
 
+mod hold;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use rialto_channels::payee::{
-    ChargeError, Committed, ExposureLimits, PayeeChannel, Reservation, WireCode,
-};
+use rialto_channels::payee::{ChargeError, Committed, PayeeChannel, Reservation, WireCode};
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Address, Amount, VerifiedVoucher};
 use rialto_host::{CallContext, ItemList, Outcome, Prepared};
@@ -26,13 +26,13 @@ use crate::api::{
 use crate::book::{self, Slot};
 use crate::catalog::{Code, Version, Visit};
 use crate::digest;
-use crate::failures::Attempt;
-use crate::fleet::SharedHold;
 use crate::hires::Hirings;
 use crate::money::{Arrival, Work};
 use crate::receipts::{Extent, Facts, Paid};
-use crate::reject::{bad_signature, invalid, refused_on, unavailable};
+use crate::reject::{bad_signature, invalid, unavailable};
 use crate::turns::Turn;
+
+pub(crate) use hold::{Began, Hold, OwnHold, Ready};
 
 /// A call whose arguments and price are settled.
 pub(crate) struct Job {
@@ -452,77 +452,6 @@ const fn paid_by(payment: &Payment) -> Option<Address> {
         Payment::None => None,
         Payment::Channel(payment) => Some(payment.config.payer),
         Payment::Exact(payment) => Some(payment.authorization.from),
-    }
-}
-
-/// What a payment's arrival leads to.
-pub(crate) enum Began {
-    /// It was executed before; with its channel.
-    Before(Box<PaymentRecord>, Option<Arc<Slot>>),
-    /// It may run now.
-    Now(Box<Ready>),
-}
-
-/// A paid call that may run.
-pub(crate) struct Ready {
-    pub(crate) payer: Address,
-    pub(crate) code: Arc<Code>,
-    pub(crate) attempt: Attempt,
-    pub(crate) hold: Hold,
-    pub(crate) key: [u8; 32],
-    /// The deposit that came with it.
-    pub(crate) deposited: Option<(B256, Amount)>,
-    pub(crate) stay: Stay,
-}
-
-/// A reservation that is released when the call ends without a charge (M3).
-pub(crate) enum Hold {
-    /// In this node's memory.
-    Own(OwnHold),
-    /// In the ledger that replicas share.
-    Shared(Box<SharedHold>),
-}
-
-impl Hold {
-    /// Releases the reservation; whoever is told of the failure finds the channel free.
-    pub(crate) async fn give_back(self) {
-        match self {
-            Self::Own(hold) => drop(hold),
-            Self::Shared(hold) => hold.give_back().await,
-        }
-    }
-}
-
-pub(crate) struct OwnHold {
-    slot: Arc<Slot>,
-    reservation: Option<Reservation>,
-}
-
-impl OwnHold {
-    fn reserve(
-        slot: &Arc<Slot>,
-        voucher: &VerifiedVoucher,
-        price: Amount,
-        now: rialto_channels::ChainTime,
-        limits: &ExposureLimits,
-    ) -> Result<Self, PaymentError> {
-        let mut channel = slot.lock();
-        let reservation = channel
-            .with_payer(|channel, payer| channel.reserve_within(voucher, price, now, limits, payer))
-            .map_err(|reject| refused_on(&channel, &reject))?;
-        drop(channel);
-        Ok(Self {
-            slot: Arc::clone(slot),
-            reservation: Some(reservation),
-        })
-    }
-}
-
-impl Drop for OwnHold {
-    fn drop(&mut self) {
-        if let Some(reservation) = self.reservation.take() {
-            self.slot.lock().release(reservation);
-        }
     }
 }
 

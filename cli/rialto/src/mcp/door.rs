@@ -67,7 +67,8 @@ impl Door {
             ensure!(status.is_success(), "{url} answered {status}");
             return Ok(());
         }
-        let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let other = || format!("{url} answered {status}: it is no local door, or one without MCP");
+        let message: Value = serde_json::from_slice(&body).with_context(other)?;
         if message["jsonrpc"] == "2.0" {
             each(&message);
             return Ok(());
@@ -76,7 +77,7 @@ impl Door {
         match (said["message"].as_str(), said["hint"].as_str()) {
             (Some(why), Some(hint)) => bail!("{why}\ntry: {hint}"),
             (Some(why), None) => bail!("{why}"),
-            _ => bail!("{url} answered {status}: it is no local door, or one without MCP"),
+            _ => bail!(other()),
         }
     }
 }

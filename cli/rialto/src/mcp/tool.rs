@@ -77,11 +77,9 @@ impl Caller {
         let unreachable = || format!("no gateway answers at {url}: `rialto up` starts one");
         let answer = request.send().await.with_context(unreachable)?;
         let (status, body) = (answer.status(), answer.bytes().await?);
-        let message: Value = serde_json::from_slice(&body).unwrap_or_default();
-        anyhow::ensure!(
-            message["jsonrpc"] == "2.0",
-            "{url} answered {status}: it is no gateway, or one without MCP"
-        );
+        let other = || format!("{url} answered {status}: it is no gateway, or one without MCP");
+        let message: Value = serde_json::from_slice(&body).with_context(other)?;
+        anyhow::ensure!(message["jsonrpc"] == "2.0", other());
         Ok(message)
     }
 
@@ -147,7 +145,8 @@ impl Caller {
 
 /// An answer as a tool's result.
 fn told(answer: &Answer, is_object: bool) -> Value {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let unread = |_| String::from_utf8_lossy(&answer.body).into();
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_else(unread);
     let mut meta = json!({ "rialto/charged": answer.charged.to_string() });
     if let Some(signed) = &answer.receipt {
         meta["rialto/receipt"] = signed.receipt.id.to_string().into();
@@ -169,7 +168,7 @@ fn told(answer: &Answer, is_object: bool) -> Value {
     if is_error {
         result["isError"] = true.into();
     } else {
-        result["structuredContent"] = match is_object {
+        result["structuredContent"] = match is_object && body.is_object() {
             true => body,
             false => json!({ "result": body }),
         };

@@ -6,27 +6,18 @@ use rialto_testkit::mesh::{Mesh, path_from_env};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::fixture::{until, write_key};
+use crate::fixture::until;
 use crate::installed::{Installed, in_repository, program_of_users, python_program, run};
-use crate::plain::{CONFIG, charged, join, key};
+use crate::plain::{Pair, charged, key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_find_call_and_hear_the_services_of_the_mesh() -> Result<()> {
-    let installed = Installed::new(&["chat", "filetype"], CONFIG)?;
-    let provider = installed.start(&["--chain-listen", "127.0.0.1:0", "--mesh"])?;
-    for service in ["chat", "filetype"] {
-        let folder = installed.dir().join("services").join(service);
-        let folder = folder.display().to_string();
-        let args = ["publish", &folder, "--json", "--rpc", provider.chain_rpc()];
-        installed.rialto(&provider, &args).await?.json()?;
-    }
-    let consumer = Installed::new(&["embed"], CONFIG)?;
-    write_key(&consumer.data().join("keys/host.key"), provider.test_key(0))?;
-    write_key(
-        &consumer.data().join("wallet/wallet.key"),
-        provider.test_key(1),
-    )?;
-    let door = join(&consumer, &provider)?;
+    let Pair {
+        installed: _kept,
+        provider,
+        consumer,
+        door,
+    } = Pair::start(&["chat", "filetype"], "embed").await?;
     let url = door.text("/mcp").to_owned();
     until("the tools of others are known", || async {
         let found = call(&url, None, "rialto__search", json!({ "query": WORDS })).await?;
@@ -103,7 +94,7 @@ async fn described(url: &str) -> Result<()> {
             && tool["_meta"]["rialto/publisher"].is_string(),
         "{described:#}"
     );
-    let text = tool["description"].as_str().unwrap_or_default();
+    let text = tool["description"].as_str().context("no text")?;
     ensure!(text.contains("paid from this node's wallet"), "{text}");
     Ok(())
 }
@@ -170,7 +161,7 @@ async fn keys_have_budgets(consumer: &Installed, url: &str, door: &Mesh) -> Resu
         json!({ "texts": ["cat"] }),
     )
     .await?;
-    let text = refused["content"][0]["text"].as_str().unwrap_or_default();
+    let text = refused["content"][0]["text"].as_str().context("no text")?;
     ensure!(
         refused["isError"] == true && text.contains("rialto key budget"),
         "{refused:#}"

@@ -13,13 +13,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rialto_channels::SigningKey;
 use rialto_gateway::client::{Answer, Body, Config, PayingClient};
-use rialto_testkit::mesh::{Mesh, MeshConfig, path_from_env};
+use rialto_testkit::mesh::{Mesh, MeshConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fixture::{self, free_port, until};
-use crate::installed::{program_of_users, run};
+use crate::installed::{install_guest, program_of_users, run};
 
 /// The services, from the first that is called to the last.
 const NAMES: [&str; 3] = ["front", "middle", "keeps"];
@@ -117,7 +117,7 @@ impl Chain {
     async fn start() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let base = dir.path().join("ground");
-        install(
+        install_guest(
             &base,
             "state",
             "idle",
@@ -164,7 +164,7 @@ impl Chain {
         } else {
             "state"
         };
-        install(&base, guest, NAMES[number], &terms)?;
+        install_guest(&base, guest, NAMES[number], &terms)?;
         let port = free_port()?;
         let way = self.way(number, port).await?;
         let data = base.join("data");
@@ -304,19 +304,6 @@ fn settings(way: Option<&str>) -> String {
     format!(
         "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\nprivate = true\n{gateways}"
     )
-}
-
-fn install(base: &Path, guest: &str, name: &str, terms: &str) -> Result<()> {
-    let folder = base.join("services").join(name);
-    std::fs::create_dir_all(&folder)?;
-    let built = path_from_env("RIALTO_TEST_GUESTS")?;
-    let component = built.join(guest).join("component.wasm");
-    std::fs::copy(component, folder.join("component.wasm"))?;
-    let manifest = format!(
-        "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"For tests.\"\nlicense = \"Apache-2.0\"\n{terms}"
-    );
-    std::fs::write(folder.join("service.toml"), manifest)?;
-    Ok(())
 }
 
 /// Has the first service ask the second to have the third count.

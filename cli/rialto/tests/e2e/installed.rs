@@ -88,6 +88,19 @@ impl Installed {
     }
 }
 
+/// Installs a guest of the tests as a service of a folder, on these terms.
+pub(crate) fn install_guest(base: &Path, guest: &str, name: &str, terms: &str) -> Result<()> {
+    let folder = base.join("services").join(name);
+    std::fs::create_dir_all(&folder)?;
+    let built = path_from_env("RIALTO_TEST_GUESTS")?;
+    let component = built.join(guest).join("component.wasm");
+    std::fs::copy(component, folder.join("component.wasm"))?;
+    let manifest = format!(
+        "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"For tests.\"\nlicense = \"Apache-2.0\"\n{terms}"
+    );
+    Ok(std::fs::write(folder.join("service.toml"), manifest)?)
+}
+
 /// A program of the Python environment with the strangers' packages.
 pub(crate) fn python_program(name: &str) -> Result<Command> {
     Ok(Command::new(

@@ -10,8 +10,7 @@ use crate::assistants;
 use crate::fixture::{until, write_key};
 use crate::installed::{Installed, in_repository, program_of_users, python_program, run};
 
-pub(crate) const CONFIG: &str =
-    "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\n";
+const CONFIG: &str = "[payments]\ncollect_every_seconds = 3600\n[mesh]\nnames_every_ms = 200\n";
 /// What a call of `embed` with a text of one word costs.
 const EMBED: u128 = 220;
 
@@ -256,21 +255,12 @@ async fn where_others_reach_the_door_a_key_is_needed() -> Result<()> {
 /// A node without models: its door finds them on the mesh, and its wallet pays whoever has them.
 #[tokio::test(flavor = "multi_thread")]
 async fn models_of_others_are_found_called_and_paid_for() -> Result<()> {
-    let installed = Installed::new(&["chat", "embed"], CONFIG)?;
-    let provider = installed.start(&["--chain-listen", "127.0.0.1:0", "--mesh"])?;
-    for service in ["chat", "embed"] {
-        let folder = installed.dir().join("services").join(service);
-        let folder = folder.display().to_string();
-        let args = ["publish", &folder, "--json", "--rpc", provider.chain_rpc()];
-        installed.rialto(&provider, &args).await?.json()?;
-    }
-    let consumer = Installed::new(&["filetype"], CONFIG)?;
-    write_key(&consumer.data().join("keys/host.key"), provider.test_key(0))?;
-    write_key(
-        &consumer.data().join("wallet/wallet.key"),
-        provider.test_key(1),
-    )?;
-    let door = join(&consumer, &provider)?;
+    let Pair {
+        installed: _kept,
+        provider,
+        consumer,
+        door,
+    } = Pair::start(&["chat", "embed"], "filetype").await?;
     let url = door.text("/openai_base_url");
     let models = format!("{url}/models");
     until("the models of others are known", || async {
@@ -291,8 +281,43 @@ async fn models_of_others_are_found_called_and_paid_for() -> Result<()> {
     provider.stop()
 }
 
+/// Two nodes of one mesh: one that published its services, and one whose wallet has money.
+pub(crate) struct Pair {
+    /// Kept for as long as the first one runs.
+    pub(crate) installed: Installed,
+    pub(crate) provider: Mesh,
+    pub(crate) consumer: Installed,
+    /// The node of the one that pays.
+    pub(crate) door: Mesh,
+}
+
+impl Pair {
+    /// The first has and publishes `offered`, the other has `own`.
+    pub(crate) async fn start(offered: &[&str], own: &str) -> Result<Self> {
+        let installed = Installed::new(offered, CONFIG)?;
+        let provider = installed.start(&["--chain-listen", "127.0.0.1:0", "--mesh"])?;
+        for service in offered {
+            let folder = installed.dir().join("services").join(service);
+            let folder = folder.display().to_string();
+            let args = ["publish", &folder, "--json", "--rpc", provider.chain_rpc()];
+            installed.rialto(&provider, &args).await?.json()?;
+        }
+        let consumer = Installed::new(&[own], CONFIG)?;
+        for (file, account) in [("keys/host.key", 0), ("wallet/wallet.key", 1)] {
+            write_key(&consumer.data().join(file), provider.test_key(account))?;
+        }
+        let door = join(&consumer, &provider)?;
+        Ok(Self {
+            installed,
+            provider,
+            consumer,
+            door,
+        })
+    }
+}
+
 /// Another node on the chain of the first, which it asks for peers.
-pub(crate) fn join(installed: &Installed, first: &Mesh) -> Result<Mesh> {
+fn join(installed: &Installed, first: &Mesh) -> Result<Mesh> {
     let chain_id = first.ready()["chain_id"].to_string();
     installed.start(&[
         "--rpc",

@@ -4,14 +4,14 @@
 use anyhow::{Context as _, Result, ensure};
 use rialto_channels::SigningKey;
 use rialto_gateway::client::{Body, Config, PayingClient};
-use rialto_testkit::mesh::{Mesh, MeshConfig, path_from_env};
+use rialto_testkit::mesh::{Mesh, MeshConfig};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::fixture::{self, until};
-use crate::installed::{program_of_users, run};
+use crate::installed::{install_guest, program_of_users, run};
 
 const OWN: u128 = 10;
 const STEP: u128 = 1_000;
@@ -29,8 +29,8 @@ async fn a_service_of_the_same_host_earns_its_publisher_a_royalty() -> Result<()
         "[grants]\nkey_value = true\n{WASI}[prices.count]\ncall = \"{STEP}\"\n\
          [royalty]\naccount = \"0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65\"\nshare = \"5%\"\n"
     );
-    install(base, "agent", "front", &agent)?;
-    install(base, "state", "keeps", &counts)?;
+    install_guest(base, "agent", "front", &agent)?;
+    install_guest(base, "state", "keeps", &counts)?;
     let data = base.join("data");
     std::fs::create_dir_all(&data)?;
     std::fs::write(data.join("rialto.toml"), CONFIG)?;
@@ -119,18 +119,6 @@ async fn check_books(data: &Path) -> Result<()> {
     let audit = run(audit.arg(data)).await?.json()?;
     ensure!(audit["good"] == true, "{audit}");
     Ok(())
-}
-
-fn install(base: &Path, guest: &str, name: &str, terms: &str) -> Result<()> {
-    let folder = base.join("services").join(name);
-    std::fs::create_dir_all(&folder)?;
-    let built = path_from_env("RIALTO_TEST_GUESTS")?;
-    let component = built.join(guest).join("component.wasm");
-    std::fs::copy(component, folder.join("component.wasm"))?;
-    let manifest = format!(
-        "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"For tests.\"\nlicense = \"Apache-2.0\"\n{terms}"
-    );
-    Ok(std::fs::write(folder.join("service.toml"), manifest)?)
 }
 
 const WASI: &str = "wasi = [\"cli\", \"io\", \"clocks\", \"random\", \"filesystem\"]\n";

@@ -89,6 +89,27 @@ pub struct Ask {
     pub order: Option<Order>,
 }
 
+impl Ask {
+    /// A call that is carried out once at most: whatever may have been done, and paid, is not done again elsewhere, nor
+    /// are two providers asked at a time. It costs whatever the client allows.
+    #[must_use]
+    pub fn once(service: Name, method: &str, body: Body, time_max: Duration) -> Self {
+        Self {
+            service,
+            method: method.to_owned(),
+            body,
+            idempotent: false,
+            time_max,
+            price_max: None,
+            region: None,
+            abandon: Abandon::Never,
+            hedge: Hedge::Never,
+            allowance: None,
+            order: None,
+        }
+    }
+}
+
 /// Who listens to an answer that comes item by item.
 pub type Each<'a> = &'a (dyn Fn(Heard<'_>) + Send + Sync);
 

@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use futures_util::stream::StreamExt as _;
 use rialto_channels::Amount;
+use rialto_channels::price::MethodPrice;
 use rialto_node::FoundService;
 use rialto_registry::index;
-use rialto_registry::router::{Abandon, Hedge};
 use rialto_registry::signed_manifest::MethodText;
 use rialto_registry::{Name, SignedManifest};
 use serde_json::{Value, json};
@@ -84,11 +84,11 @@ impl Toolbox for Door<'_> {
         Tools::of(&self.local.node, Self::PAYER).retain(|service| self.guest.may_use(service))
     }
 
-    fn search(&self, query: &str, limit: usize) -> Vec<Value> {
+    fn search(&self, query: &str, limit: usize) -> Result<Vec<Value>, Problem> {
         let words = Words::of(query);
         let mut found = self.listed().found(&words);
-        found.extend(self.found_elsewhere(query, &words));
-        best(found, limit)
+        found.extend(self.found_elsewhere(query, &words)?);
+        Ok(best(found, limit))
     }
 
     async fn describe(&self, name: &str) -> Result<Value, Problem> {
@@ -123,21 +123,18 @@ impl Toolbox for Door<'_> {
 
 impl Door<'_> {
     /// Methods of services that others offer.
-    fn found_elsewhere(&self, query: &str, words: &Words) -> Vec<(u32, Value)> {
-        let node = &self.local.node;
+    fn found_elsewhere(&self, query: &str, words: &Words) -> Result<Vec<(u32, Value)>, Problem> {
         let query = index::Query {
             text: query.to_owned(),
             limit: index::HITS_MAX,
             ..index::Query::default()
         };
-        // A node alone knows its own.
-        let found = node.search(&query).unwrap_or_default().into_iter();
+        let found = self.local.offered(&query)?.into_iter();
         let found = found.filter(|it| {
-            let is_sound = it.verified && it.resembles.is_none() && !it.listed.is_empty();
             let name = it.service.as_str();
-            is_sound && node.service(name).is_none() && self.guest.may_use(name)
+            self.local.node.service(name).is_none() && self.guest.may_use(name)
         });
-        found.flat_map(|it| tools_of(&it, words)).collect()
+        Ok(found.flat_map(|it| tools_of(&it, words)).collect())
     }
 
     /// A method that this node does not run, as its publisher described it.
@@ -187,22 +184,11 @@ impl Door<'_> {
             let message = format!("`{service}` {error}");
             Problem::new(ErrorCode::ArgumentsInvalid, message)
         };
+        let body = Body::text(arguments.to_owned());
+        let name = service.parse().map_err(bad)?;
         Ok(Ask {
-            service: service.parse().map_err(bad)?,
-            method: method.to_owned(),
-            body: Body {
-                bytes: arguments.to_owned().into(),
-                content_type: "application/json".to_owned(),
-            },
-            // It would be paid for twice.
-            idempotent: false,
-            time_max: TIME_MAX,
-            price_max: None,
-            region: None,
-            abandon: Abandon::Never,
-            hedge: Hedge::Never,
             allowance: Some(self.guest.allowance(service)?),
-            order: None,
+            ..Ask::once(name, method, body, TIME_MAX)
         })
     }
 
@@ -250,11 +236,11 @@ fn tools_of(found: &FoundService, words: &Words) -> Vec<(u32, Value)> {
         };
         // The index knows more of it than these texts.
         let score = words.score(&texts).unwrap_or(1);
-        let text = [docs.as_str(), &found.description];
-        let text = text.into_iter().find(|text| !text.trim().is_empty());
+        let texts = [docs.as_str(), &found.description];
+        let description = texts.iter().find_map(|text| text.trim().lines().next());
         let summary = json!({
             "name": name_of(service, method),
-            "description": text.and_then(|text| text.lines().next()).unwrap_or_default(),
+            "description": description.unwrap_or(service),
             "service": found.description,
             "price": format!("from {least}"),
             "providers": found.listed.len(),
@@ -267,9 +253,10 @@ fn tools_of(found: &FoundService, words: &Words) -> Vec<(u32, Value)> {
 fn describe(published: &SignedManifest, method: &MethodText, token: &str) -> Value {
     let service = published.name().as_str();
     let manifest = published.manifest();
-    let prices = manifest.prices().iter();
-    let price = prices.filter(|(name, _)| name.to_snake_case() == method.name);
-    let price = PriceRecord::new(&price.map(|(_, price)| *price).next().unwrap_or_default());
+    let mut prices = manifest.prices().iter();
+    let price = prices.find(|(name, _)| name.to_snake_case() == method.name);
+    // No money can be taken for what the price list does not name.
+    let price = PriceRecord::new(&price.map_or_else(MethodPrice::default, |(_, price)| *price));
     let docs = match method.docs.trim() {
         "" => manifest.description(),
         docs => docs,

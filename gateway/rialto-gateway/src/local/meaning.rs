@@ -8,7 +8,6 @@ use std::time::Duration;
 use rialto_channels::Amount;
 use rialto_node::{Node, Unread};
 use rialto_registry::index::Vector;
-use rialto_registry::router::{Abandon, Hedge};
 use serde_json::json;
 
 use crate::client::mesh::{Ask, MeshClient, MeshError};
@@ -49,18 +48,13 @@ fn keep(node: &Node, service: &Unread, vector: Vector) {
 
 fn ask(texts: &[&str], allowance: Allowance) -> Result<Ask, Problem> {
     let service = SERVICE.parse();
+    let service = service.map_err(|error| odd(format!("`{SERVICE}` {error}")))?;
+    let body = Body::json(&json!({ "texts": texts }));
     Ok(Ask {
-        service: service.map_err(|error| odd(format!("`{SERVICE}` {error}")))?,
-        method: METHOD.to_owned(),
-        body: Body::json(&json!({ "texts": texts })),
         idempotent: true,
-        time_max: TIME_MAX,
         price_max: Some(PRICE_MAX),
-        region: None,
-        abandon: Abandon::Never,
-        hedge: Hedge::Never,
         allowance: Some(allowance),
-        order: None,
+        ..Ask::once(service, METHOD, body, TIME_MAX)
     })
 }
 

@@ -14,7 +14,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rialto_node::SearchError;
-use rialto_registry::router::{Abandon, Hedge};
 use rialto_registry::{MethodName, Name, index};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -44,9 +43,9 @@ pub(super) fn routes() -> Router<Arc<Local>> {
 }
 
 async fn all(State(local): State<Arc<Local>>, headers: HeaderMap) -> Response {
-    match local.access.guest(&headers) {
-        Ok(guest) => {
-            let models: Vec<Value> = known(&local, &guest).into_values().collect();
+    match known(&local, &headers) {
+        Ok(models) => {
+            let models: Vec<Value> = models.into_values().collect();
             Json(json!({ "object": "list", "data": models })).into_response()
         }
         Err(problem) => mistake::problem(problem),
@@ -58,8 +57,8 @@ async fn one(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match local.access.guest(&headers) {
-        Ok(guest) => match known(&local, &guest).remove(&name) {
+    match known(&local, &headers) {
+        Ok(mut models) => match models.remove(&name) {
             Some(model) => Json(model).into_response(),
             None => Mistake::unknown_model(&name).into_response(),
         },
@@ -67,8 +66,9 @@ async fn one(
     }
 }
 
-/// The models of this node, and those on the mesh that its index knows, by name.
-fn known(local: &Local, guest: &Guest) -> BTreeMap<String, Value> {
+/// The models of this node that somebody may use, and those on the mesh that its index knows, by name.
+fn known(local: &Local, headers: &HeaderMap) -> Result<BTreeMap<String, Value>, Problem> {
+    let guest = local.access.guest(headers)?;
     let mut models = BTreeMap::new();
     for method in ["chat", "embed"] {
         let query = index::Query {
@@ -76,12 +76,7 @@ fn known(local: &Local, guest: &Guest) -> BTreeMap<String, Value> {
             limit: index::HITS_MAX,
             ..index::Query::default()
         };
-        // A node alone knows its own.
-        let found = local.node.search(&query).unwrap_or_default();
-        let offered = found
-            .into_iter()
-            .filter(|it| it.verified && it.resembles.is_none() && !it.listed.is_empty());
-        for service in offered {
+        for service in local.offered(&query)? {
             let name = service.service.as_str();
             let entry = models::entry(name, &service.publisher, local.started_secs);
             models.insert(name.to_owned(), entry);
@@ -96,7 +91,7 @@ fn known(local: &Local, guest: &Guest) -> BTreeMap<String, Value> {
         }
     }
     models.retain(|name, _| guest.may_use(name));
-    models
+    Ok(models)
 }
 
 async fn embed(State(local): State<Arc<Local>>, request: Request) -> Response {
@@ -247,25 +242,14 @@ impl<'a> Door<'a> {
         let client = self.local.client.clone().ok_or_else(no_wallet)?;
         let digest: [u8; 32] = Sha256::digest(&asked.arguments).into();
         let unknown = || Mistake::unknown_model(&asked.service);
+        let body = Body::text(asked.arguments);
+        let name = asked.service.parse().map_err(|_| unknown())?;
         Ok(Call {
             answered: Answered::now(&digest, &asked.service),
             gateway: place.is_here.then(|| self.local.bases.gateway().to_owned()),
             ask: Ask {
-                service: asked.service.parse().map_err(|_| unknown())?,
-                method: asked.method.to_owned(),
-                body: Body {
-                    bytes: asked.arguments,
-                    content_type: "application/json".to_owned(),
-                },
-                // It would be paid for twice.
-                idempotent: false,
-                time_max: TIME_MAX,
-                price_max: None,
-                region: None,
-                abandon: Abandon::Never,
-                hedge: Hedge::Never,
                 allowance: Some(self.guest.allowance(&asked.service)?),
-                order: None,
+                ..Ask::once(name, asked.method, body, TIME_MAX)
             },
             client,
         })

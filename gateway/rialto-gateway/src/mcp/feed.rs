@@ -8,6 +8,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::result::value;
 use super::{Era, Told, as_text};
 use crate::routes::json_rpc;
 use crate::routes::openai::feed::{COMMENT, KEEP_ALIVE};
@@ -44,11 +45,10 @@ pub(super) fn events(
 }
 
 fn progress(token: &Value, items: u64, item: &[u8]) -> Bytes {
-    let item: Value = serde_json::from_slice(item).unwrap_or_default();
     let message = json!({
         "jsonrpc": "2.0",
         "method": "notifications/progress",
-        "params": { "progressToken": token, "progress": items, "message": as_text(&item) },
+        "params": { "progressToken": token, "progress": items, "message": as_text(&value(item)) },
     });
     event("message", message.to_string().as_bytes())
 }

@@ -6,10 +6,9 @@ use crate::problem::{ErrorCode, Problem};
 
 /// An answer: as text for agents, and as it is for programs. One that is no object travels in one.
 pub(crate) fn told(body: &[u8], is_object: bool, meta: Value) -> Value {
-    // A stream that broke off has no whole body.
-    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let body = value(body);
     let text = as_text(&body);
-    let structured = match is_object {
+    let structured = match is_object && body.is_object() {
         true => body,
         false => json!({ "result": body }),
     };
@@ -18,6 +17,11 @@ pub(crate) fn told(body: &[u8], is_object: bool, meta: Value) -> Value {
         "structuredContent": structured,
         "_meta": meta,
     })
+}
+
+/// An answer as its host gave it. What is no JSON, as of a stream that broke off, is a text: it was paid for.
+pub(crate) fn value(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into())
 }
 
 /// A value for agents to read: a text as it is.

@@ -67,8 +67,8 @@ impl Toolbox for Hosted<'_> {
         Tools::of(&self.gateway.node, Self::PAYER)
     }
 
-    fn search(&self, query: &str, limit: usize) -> Vec<Value> {
-        best(self.listed().found(&Words::of(query)), limit)
+    fn search(&self, query: &str, limit: usize) -> Result<Vec<Value>, Problem> {
+        Ok(best(self.listed().found(&Words::of(query)), limit))
     }
 
     async fn describe(&self, name: &str) -> Result<Value, Problem> {

@@ -7,7 +7,7 @@ use rialto_channels::{Amount, SigningKey};
 use rialto_gateway::client::Config;
 use rialto_gateway::client::mesh::{Ask, Directory, Finding, MeshClient, Provider};
 use rialto_registry::offer::Payee;
-use rialto_registry::router::{Abandon, Hedge, Permille, Reach};
+use rialto_registry::router::{Permille, Reach};
 use rialto_registry::{Digest, Name, Offer, PeerKey, SignedOffer};
 use rialto_testkit::guests;
 
@@ -58,18 +58,10 @@ fn offer(mesh: &Mesh, key: &SigningKey) -> SignedOffer {
 }
 
 fn ask(price_max: u128) -> Ask {
+    let service = "types".parse().unwrap();
     Ask {
-        service: "types".parse().unwrap(),
-        method: "add".to_owned(),
-        body: addition(1, 2),
-        idempotent: false,
-        time_max: Duration::from_secs(20),
         price_max: Some(Amount::new(price_max)),
-        region: None,
-        abandon: Abandon::Never,
-        hedge: Hedge::Never,
-        allowance: None,
-        order: None,
+        ..Ask::once(service, "add", addition(1, 2), Duration::from_secs(20))
     }
 }
 
