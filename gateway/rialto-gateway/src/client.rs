@@ -22,6 +22,7 @@ mod error;
 mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod hearing;
 mod kept;
 mod lanes;
 mod listen;
@@ -60,6 +61,7 @@ pub use bounded::{DOCUMENT_BYTES_MAX, ReadError, read_bounded};
 pub use budget::{Budget, spent_today};
 pub use error::{ClientError, ReceiptFault, StoreError};
 pub use events::{Event, Parser as EventParser, TooLong};
+pub(crate) use hearing::{Ear, Part, hear};
 pub use kept::{stored_receipt, stored_receipts};
 pub use listen::Heard;
 pub use order::{Order, Orders};

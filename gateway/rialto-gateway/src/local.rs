@@ -18,7 +18,6 @@
 mod access;
 mod calls;
 mod find;
-mod hearing;
 mod keys;
 mod mcp;
 mod meaning;

@@ -3,13 +3,16 @@
 //! What it pays in a day has a budget of its own (`[hires]`), since a service that fails afterwards leaves this host
 //! with the bill. Each order is paid once: [`Orders`].
 
+mod items;
+mod patience;
+
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use alloy_primitives::{Address, keccak256};
 use bytes::Bytes;
 use rialto_channels::Amount;
-use rialto_node::{Asking, Bought, HireError, Market, Order, Tender};
+use rialto_node::{Asking, Bought, BoughtItems, HireError, Market, Order, Tender};
 use rialto_registry::{MethodName, Name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,9 +22,11 @@ use crate::client::{Allowances, Body, ClientError, Orders, StoreError};
 use crate::lineage;
 use crate::problem::with_causes;
 use crate::record::ReceiptRecord;
+use items::MeshItems;
+use patience::Patience;
 
-/// Buys calls on the mesh.
-#[derive(Debug)]
+/// Buys calls on the mesh. Clones share what they know of orders and of what was spent.
+#[derive(Debug, Clone)]
 pub struct MeshMarket {
     client: MeshClient,
     allowances: Allowances,
@@ -57,34 +62,26 @@ impl MeshMarket {
     /// Has an order carried out. While nobody knows whether it was, it is placed where it was placed before, again and
     /// again: there it is done and paid once, and anywhere else it would be a second time.
     async fn bought(&self, order: Order) -> Result<Bought, HireError> {
+        let mut ask = self.ask(&order);
+        let mut patience = Patience::new(order.deadline);
+        loop {
+            ask.time_max = patience.left();
+            match self.client.call(&ask).await {
+                Ok(answered) => return Ok(bought(answered)),
+                Err(error) => patience.again(&ask, error).await?,
+            }
+        }
+    }
+
+    /// What the mesh is asked for an order.
+    fn ask(&self, order: &Order) -> Ask {
         let headers = lineage::headers(&order.lineage);
-        let placing = self.orders.order(&order.name, headers);
-        let body = Body::text(order.arguments);
-        let mut ask = Ask {
-            order: Some(placing.clone()),
+        let body = Body::text(order.arguments.clone());
+        Ask {
+            order: Some(self.orders.order(&order.name, headers)),
             allowance: Some(self.allowances.of(whose(&order.lineage.above), None)),
             price_max: Some(order.price_max),
             ..ask(&order.service, &order.method, body)
-        };
-        let (mut pause, mut has_failed) = (PAUSE_MIN, false);
-        let patience = Instant::now() + PATIENCE;
-        loop {
-            ask.time_max = order.deadline.saturating_duration_since(Instant::now());
-            let error = match self.client.call(&ask).await {
-                Ok(answered) => return Ok(bought(answered)),
-                Err(error) => error,
-            };
-            let left = order.deadline.saturating_duration_since(Instant::now());
-            // Whoever lost its power comes back, and what was not begun may begin as well then.
-            has_failed |= matches!(error, MeshError::Failed { .. });
-            let may_begin = has_failed && is_passing(&error) && Instant::now() < patience;
-            let goes_on = placing.is_in_doubt() || may_begin;
-            if is_final(&error) || !goes_on || left < pause {
-                return Err(refused(&error));
-            }
-            tracing::debug!(%error, order = order.name, "asking again for what may have been done");
-            tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(PAUSE_MAX);
         }
     }
 }
@@ -109,6 +106,10 @@ impl Market for MeshMarket {
 
     fn buy(&self, order: Order) -> Asking<'_, Bought> {
         Box::pin(self.bought(order))
+    }
+
+    fn open(&self, order: Order) -> Box<dyn BoughtItems> {
+        Box::new(MeshItems::new(self.clone(), order))
     }
 
     fn kept(&self, name: &str) {
@@ -138,42 +139,6 @@ fn bought(answered: MeshAnswer) -> Bought {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "only a host's word is final"
-)]
-/// Whether the host has said that the call cannot be made as it is, which it says of none that it has made.
-fn is_final(error: &MeshError) -> bool {
-    let MeshError::Failed { source, .. } = error else {
-        return false;
-    };
-    match &**source {
-        // 402 and 409 are about the payment, 408 and 429 about now.
-        ClientError::Refused { status, .. } => {
-            (400..500).contains(status) && ![402, 408, 409, 429].contains(status)
-        }
-        _ => false,
-    }
-}
-
-/// Whether a host could not be reached, or something before it could not; or, after that, nobody is left to ask for a
-/// while.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "everything else was said by a host, or is this one's own"
-)]
-fn is_passing(error: &MeshError) -> bool {
-    match error {
-        MeshError::Failed { source, .. } => match &**source {
-            ClientError::Transport(_) | ClientError::Unfinished => true,
-            ClientError::Refused { status, code, .. } => *status >= 500 && code == "unknown",
-            _ => false,
-        },
-        MeshError::Nobody { .. } => true,
-        _ => false,
-    }
-}
-
 fn ask(service: &Name, method: &MethodName, body: Body) -> Ask {
     let method = method.to_snake_case();
     Ask::once(service.clone(), &method, body, TENDER_TIME_MAX)
@@ -200,7 +165,7 @@ fn refused(error: &MeshError) -> HireError {
     clippy::wildcard_enum_match_arm,
     reason = "of everything else a service is told in words"
 )]
-fn of_client(source: &ClientError, error: &MeshError) -> HireError {
+fn of_client(source: &ClientError, error: &(dyn std::error::Error + 'static)) -> HireError {
     match source {
         ClientError::TooDear { price, limit } => HireError::OverBudget {
             price_max: price.get(),
@@ -228,8 +193,3 @@ fn of_client(source: &ClientError, error: &MeshError) -> HireError {
 
 /// How long hosts may take to say what they want.
 const TENDER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Between two questions for the same answer.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long a host is waited for that cannot be reached.
-const PATIENCE: Duration = Duration::from_secs(10);

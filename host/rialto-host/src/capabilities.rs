@@ -133,6 +133,7 @@ pub(crate) mod bindings {
                 "rialto:mesh/calls.budget-left": trappable,
                 default: async | trappable,
             },
+            with: { "rialto:mesh/calls.items": crate::capabilities::calls::OpenItems },
         });
     }
 

@@ -38,6 +38,15 @@ pub struct Hired {
     pub receipt: Option<String>,
 }
 
+/// What a stream of items came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bill {
+    /// What it cost.
+    pub charged: u128,
+    /// The name of its receipt, if it cost anything.
+    pub receipt: Option<String>,
+}
+
 /// What a call would cost.
 #[derive(Debug, Clone)]
 pub struct HireQuote {
@@ -96,6 +105,21 @@ pub enum HireError {
 /// An answer that is on its way.
 pub type Hiring<T> = Pin<Box<dyn Future<Output = Result<T, HireError>> + Send>>;
 
+/// A step of an answer that comes item by item.
+pub type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, HireError>> + Send + 'a>>;
+
+/// An answer that comes item by item. Dropped, it is ended.
+///
+/// What is charged is for what was given: for all of it what any call costs, for a part what the callee's price list
+/// says of a stream that its reader left, and of one that broke off no more than what was used until its last item.
+pub trait HiredItems: fmt::Debug + Send {
+    /// The next item as JSON; none after the last one, and ever after. Whoever drops the future ends the stream.
+    fn next(&mut self) -> Step<'_, Option<Bytes>>;
+
+    /// Ends it, and says what it came to; said again if asked again.
+    fn end(&mut self) -> Step<'_, Bill>;
+}
+
 /// Calls other services for one call of a guest.
 pub trait Hirer: fmt::Debug + Send + Sync {
     /// What may still be spent.
@@ -109,6 +133,9 @@ pub trait Hirer: fmt::Debug + Send + Sync {
 
     /// Makes a call. Dropped, it gives the call up, and counts what it may have cost.
     fn call(&self, hire: Hire) -> Hiring<Hired>;
+
+    /// Begins a call of a method that streams. Dropped, it gives the call up.
+    fn open(&self, hire: Hire) -> Hiring<Box<dyn HiredItems>>;
 }
 
 /// Calls nobody: for guests whose call is not one of a node's.
@@ -129,6 +156,10 @@ impl Hirer for NoHirer {
     }
 
     fn call(&self, hire: Hire) -> Hiring<Hired> {
+        Box::pin(async move { Err(nobody(&hire.service)) })
+    }
+
+    fn open(&self, hire: Hire) -> Hiring<Box<dyn HiredItems>> {
         Box::pin(async move { Err(nobody(&hire.service)) })
     }
 }

@@ -75,7 +75,9 @@ pub use device::{DeviceConfig, DeviceLoad};
 pub use door::{Concurrency, DoorLoad};
 pub use engine::{Config, Host};
 pub use error::{ArgumentError, CallError, HostError, LoadError, MissingGrant};
-pub use hires::{Hire, HireError, HireQuote, Hired, Hirer, Hiring, NoHirer, Spent};
+pub use hires::{
+    Bill, Hire, HireError, HireQuote, Hired, HiredItems, Hirer, Hiring, NoHirer, Spent, Step,
+};
 pub use histogram::{BOUNDS, Histogram, HistogramView};
 pub use interface::{Interface, Method, Param};
 pub use keyvalue::{

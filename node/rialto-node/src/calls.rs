@@ -388,7 +388,9 @@ impl Node {
         visit.over(&party, &ended);
         // Also of a call that failed: what was done for it is not done again.
         hirings.queued().await?;
-        Ok((facts, ended?))
+        let mut outcome = ended?;
+        hirings.settle(&mut outcome.usage);
+        Ok((facts, outcome))
     }
 
     /// The stored answer of a payment that was made before, or why there is none: what a stream

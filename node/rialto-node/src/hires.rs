@@ -17,7 +17,9 @@
 //! ([`abroad`]).
 
 mod abroad;
+mod items;
 mod purse;
+mod taken;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -30,8 +32,8 @@ use rialto_channels::Amount;
 use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::royalty::Royalty;
 use rialto_host::{
-    Arguments, CallError as HostError, Hire, HireError, HireQuote, Hired, Hirer, Hiring, NoHirer,
-    Outcome, Spent,
+    Arguments, CallError as HostError, Hire, HireError, HireQuote, Hired, HiredItems, Hirer,
+    Hiring, NoHirer, Outcome, Spent, Usage,
 };
 use rialto_ledger::{Entry, PaymentRecord};
 use rialto_registry::Name;
@@ -44,9 +46,11 @@ use crate::api::{CallError, CallRequest, ChannelPayment, Lineage, Payment};
 use crate::calls::{Job, record};
 use crate::catalog::Version;
 use crate::digest;
+use crate::market::Form;
 use crate::money::{Arrival, unrecorded};
 use crate::receipts::{Facts, Paid};
 use crate::reject::unavailable;
+use items::Stored;
 use purse::Purse;
 
 /// What one call of a service has for calling others.
@@ -80,13 +84,32 @@ impl Hirings {
         let Some(caller) = &self.0 else {
             return Ok(());
         };
-        let records = std::mem::take(&mut *caller.records());
-        for record in records {
-            let queued = record.await;
-            let queued = queued.map_err(|error| unavailable("the ledger", error))?;
-            queued.map_err(|error| unavailable("the ledger", error))?;
+        loop {
+            let records = std::mem::take(&mut *caller.records());
+            if records.is_empty() {
+                return Ok(());
+            }
+            for record in records {
+                let queued = record.await;
+                let queued = queued.map_err(|error| unavailable("the ledger", error))?;
+                queued.map_err(|error| unavailable("the ledger", error))?;
+            }
         }
-        Ok(())
+    }
+
+    /// Whether there may be any.
+    const fn are_possible(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What it came to, once it is all [queued](Self::queued): of answers that come item by item and have not ended, no
+    /// more is known before than what they cost at most.
+    pub(crate) fn settle(&self, usage: &mut Usage) {
+        if let Some(caller) = &self.0 {
+            let spent = caller.spent();
+            usage.hires = usage.hires.min(spent.calls);
+            usage.spent = usage.spent.min(spent.amount);
+        }
     }
 }
 
@@ -136,16 +159,7 @@ impl Hirer for Hires {
     }
 
     fn spent(&self) -> Spent {
-        let (calls, amount) = self.0.purse().spent();
-        let gross = match self.0.royalty {
-            // What arrives has to leave as much as was spent.
-            Some(royalty) => royalty.share.gross(amount).unwrap_or(Amount::MAX),
-            None => amount,
-        };
-        Spent {
-            calls,
-            amount: gross.get(),
-        }
+        self.0.spent()
     }
 
     fn quote(&self, service: String, method: String, arguments_bytes: u64) -> Hiring<HireQuote> {
@@ -164,16 +178,39 @@ impl Hirer for Hires {
     }
 
     fn call(&self, hire: Hire) -> Hiring<Hired> {
-        let calling = Arc::clone(&self.0).call(hire);
-        // A task of its own: what it computes is its own time, not that of the guest that waits for it.
-        // Where calls begin, too, wherever the guest was carried to.
-        let node = self.0.node.clone();
-        let task = AbortOnDrop(node.0.hiring.runtime.spawn(calling.in_current_span()));
-        Box::pin(task.ended())
+        self.beside(Arc::clone(&self.0).call(hire))
+    }
+
+    fn open(&self, hire: Hire) -> Hiring<Box<dyn HiredItems>> {
+        self.beside(Arc::clone(&self.0).open(hire))
+    }
+}
+
+impl Hires {
+    /// Works in a task of its own: what it computes is its own time, not that of the guest that waits for it.
+    fn beside<T, F>(&self, work: F) -> Hiring<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, HireError>> + Send + 'static,
+    {
+        Box::pin(AbortOnDrop::spawn(&self.0.node, work).ended())
     }
 }
 
 impl Caller {
+    fn spent(&self) -> Spent {
+        let (calls, amount) = self.purse().spent();
+        let gross = match self.royalty {
+            // What arrives has to leave as much as was spent.
+            Some(royalty) => royalty.share.gross(amount).unwrap_or(Amount::MAX),
+            None => amount,
+        };
+        Spent {
+            calls,
+            amount: gross.get(),
+        }
+    }
+
     fn purse(&self) -> MutexGuard<'_, Purse> {
         // No step under this lock leaves something half-changed.
         self.purse.lock().unwrap_or_else(PoisonError::into_inner)
@@ -238,6 +275,20 @@ impl Caller {
         }
     }
 
+    /// As [`call`](Self::call), item by item. What comes as a whole is its one item.
+    async fn open(self: Arc<Self>, hire: Hire) -> Result<Box<dyn HiredItems>, HireError> {
+        let name = self.allowed(&hire.service)?;
+        let Some(callee) = self.callee(&name)? else {
+            return self.open_abroad(name, hire).await;
+        };
+        let method = callee.view.interface.method(&hire.method);
+        if method.is_some_and(|method| method.streams) {
+            return self.open_here(callee, hire).await;
+        }
+        let hired = self.call_here(callee, hire).await?;
+        Ok(Box::new(Stored::one(hired)))
+    }
+
     async fn call_here(
         self: &Arc<Self>,
         callee: Arc<Version>,
@@ -248,7 +299,7 @@ impl Caller {
         let price = price.map_err(|error| untold(&error))?;
         let mut taken = self.take(price, hire.price_max)?;
         let mut job = self.job(callee, &hire, price)?;
-        let Named { id, place, known } = self.find(&job.request).await?;
+        let Named { id, place, known } = self.find(&job.request, Wanted::Whole).await?;
         taken.place = place;
         job.id = id;
         if let Some(known) = &known
@@ -256,7 +307,7 @@ impl Caller {
         {
             let charged = known.receipt.receipt.charged;
             taken.cost(charged);
-            return Ok(self.hired(answer, charged, id));
+            return Ok(self.hired(answer.text, charged, id));
         }
         let (facts, outcome) = self.run(job).await?;
         // What was done before is charged as it was, though its answer is no longer kept.
@@ -268,31 +319,9 @@ impl Caller {
         taken.cost(charged);
         let body = outcome.body.clone();
         if is_new && self.whom.is_some() {
-            self.record(facts, outcome);
+            self.note(Arc::clone(self).record(facts, outcome));
         }
         Ok(self.hired(body, charged, id))
-    }
-
-    /// Takes a ceiling out of the purse.
-    fn take(&self, price: Amount, most: Option<u128>) -> Result<Taken<'_>, HireError> {
-        let mut purse = self.purse();
-        let may = most.map_or(purse.left(), |most| purse.left().min(Amount::new(most)));
-        if price > may {
-            return Err(HireError::OverBudget {
-                price_max: price.get(),
-                left: may.get(),
-            });
-        }
-        if !purse.take(price) {
-            return Err(HireError::TooDeep(format!(
-                "one call calls others {HIRES_MAX} times at most"
-            )));
-        }
-        Ok(Taken {
-            caller: self,
-            price: Some(price),
-            place: None,
-        })
     }
 
     fn job(&self, callee: Arc<Version>, hire: &Hire, price: Amount) -> Result<Job, HireError> {
@@ -319,8 +348,8 @@ impl Caller {
     }
 
     /// Names the call: after the first place where the same was done before, or else after the first where nothing
-    /// was.
-    async fn find(&self, request: &B256) -> Result<Named, HireError> {
+    /// was. What was delivered of a stream that ended early is something else to whoever wants the whole.
+    async fn find(&self, request: &B256, wanted: Wanted) -> Result<Named, HireError> {
         if self.whom.is_none() {
             // Nobody comes again for what nobody paid for.
             return Ok(Named {
@@ -335,9 +364,11 @@ impl Caller {
             }
             let id = digest::hire(&self.id, place);
             let known = self.node.stored_hire(&id).await?;
-            let is_it = known
-                .as_ref()
-                .is_none_or(|known| known.receipt.receipt.request == *request);
+            let is_it = known.as_ref().is_none_or(|known| {
+                let answer = abroad::answer_of(known);
+                known.receipt.receipt.request == *request
+                    && answer.is_none_or(|it| wanted.is_met_by(it.form))
+            });
             if is_it && self.purse().uses(place) {
                 let place = Some(place);
                 return Ok(Named { id, place, known });
@@ -374,22 +405,26 @@ impl Caller {
         ran.map_err(|error| untold(&error))
     }
 
-    /// Queues the receipt and the answer for the ledger, beside whoever waits for the answer.
-    fn record(self: &Arc<Self>, facts: Facts, outcome: Outcome) {
-        let caller = Arc::clone(self);
-        let recording = async move {
-            let paid = Paid::once(facts.service.provider, facts.charge(&outcome));
-            let receipt = facts.receipt(&outcome, &paid, caller.node.now());
-            let receipt = receipt.sign(caller.node.key());
-            let key = digest::hire_key(&facts.id);
-            let payment = record(key, &receipt, &outcome.body, facts.extent);
-            let entry = Entry::Charge {
-                snapshot: None,
-                payment,
-            };
-            // It is durable when the charge above it is.
-            caller.node.keep_hire(entry).await.map(drop)
+    /// Queues the receipt and the answer for the ledger.
+    async fn record(self: Arc<Self>, facts: Facts, outcome: Outcome) -> Result<(), HireError> {
+        let paid = Paid::once(facts.service.provider, facts.charge(&outcome));
+        let receipt = facts.receipt(&outcome, &paid, self.node.now());
+        let receipt = receipt.sign(self.node.key());
+        let key = digest::hire_key(&facts.id);
+        let payment = record(key, &receipt, &outcome.body, facts.extent);
+        let entry = Entry::Charge {
+            snapshot: None,
+            payment,
         };
+        // It is durable when the charge above it is.
+        self.node.keep_hire(entry).await.map(drop)
+    }
+
+    /// Writes something down beside whoever goes on.
+    fn note<F>(&self, recording: F)
+    where
+        F: Future<Output = Result<(), HireError>> + Send + 'static,
+    {
         let runtime = &self.node.0.hiring.runtime;
         let recording = runtime.spawn(recording.in_current_span());
         self.records().push(recording);
@@ -466,12 +501,26 @@ impl Node {
 /// Resolves to whether an entry is durable.
 type Durable = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// A ceiling that is out of the purse until it is known what the call costs.
-struct Taken<'a> {
-    caller: &'a Caller,
-    price: Option<Amount>,
-    /// The call's name, which another may have if this one fails.
-    place: Option<u32>,
+/// What is wanted of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// All of its answer.
+    Whole,
+    /// Its items; it is known that there are some.
+    Items,
+    /// Its items, or its answer as the one.
+    ItemsOrOne,
+}
+
+impl Wanted {
+    /// Whether what was done before will do.
+    const fn is_met_by(self, form: Form) -> bool {
+        match form {
+            Form::List | Form::One => true,
+            Form::Answer => !matches!(self, Self::ItemsOrOne),
+            Form::Part => !matches!(self, Self::Whole),
+        }
+    }
 }
 
 /// A call's name, and what was done under it before.
@@ -482,38 +531,29 @@ struct Named {
     known: Option<PaymentRecord>,
 }
 
-impl Taken<'_> {
-    fn cost(mut self, charged: Amount) {
-        if let Some(price) = self.price.take() {
-            self.caller.purse().cost(price, charged);
-        }
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        let Some(price) = self.price.take() else {
-            return;
-        };
-        let mut purse = self.caller.purse();
-        purse.give_back(price);
-        if let Some(place) = self.place {
-            purse.leave(place);
-        }
-    }
-}
-
 /// A task that ends when nobody waits for it.
-struct AbortOnDrop(JoinHandle<Result<Hired, HireError>>);
+struct AbortOnDrop<T>(JoinHandle<Result<T, HireError>>);
 
-impl AbortOnDrop {
-    async fn ended(mut self) -> Result<Hired, HireError> {
+impl<T: Send + 'static> AbortOnDrop<T> {
+    /// Where calls begin, wherever the guest was carried to that waits for it.
+    fn spawn<F>(node: &Node, work: F) -> Self
+    where
+        F: Future<Output = Result<T, HireError>> + Send + 'static,
+    {
+        Self(node.0.hiring.runtime.spawn(work.in_current_span()))
+    }
+
+    async fn ended(mut self) -> Result<T, HireError> {
         let ended = (&mut self.0).await;
-        ended.unwrap_or_else(|error| Err(HireError::Failed(format!("the call broke off: {error}"))))
+        ended.unwrap_or_else(|error| Err(broke_off(&error)))
     }
 }
 
-impl Drop for AbortOnDrop {
+fn broke_off(error: &tokio::task::JoinError) -> HireError {
+    HireError::Failed(format!("the call broke off: {error}"))
+}
+
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

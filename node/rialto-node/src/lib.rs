@@ -83,7 +83,7 @@ pub use facilitator::{
     Action, ChannelOnChain, Facilitated, Facilitation, FacilitatorError, Verified, Wanted,
 };
 pub use manifest::{ManifestFileError, read_manifest};
-pub use market::{Asking, Bought, Market, Order, Tender};
+pub use market::{Asking, Bought, BoughtItems, BoughtStream, Form, Market, Order, Tender};
 pub use mesh::{
     AgentCalls, DialError, Duplex, FoundService, ListedProvider, MeshError, OnChain, PublishError,
     Publishing, RateError, Said, SearchError, TakeError, ToPublish, ToRate, Tunnel, TunnelProtocol,

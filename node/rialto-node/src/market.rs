@@ -15,7 +15,9 @@ use bytes::Bytes;
 use rialto_channels::Amount;
 use rialto_host::HireError;
 use rialto_registry::{MethodName, Name};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Lineage;
 
@@ -77,8 +79,44 @@ pub trait Market: fmt::Debug + Send + Sync {
     /// Has a call made, and pays for it. An order that was placed before goes where it went then.
     fn buy(&self, order: Order) -> Asking<'_, Bought>;
 
+    /// As [`buy`](Self::buy), item by item. Nothing is sent before the first item is asked for.
+    fn open(&self, order: Order) -> Box<dyn BoughtItems>;
+
     /// What came of an order is on this node's disk: the market may forget it.
     fn kept(&self, name: &str);
+}
+
+/// An answer that is bought item by item. Dropped, it is given up: whoever wants to know what it cost ends it.
+pub trait BoughtItems: fmt::Debug + Send {
+    /// The next item as JSON; none where it has ended, however it did. Cancel-safe.
+    fn next(&mut self) -> Asking<'_, Option<Bytes>>;
+
+    /// Ends it, and asks what was charged; so the bill comes although nobody waits for items any more.
+    fn end(self: Box<Self>) -> Asking<'static, BoughtStream>;
+}
+
+/// What came of an answer that was bought item by item.
+#[derive(Debug, Clone)]
+pub struct BoughtStream {
+    /// What was bought.
+    pub bought: Bought,
+    /// What its body is.
+    pub form: Form,
+}
+
+/// What an answer is to whoever asked for its items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// A whole answer; whether it is a list of items is not known.
+    #[default]
+    Answer,
+    /// A JSON array of all its items.
+    List,
+    /// The same of those that came before it ended early, without the last bracket.
+    Part,
+    /// An answer that came at once: its one item.
+    One,
 }
 
 /// What a node's services hire others with.
@@ -89,6 +127,8 @@ pub(crate) struct Hiring {
     /// Where calls begin.
     pub(crate) runtime: Handle,
     waits: Arc<Mutex<Waits>>,
+    /// For answers that come item by item, whose guests are beside the host's places.
+    streams: Arc<Semaphore>,
 }
 
 /// Guests that wait for calls which are bought, and who came because of that.
@@ -112,8 +152,8 @@ pub(crate) struct Beside {
 }
 
 /// A guest waits for a call that is bought, until this is dropped.
-pub(crate) struct Wait<'a> {
-    hiring: &'a Hiring,
+pub(crate) struct Wait {
+    waits: Arc<Mutex<Waits>>,
     id: B256,
 }
 
@@ -124,15 +164,30 @@ impl Hiring {
             market: Mutex::default(),
             runtime: Handle::current(),
             waits: Arc::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }
 
+    /// Room for an answer that comes item by item.
+    ///
+    /// # Errors
+    /// [`HireError::Busy`].
+    pub(crate) fn room(&self) -> Result<OwnedSemaphorePermit, HireError> {
+        let room = Arc::clone(&self.streams).try_acquire_owned();
+        room.map_err(|_| {
+            HireError::Busy(format!(
+                "{STREAMS_MAX} answers come item by item to services of this host already"
+            ))
+        })
+    }
+
     /// A guest waits for a call that is bought, and leaves so many bytes of host memory meanwhile.
-    pub(crate) fn wait(&self, id: B256, lends: u64) -> Wait<'_> {
+    pub(crate) fn wait(&self, id: B256, lends: u64) -> Wait {
         let mut waits = lock(&self.waits);
         waits.left.insert(id, lends);
         waits.waiting += 1;
-        Wait { hiring: self, id }
+        let waits = Arc::clone(&self.waits);
+        Wait { waits, id }
     }
 
     /// The place of a call whose parent is one that a guest of this host waits for: where it was bought from this host
@@ -157,9 +212,9 @@ impl Hiring {
     }
 }
 
-impl Drop for Wait<'_> {
+impl Drop for Wait {
     fn drop(&mut self) {
-        let mut waits = lock(&self.hiring.waits);
+        let mut waits = lock(&self.waits);
         waits.left.remove(&self.id);
         waits.waiting -= 1;
     }
@@ -176,6 +231,8 @@ fn lock(waits: &Mutex<Waits>) -> MutexGuard<'_, Waits> {
     waits.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Answers that come item by item to services of this host at a time.
+const STREAMS_MAX: usize = 64;
 /// Calls beside the host's places that nobody waits for any more: whoever is hired may answer and have them go on.
 const LEFT_BEHIND_MAX: usize = 16;
 

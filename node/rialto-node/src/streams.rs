@@ -308,7 +308,7 @@ impl Node {
             Ending::Whole | Ending::Left => visit.over(&named(party), &Ok(())),
         }
         let end = self
-            .charge_delivered(facts, ending, answered, held, &delivery)
+            .charge_delivered(facts, ending, answered, held, (&delivery, &hirings))
             .await;
         let at_fault = match &end.failure {
             Some(error) if end.outcome.is_none() => Running::counts(error),
@@ -334,7 +334,7 @@ impl Node {
         ending: Ending,
         answered: Answered,
         held: Option<Held>,
-        delivery: &Delivery,
+        (delivery, hirings): (&Delivery, &Hirings),
     ) -> StreamEnd {
         let (text, delivered) = delivery.seal();
         let count = text.count();
@@ -344,7 +344,7 @@ impl Node {
             Ending::Broken(error) => (Extent::Broken, Some(error.into())),
         };
         facts.extent = extent;
-        let outcome = match (extent, answered) {
+        let mut outcome = match (extent, answered) {
             (_, Answered::Whole(outcome)) => outcome,
             (Extent::Whole, Answered::InParts(usage)) => Outcome {
                 body: text.finish(),
@@ -355,6 +355,7 @@ impl Node {
                 usage: delivered,
             },
         };
+        hirings.settle(&mut outcome.usage);
         let owed = extent == Extent::Whole || (count > 0 && !facts.charge(&outcome).is_zero());
         let charged = match held {
             None if extent == Extent::Whole => Ok(Some(free(outcome.body))),

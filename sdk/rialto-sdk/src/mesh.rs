@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::bindings::mesh::rialto::mesh::calls;
 
-pub use calls::{Answer, Error, Estimate, Shortage};
+pub use calls::{Answer, Bill, Error, Estimate, Shortage};
 
 /// What may still be spent on other services, in base units of the host's token.
 #[must_use]
@@ -34,6 +34,39 @@ pub fn quote(service: &str, method: &str, arguments_bytes: u64) -> Result<Estima
 /// [`Error`]; nothing is charged for it.
 pub fn call(service: &str, method: &str, arguments: &str) -> Result<Answer, Error> {
     Call::new(service, method).make(arguments)
+}
+
+/// Calls a method that streams; its items come as they are made. What does not stream gives its answer as the one item.
+///
+/// # Errors
+/// [`Error`]; nothing is charged for it.
+pub fn open(service: &str, method: &str, arguments: &str) -> Result<Items, Error> {
+    Call::new(service, method).open(arguments)
+}
+
+/// An answer that comes item by item, each as JSON. An item is made when it is asked for, and none ahead where the callee
+/// runs on the same host. Dropped, it is ended: what is charged is for the items that were taken.
+///
+/// The first error is the last item; what came before it may have been charged.
+#[derive(Debug)]
+pub struct Items(calls::Items);
+
+impl Items {
+    /// Ends it, and says what it came to.
+    ///
+    /// # Errors
+    /// [`Error`]: it is not known.
+    pub fn end(self) -> Result<Bill, Error> {
+        self.0.end()
+    }
+}
+
+impl Iterator for Items {
+    type Item = Result<String, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().transpose()
+    }
 }
 
 /// A call with limits of its own.
@@ -80,12 +113,23 @@ impl<'a> Call<'a> {
     /// # Errors
     /// As [`call`].
     pub fn make(self, arguments: &str) -> Result<Answer, Error> {
+        calls::call(self.service, self.method, arguments, self.options())
+    }
+
+    /// Makes it, item by item.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(self, arguments: &str) -> Result<Items, Error> {
+        calls::open(self.service, self.method, arguments, self.options()).map(Items)
+    }
+
+    fn options(self) -> calls::Options {
         let time_ms_max = self.time_max.map(|time| time.as_millis());
-        let options = calls::Options {
+        calls::Options {
             price_max: self.price_max,
             time_ms_max: time_ms_max.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
-        };
-        calls::call(self.service, self.method, arguments, options)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rialto_channels::Amount;
 use rialto_registry::router::{Abandon, Hedge};
@@ -12,7 +13,7 @@ use serde::Deserialize;
 
 use super::{Local, no_wallet, refused};
 use crate::client::mesh::{Ask, Each, MeshAnswer, MeshClient};
-use crate::client::{Answer, Body};
+use crate::client::{Answer, Body, Ear, Part, hear};
 use crate::problem::{ErrorCode, Problem};
 use crate::x402::header::RIALTO_RECEIPT_ID;
 
@@ -131,6 +132,17 @@ pub(super) async fn make(
         provider: Some(provider.to_string()),
         attempts,
     })
+}
+
+/// As [`make`], part by part.
+pub(super) fn listen(
+    client: MeshClient,
+    gateway: Option<String>,
+    ask: Ask,
+) -> BoxStream<'static, Part<Box<Result<Made, Problem>>>> {
+    hear(
+        |ear: Ear| async move { Box::new(make(&client, gateway.as_deref(), &ask, Some(&*ear)).await) },
+    )
 }
 
 fn told(made: Made) -> Response {

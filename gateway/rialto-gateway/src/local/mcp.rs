@@ -19,12 +19,11 @@ use rialto_registry::{Name, SignedManifest};
 use serde_json::{Value, json};
 
 use super::access::Guest;
-use super::calls::{Made, make};
-use super::hearing::{Part, hear};
+use super::calls::{Made, listen, make};
 use super::plain::TIME_MAX;
 use super::{Local, no_wallet, refused};
-use crate::client::Body;
 use crate::client::mesh::{Ask, MeshClient};
+use crate::client::{Body, Part};
 use crate::listing::PriceRecord;
 use crate::mcp::{
     self, Answered, Payer, Texts, Told, ToolCall, Toolbox, Tools, Words, best, described, failed,
@@ -205,14 +204,14 @@ impl Door<'_> {
             let made = make(&client, gateway.as_deref(), &ask, None).await?;
             return Ok(Answered::Whole(result(&made, is_object)));
         }
-        let heard = hear(client, gateway, ask).map(move |part| match part {
+        let heard = listen(client, gateway, ask).map(move |part| match part {
             Part::Item(item) => Told::Item(item),
             Part::Anew => {
                 let message = "the provider lost its answer and began another one";
                 let problem = Problem::new(ErrorCode::PeerBrokeOff, message).hint("call it again");
                 Told::Result(failed(problem))
             }
-            Part::Made(made) => Told::Result(match *made {
+            Part::Ended(made) => Told::Result(match *made {
                 Ok(made) => result(&made, is_object),
                 Err(problem) => failed(problem),
             }),

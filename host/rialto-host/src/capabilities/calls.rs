@@ -7,10 +7,11 @@ mod typed;
 
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{HasSelf, Linker};
+use bytes::Bytes;
+use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::bindings::mesh::rialto::mesh::calls;
-use crate::hires::{Hire, HireError};
+use crate::hires::{Hire, HireError, HiredItems};
 use crate::state::CallState;
 
 pub(crate) use typed::{callee, link as link_typed};
@@ -50,32 +51,89 @@ impl calls::Host for CallState {
         arguments: String,
         options: calls::Options,
     ) -> wasmtime::Result<Result<calls::Answer, calls::Error>> {
-        let asked = options.time_ms_max.map(Duration::from_millis);
-        let hire = Hire {
-            service,
-            method,
-            arguments: arguments.into(),
-            price_max: options.price_max.map(u128::from),
-            deadline: self.deadline_within(asked),
-            lends: self.lends,
-        };
+        let hire = self.asked(service, method, arguments, &options);
         let hired = match self.hire(hire).await? {
             Ok(hired) => hired,
             Err(error) => return Ok(Err(error.into())),
         };
-        let Ok(body) = String::from_utf8(hired.body.into()) else {
-            let text = "the answer is no text".to_owned();
-            return Ok(Err(calls::Error::Failed(text)));
-        };
-        Ok(Ok(calls::Answer {
+        Ok(text(hired.body).map(|body| calls::Answer {
             body,
             charged: units(hired.charged),
             receipt: hired.receipt,
         }))
     }
+
+    async fn open(
+        &mut self,
+        service: String,
+        method: String,
+        arguments: String,
+        options: calls::Options,
+    ) -> wasmtime::Result<Result<Resource<OpenItems>, calls::Error>> {
+        let hire = self.asked(service, method, arguments, &options);
+        Ok(match self.hire_items(hire).await? {
+            Ok(items) => Ok(self.push_handle(items)?),
+            Err(error) => Err(error.into()),
+        })
+    }
+}
+
+impl calls::HostItems for CallState {
+    async fn next(
+        &mut self,
+        this: Resource<OpenItems>,
+    ) -> wasmtime::Result<Result<Option<String>, calls::Error>> {
+        Ok(match self.next_item(&this).await? {
+            Ok(item) => item.map(text).transpose(),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    async fn end(
+        &mut self,
+        this: Resource<OpenItems>,
+    ) -> wasmtime::Result<Result<calls::Bill, calls::Error>> {
+        self.charge_host_call(0)?;
+        let ended = self.table.get_mut(&this)?.0.end().await;
+        Ok(match ended {
+            Ok(bill) => Ok(calls::Bill {
+                charged: units(bill.charged),
+                receipt: bill.receipt,
+            }),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    async fn drop(&mut self, this: Resource<OpenItems>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+/// An answer as text.
+fn text(json: Bytes) -> Result<String, calls::Error> {
+    String::from_utf8(json.into())
+        .map_err(|_| calls::Error::Failed("the answer is no text".to_owned()))
 }
 
 impl CallState {
+    fn asked(
+        &self,
+        service: String,
+        method: String,
+        arguments: String,
+        options: &calls::Options,
+    ) -> Hire {
+        Hire {
+            service,
+            method,
+            arguments: arguments.into(),
+            price_max: options.price_max.map(u128::from),
+            deadline: self.deadline_within(options.time_ms_max.map(Duration::from_millis)),
+            lends: self.lends,
+        }
+    }
+
     /// The call's deadline, or an earlier one.
     fn deadline_within(&self, asked: Option<Duration>) -> Instant {
         let own = asked.and_then(|asked| Instant::now().checked_add(asked));
@@ -87,15 +145,8 @@ impl CallState {
         &mut self,
         hire: Hire,
     ) -> wasmtime::Result<Result<crate::hires::Hired, HireError>> {
-        let names = hire.service.len().saturating_add(hire.method.len());
-        let sent = names.saturating_add(hire.arguments.len()) as u64;
-        self.charge_host_call(sent)?;
-        if hire.arguments.len() as u64 > self.shared.limits.transfer_bytes_max {
-            let text = format!(
-                "the arguments have more than {} bytes",
-                self.shared.limits.transfer_bytes_max
-            );
-            return Ok(Err(HireError::Invalid(text)));
+        if let Err(error) = self.sends(&hire)? {
+            return Ok(Err(error));
         }
         let hired = self.hirer.call(hire).await;
         if let Ok(hired) = &hired {
@@ -103,7 +154,48 @@ impl CallState {
         }
         Ok(hired)
     }
+
+    /// Begins a call whose answer comes item by item.
+    async fn hire_items(&mut self, hire: Hire) -> wasmtime::Result<Result<OpenItems, HireError>> {
+        if let Err(error) = self.sends(&hire)? {
+            return Ok(Err(error));
+        }
+        // The guest goes on while its items are made: it leaves no memory to whoever makes them.
+        let hire = Hire { lends: 0, ..hire };
+        Ok(self.hirer.open(hire).await.map(OpenItems))
+    }
+
+    /// Takes the next item, and counts its bytes.
+    async fn next_item(
+        &mut self,
+        items: &Resource<OpenItems>,
+    ) -> wasmtime::Result<Result<Option<Bytes>, HireError>> {
+        self.charge_host_call(0)?;
+        let item = self.table.get_mut(items)?.0.next().await;
+        if let Ok(Some(item)) = &item {
+            self.charge_host_bytes(item.len() as u64)?;
+        }
+        Ok(item)
+    }
+
+    /// Counts what a call sends, if it may.
+    fn sends(&mut self, hire: &Hire) -> wasmtime::Result<Result<(), HireError>> {
+        let names = hire.service.len().saturating_add(hire.method.len());
+        let sent = names.saturating_add(hire.arguments.len()) as u64;
+        self.charge_host_call(sent)?;
+        let bytes_max = self.shared.limits.transfer_bytes_max;
+        if hire.arguments.len() as u64 > bytes_max {
+            let text = format!("the arguments have more than {bytes_max} bytes");
+            return Ok(Err(HireError::Invalid(text)));
+        }
+        Ok(Ok(()))
+    }
 }
+
+/// An answer that comes item by item, as the guest's handle sees it.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct OpenItems(Box<dyn HiredItems>);
 
 impl From<HireError> for calls::Error {
     fn from(error: HireError) -> Self {

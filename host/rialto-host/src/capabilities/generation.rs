@@ -361,7 +361,10 @@ impl CallState {
         })?))
     }
 
-    fn push_handle<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>, Breach> {
+    pub(super) fn push_handle<T: Send + 'static>(
+        &mut self,
+        entry: T,
+    ) -> Result<Resource<T>, Breach> {
         self.table.push(entry).map_err(|_| Breach::Handles)
     }
 }

@@ -62,6 +62,11 @@ impl Wants {
         self.out.say(&message, payload);
     }
 
+    /// Says what needs no answer.
+    pub(super) fn tell(&self, call: u64, want: Want) {
+        self.ask(call, want, Vec::new(), Box::new(|_, _| {}));
+    }
+
     /// Asks and blocks until the answer is there; none when the call has ended.
     fn ask_here(&self, call: u64, want: Want, payload: Vec<Bytes>) -> Option<(Answer, Bytes)> {
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -352,9 +357,7 @@ impl Body for Pieces {
 impl Drop for Pieces {
     fn drop(&mut self) {
         if !self.over {
-            let want = Want::Close { body: self.body };
-            self.wants
-                .ask(self.call, want, Vec::new(), Box::new(|_, _| {}));
+            self.wants.tell(self.call, Want::Close { body: self.body });
         }
     }
 }

@@ -186,6 +186,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Nothing is left to do for one that has ended.
         self.link.give_up(self.call);
+        self.desk.close();
     }
 }
 

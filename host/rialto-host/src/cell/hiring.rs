@@ -6,8 +6,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::asking::{LOST, Wants};
-use super::values::{Answer, Want};
-use crate::hires::{Hire, HireError, HireQuote, Hired, Hirer, Hiring, Spent};
+use super::values::{Answer, HireTask, Want};
+use crate::hires::{
+    Bill, Hire, HireError, HireQuote, Hired, HiredItems, Hirer, Hiring, Spent, Step,
+};
 
 /// Calls other services for one call in a cell.
 #[derive(Clone)]
@@ -36,6 +38,9 @@ impl CellHirer {
         let (answer, content) = answered.map_err(|_| lost())?;
         if let Answer::Quoted { left, .. }
         | Answer::Hired { left, .. }
+        | Answer::ItemsOpened { left, .. }
+        | Answer::Item { left, .. }
+        | Answer::Billed { left, .. }
         | Answer::NotHired { left, .. } = &answer
         {
             *self.known() = *left;
@@ -44,6 +49,12 @@ impl CellHirer {
             return Err(error);
         }
         Ok((answer, content))
+    }
+
+    /// Nobody wants this answer any more.
+    fn leave(&self, items: u64) {
+        let want = Want::DropItems { items };
+        self.wants.tell(self.call, want);
     }
 }
 
@@ -90,13 +101,8 @@ impl Hirer for CellHirer {
     fn call(&self, hire: Hire) -> Hiring<Hired> {
         let hirer = self.clone();
         Box::pin(async move {
-            let want = Want::Hire {
-                service: hire.service,
-                method: hire.method,
-                price_max: hire.price_max,
-                left: hire.deadline.saturating_duration_since(Instant::now()),
-            };
-            let (answer, body) = hirer.ask(want, vec![hire.arguments]).await?;
+            let (task, arguments) = task(hire);
+            let (answer, body) = hirer.ask(Want::Hire(task), vec![arguments]).await?;
             let Answer::Hired {
                 charged, receipt, ..
             } = answer
@@ -110,6 +116,70 @@ impl Hirer for CellHirer {
             })
         })
     }
+
+    fn open(&self, hire: Hire) -> Hiring<Box<dyn HiredItems>> {
+        let hirer = self.clone();
+        Box::pin(async move {
+            let (task, arguments) = task(hire);
+            let asked = hirer.ask(Want::OpenItems(task), vec![arguments]).await?;
+            let (Answer::ItemsOpened { items, .. }, _) = asked else {
+                return Err(lost());
+            };
+            let items: Box<dyn HiredItems> = Box::new(CellItems { hirer, items });
+            Ok(items)
+        })
+    }
+}
+
+/// The items of one answer, which the host has.
+#[derive(Debug)]
+struct CellItems {
+    hirer: CellHirer,
+    items: u64,
+}
+
+impl HiredItems for CellItems {
+    fn next(&mut self) -> Step<'_, Option<Bytes>> {
+        Box::pin(async {
+            let want = Want::NextItem { items: self.items };
+            let (answer, item) = self.hirer.ask(want, Vec::new()).await?;
+            let Answer::Item { last, .. } = answer else {
+                return Err(lost());
+            };
+            Ok((!last).then_some(item))
+        })
+    }
+
+    fn end(&mut self) -> Step<'_, Bill> {
+        Box::pin(async {
+            let want = Want::EndItems { items: self.items };
+            let (answer, _) = self.hirer.ask(want, Vec::new()).await?;
+            let Answer::Billed {
+                charged, receipt, ..
+            } = answer
+            else {
+                return Err(lost());
+            };
+            Ok(Bill { charged, receipt })
+        })
+    }
+}
+
+impl Drop for CellItems {
+    fn drop(&mut self) {
+        self.hirer.leave(self.items);
+    }
+}
+
+/// What is asked of the host, and with which arguments.
+fn task(hire: Hire) -> (HireTask, Bytes) {
+    let task = HireTask {
+        service: hire.service,
+        method: hire.method,
+        price_max: hire.price_max,
+        left: hire.deadline.saturating_duration_since(Instant::now()),
+    };
+    (task, hire.arguments)
 }
 
 fn lost() -> HireError {

@@ -3,6 +3,8 @@
 //! Names are compared with the manifest's grants, sizes and numbers are counted against the call's limits,
 //! time is measured here. The cell has done all of that too; it may be in a stranger's hands.
 
+mod hired;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,13 +15,14 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body_util::BodyExt as _;
 use rialto_compute::{Model, RunError, Tensor};
 
+use self::hired::OpenItems;
 use super::link::lock;
 use super::values::{
     Answer, Described, Form, KeyFound, KeyResult, KeyTask, KeyWant, Want, tensors,
 };
 use crate::capabilities::keyvalue::{KEYS_MAX, fault_of_change, fault_of_keys, fault_of_start};
 use crate::device::{DeviceError, Done, Lease, Run, STOPPED};
-use crate::hires::{Hire, HireError, Hired, Hirer, Spent};
+use crate::hires::{Hirer, Spent};
 use crate::keyvalue::Bucket;
 use crate::meters::Limit;
 use crate::model::OpenError;
@@ -41,6 +44,8 @@ pub(super) struct Desk {
     /// Bytes of requests and answers.
     bytes_left: AtomicU64,
     bodies: Mutex<HashMap<u64, OutboundBody>>,
+    /// Answers of other services that come item by item.
+    items: Mutex<OpenItems>,
     hirer: Arc<dyn Hirer>,
     /// Host memory that the guest leaves to a call that it waits for, in bytes.
     lends: u64,
@@ -75,6 +80,7 @@ impl Desk {
             requests_left: AtomicU64::new(limits.outbound_requests_max.into()),
             bytes_left: AtomicU64::new(limits.host_bytes_max),
             bodies: Mutex::default(),
+            items: Mutex::default(),
             hirer,
             lends,
             had: Mutex::default(),
@@ -170,22 +176,13 @@ impl Desk {
                 method,
                 bytes,
             } => plain(self.quoted(service, method, bytes).await),
-            Want::Hire {
-                service,
-                method,
-                price_max,
-                left,
-            } => {
-                let deadline = Instant::now().checked_add(left).unwrap_or(self.deadline);
-                let hire = Hire {
-                    service,
-                    method,
-                    arguments: payload,
-                    price_max,
-                    deadline: deadline.min(self.deadline),
-                    lends: self.lends,
-                };
-                Some(self.hired(hire).await)
+            Want::Hire(task) => Some(self.hired(task, payload).await),
+            Want::OpenItems(task) => plain(self.opened(request, task, payload).await),
+            Want::NextItem { items } => Some(self.next_item(items).await),
+            Want::EndItems { items } => plain(self.bill(items).await),
+            Want::DropItems { items } => {
+                self.items().take(items);
+                None
             }
         }
     }
@@ -198,60 +195,6 @@ impl Desk {
             postcard::to_allocvec(&error)
         });
         Some(written.ok()?.into())
-    }
-
-    async fn quoted(&self, service: String, method: String, bytes: u64) -> Answer {
-        match self.hirer.quote(service, method, bytes).await {
-            Ok(quote) => Answer::Quoted {
-                price_max: quote.price_max,
-                provider: quote.provider,
-                left: self.hirer.left(),
-            },
-            Err(error) => self.not_hired(error),
-        }
-    }
-
-    async fn hired(&self, hire: Hire) -> (Answer, Vec<Bytes>) {
-        match self.hire(hire).await {
-            Ok(hired) => {
-                let answer = Answer::Hired {
-                    charged: hired.charged,
-                    receipt: hired.receipt,
-                    left: self.hirer.left(),
-                };
-                (answer, vec![hired.body])
-            }
-            Err(error) => (self.not_hired(error), Vec::new()),
-        }
-    }
-
-    /// What a guest in this process would get; who may be called, and for how much, is decided by who calls.
-    async fn hire(&self, hire: Hire) -> Result<Hired, HireError> {
-        let count = |bytes: usize| {
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            take(&self.bytes_left, bytes)
-                .ok_or_else(|| HireError::Failed("the call has moved its last byte".to_owned()))
-        };
-        let bytes_max = self.shared.limits.transfer_bytes_max;
-        if u64::try_from(hire.arguments.len()).is_ok_and(|bytes| bytes > bytes_max) {
-            let text = format!("the arguments have more than {bytes_max} bytes");
-            return Err(HireError::Invalid(text));
-        }
-        count(hire.arguments.len())?;
-        let hired = self.hirer.call(hire).await?;
-        count(hired.body.len())?;
-        Ok(hired)
-    }
-
-    fn not_hired(&self, error: HireError) -> Answer {
-        let left = self.hirer.left();
-        // It goes where names go, which is not made for what is long.
-        let is_long = matches!(&error, HireError::Refused(json) if json.len() > REFUSAL_BYTES_MAX);
-        let error = match is_long {
-            true => HireError::Failed("the service refused at length".to_owned()),
-            false => error,
-        };
-        Answer::NotHired { error, left }
     }
 
     /// What a guest in this process would get, by the same rules.
@@ -462,8 +405,6 @@ fn take(left: &AtomicU64, amount: u64) -> Option<()> {
         .map(|_| ())
 }
 
-/// The longest refusal of another service that a cell hears.
-const REFUSAL_BYTES_MAX: usize = 1 << 20;
 const OPENING: Duration = Duration::from_millis(100);
 const UNKNOWN: Duration = Duration::from_millis(20);
 /// What of a wrong name is repeated.

@@ -65,16 +65,37 @@ pub(super) enum Want {
         bytes: u64,
     },
     /// A call of another service. Its arguments follow.
-    Hire {
-        /// The service, as the guest says it.
-        service: String,
-        /// The method.
-        method: String,
-        /// The most that it may cost.
-        price_max: Option<u128>,
-        /// When to give up, from now.
-        left: Duration,
+    Hire(HireTask),
+    /// One whose answer comes item by item. Its arguments follow.
+    OpenItems(HireTask),
+    /// The next of its items.
+    NextItem {
+        /// Of which answer.
+        items: u64,
     },
+    /// What it came to.
+    EndItems {
+        /// Which answer.
+        items: u64,
+    },
+    /// It is of no use any more.
+    DropItems {
+        /// Which answer.
+        items: u64,
+    },
+}
+
+/// A call of another service.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HireTask {
+    /// The service, as the guest says it.
+    pub(super) service: String,
+    /// The method.
+    pub(super) method: String,
+    /// The most that it may cost.
+    pub(super) price_max: Option<u128>,
+    /// When to give up, from now.
+    pub(super) left: Duration,
 }
 
 /// What a call needs of the service's state.
@@ -150,6 +171,29 @@ pub(super) enum Answer {
     },
     /// Another service's answer, which follows.
     Hired {
+        /// What it cost.
+        charged: u128,
+        /// The name of its receipt.
+        receipt: Option<String>,
+        /// What may still be spent.
+        left: u128,
+    },
+    /// Another service's answer has begun, and comes item by item.
+    ItemsOpened {
+        /// What its items are asked for by.
+        items: u64,
+        /// What may still be spent.
+        left: u128,
+    },
+    /// An item, which follows; the last one is none.
+    Item {
+        /// Whether there is none.
+        last: bool,
+        /// What may still be spent.
+        left: u128,
+    },
+    /// What such an answer came to.
+    Billed {
         /// What it cost.
         charged: u128,
         /// The name of its receipt.

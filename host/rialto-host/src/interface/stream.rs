@@ -41,40 +41,40 @@ impl Refusal {
     }
 }
 
-/// A resource that the component exports.
-pub(super) struct Exported {
+/// A resource of an interface.
+pub(super) struct Resource<P = ComponentExportIndex> {
     pub(super) name: String,
     pub(super) ty: ResourceType,
-    /// Its method `next`, and where to find it.
-    pub(super) next: Option<(ComponentFunc, ComponentExportIndex)>,
+    /// Its method `next`, and its place where the component exports it.
+    pub(super) next: Option<(ComponentFunc, P)>,
     /// Another function of the resource: then it is no stream.
     pub(super) other: Option<String>,
 }
 
-impl Exported {
+impl<P> Resource<P> {
     /// Takes over the resource's functions out of all exported ones.
     pub(super) fn new(
         name: &str,
         ty: ResourceType,
-        functions: &mut Vec<(String, ComponentFunc, ComponentExportIndex)>,
+        functions: &mut Vec<(String, ComponentFunc, P)>,
     ) -> Self {
-        let mut exported = Self {
+        let mut resource = Self {
             name: name.to_owned(),
             ty,
             next: None,
             other: None,
         };
         let next = format!("[method]{name}.next");
-        for (function_name, function, index) in std::mem::take(functions) {
+        for (function_name, function, place) in std::mem::take(functions) {
             if function_name == next {
-                exported.next = Some((function, index));
+                resource.next = Some((function, place));
             } else if is_of(&function_name, name) {
-                exported.other = Some(function_name);
+                resource.other = Some(function_name);
             } else {
-                functions.push((function_name, function, index));
+                functions.push((function_name, function, place));
             }
         }
-        exported
+        resource
     }
 
     /// The name of its method, as documentation has it.

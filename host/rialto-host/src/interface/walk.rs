@@ -13,12 +13,14 @@ mod method;
 use std::sync::Arc;
 
 use wasmtime::Engine;
-use wasmtime::component::types::{ComponentFunc, ComponentItem, ResourceType, Type};
+use wasmtime::component::types::{
+    ComponentFunc, ComponentInstance, ComponentItem, ResourceType, Type,
+};
 use wasmtime::component::{Component, ComponentExportIndex};
 use wit_parser::{Type as WitType, TypeDef, TypeDefKind};
 
 use super::docs::{Docs, InterfaceDocs, text_of};
-use super::stream::{self, Exported, Refusal, Stream};
+use super::stream::{self, Refusal, Resource, Stream};
 use super::ty::{Case, Named, Ty, TyKind, snake};
 use super::{Interface, Method, Returns, Signature};
 use crate::error::LoadError;
@@ -99,19 +101,49 @@ pub(crate) fn walk(
     Ok(Walked { interface, exports })
 }
 
-/// The signature of a function that a component imports.
+/// What a component imports of another service's interface.
+pub(crate) struct Imported {
+    /// The functions by their names.
+    pub(crate) functions: Vec<(String, Arc<Signature>)>,
+    /// The resources that are streams, of which each has its `next`.
+    pub(crate) streams: Vec<String>,
+}
+
+/// Reads an interface that a component imports.
 ///
 /// # Errors
-/// Types that have no JSON.
-pub(crate) fn imported(name: &str, function: &ComponentFunc) -> Result<Arc<Signature>, String> {
+/// Which function has types that have no JSON, and why.
+pub(crate) fn imported(engine: &Engine, instance: &ComponentInstance) -> Result<Imported, String> {
+    let (mut functions, mut resources) = (Vec::new(), Vec::new());
+    for (name, item) in instance.exports(engine) {
+        match item.ty {
+            ComponentItem::ComponentFunc(function) => {
+                functions.push((name.to_owned(), function, ()));
+            }
+            ComponentItem::Resource(resource) => resources.push((name.to_owned(), resource)),
+            _ => {}
+        }
+    }
+    let resources: Vec<Resource<()>> = resources
+        .into_iter()
+        .map(|(name, ty)| Resource::new(&name, ty, &mut functions))
+        .collect();
     let mut builder = Builder {
         docs: None,
-        resources: &[],
+        resources: &resources,
         next: None,
         nodes: 0,
         text_bytes: 0,
     };
-    Ok(builder.method(name, function)?.signature)
+    let signatures = functions.iter().map(|(name, function, ())| {
+        let method = builder.method(name, function);
+        let method = method.map_err(|problem| format!("`{name}`: {problem}"))?;
+        Ok((name.clone(), method.signature))
+    });
+    Ok(Imported {
+        functions: signatures.collect::<Result<_, String>>()?,
+        streams: resources.iter().map(|it| it.name.clone()).collect(),
+    })
 }
 
 /// The exported functions of a component.
@@ -119,7 +151,7 @@ struct Found {
     /// The interface's name; empty for functions of the world itself.
     export: String,
     functions: Vec<(String, ComponentFunc, ComponentExportIndex)>,
-    resources: Vec<Exported>,
+    resources: Vec<Resource>,
 }
 
 fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadError> {
@@ -185,7 +217,7 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
     }
     let resources = resources
         .into_iter()
-        .map(|(name, ty)| Exported::new(&name, ty, &mut functions))
+        .map(|(name, ty)| Resource::new(&name, ty, &mut functions))
         .collect();
     if functions.is_empty() {
         return refuse("it exports no function of its own".to_owned());
@@ -197,16 +229,16 @@ fn find_functions(engine: &Engine, component: &Component) -> Result<Found, LoadE
     })
 }
 
-struct Builder<'a> {
+struct Builder<'a, P = ComponentExportIndex> {
     docs: Option<&'a InterfaceDocs<'a>>,
-    resources: &'a [Exported],
+    resources: &'a [Resource<P>],
     /// Of the stream that the method at hand returns.
-    next: Option<ComponentExportIndex>,
+    next: Option<P>,
     nodes: usize,
     text_bytes: usize,
 }
 
-impl Builder<'_> {
+impl<P: Copy> Builder<'_, P> {
     fn method(&mut self, name: &str, function: &ComponentFunc) -> Result<Method, String> {
         if name.starts_with('[') {
             return Err("resources cannot be served; export plain functions".to_owned());
@@ -287,29 +319,29 @@ impl Builder<'_> {
     }
 
     fn stream_of(&mut self, resource: ResourceType, opening: Refusal) -> Result<Stream, String> {
-        let exported = self.resources.iter().find(|known| known.ty == resource);
-        let Some(exported) = exported else {
+        let known = self.resources.iter().find(|known| known.ty == resource);
+        let Some(known) = known else {
             return Err("a resource of another interface cannot be served".to_owned());
         };
-        let Some((function, next)) = &exported.next else {
-            return Err(exported.not_a_stream("it has no method `next`"));
+        let Some((function, next)) = &known.next else {
+            return Err(known.not_a_stream("it has no method `next`"));
         };
-        if let Some(other) = &exported.other {
-            return Err(exported.not_a_stream(&format!("it has `{other}`")));
+        if let Some(other) = &known.other {
+            return Err(known.not_a_stream(&format!("it has `{other}`")));
         }
         let mut results = function.results();
         let (Some(returned), 1) = (results.next(), function.params().len()) else {
-            return Err(exported.not_a_stream("its `next` has another type"));
+            return Err(known.not_a_stream("its `next` has another type"));
         };
         if function.async_() {
-            return Err(exported.not_a_stream("its `next` is async"));
+            return Err(known.not_a_stream("its `next` is async"));
         }
         let wit = self
             .docs
-            .and_then(|docs| docs.function(&exported.next_name())?.result);
+            .and_then(|docs| docs.function(&known.next_name())?.result);
         let returned = self.build(&returned, wit, 0)?;
         let Some((item, pulling)) = stream::parts(returned) else {
-            return Err(exported.not_a_stream("its `next` has another type"));
+            return Err(known.not_a_stream("its `next` has another type"));
         };
         self.next = Some(*next);
         Ok(Stream {

@@ -33,9 +33,19 @@ pub struct GuestStream {
     written: u64,
     usage: Usage,
     payer: String,
-    /// Whether whoever asks is where the call belongs already.
-    placed: bool,
+    place: Placing,
     span: Span,
+}
+
+/// Where a guest runs that makes an item.
+#[derive(Debug, Clone, Copy)]
+enum Placing {
+    /// Where the call belongs.
+    ByConduct,
+    /// Where whoever waits for it runs: it may have the last room elsewhere.
+    WithItsCaller,
+    /// Whoever asks is where the call belongs already.
+    Done,
 }
 
 /// Where items come from.
@@ -79,11 +89,21 @@ impl Service {
         let clock = means.clock.clone();
         let span = self.span(&prepared, &context);
         let (payer, deadline) = (context.payer.clone(), context.deadline);
+        let place = match context.awaited {
+            Some(_) => Placing::WithItsCaller,
+            None => Placing::ByConduct,
+        };
         let opening = self.clone().open_on(prepared, context, means, span.clone());
         // The span goes where the guest goes.
         let opening = Box::pin(opening.instrument(span));
-        let opened = self.place(&payer, deadline, clock, opening).await;
-        opened.inspect_err(|error| self.note(&payer, Some(error)))
+        let opened = match place {
+            Placing::WithItsCaller => self.loaded.host.background.carry(clock, opening).await,
+            Placing::ByConduct | Placing::Done => {
+                self.place(&payer, deadline, clock, opening).await
+            }
+        };
+        let opened = opened.inspect_err(|error| self.note(&payer, Some(error)))?;
+        Ok(GuestStream { place, ..opened })
     }
 
     /// The same on the calling task, in the call's span.
@@ -165,7 +185,7 @@ impl GuestStream {
     /// The same, for who asks for its items where the call runs anyway.
     pub(super) fn placed(self) -> Self {
         Self {
-            placed: true,
+            place: Placing::Done,
             ..self
         }
     }
@@ -185,7 +205,7 @@ impl GuestStream {
             written: first_bytes(),
             usage,
             payer,
-            placed: false,
+            place: Placing::ByConduct,
             span,
         }
     }
@@ -261,16 +281,15 @@ impl GuestStream {
             let pulled = pulled.map_err(|error| redactor.error(error))?;
             Ok((guest, pulled))
         };
-        if !self.placed && self.written > ItemList::default().written().len() as u64 {
+        if !matches!(self.place, Placing::Done) && self.written > first_bytes() {
             clock.delivered();
         }
         let pulling = Box::pin(pulling.instrument(self.span.clone()));
-        let pulled = if self.placed {
-            pulling.await
-        } else {
-            let service = &self.service;
-            let placing = service.place(&self.payer, deadline, clock, pulling);
-            placing.await
+        let service = &self.service;
+        let pulled = match self.place {
+            Placing::Done => pulling.await,
+            Placing::WithItsCaller => service.loaded.host.background.carry(clock, pulling).await,
+            Placing::ByConduct => service.place(&self.payer, deadline, clock, pulling).await,
         };
         let (mut guest, pulled) = pulled?;
         let Some(value) = pulled else {

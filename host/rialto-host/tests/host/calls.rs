@@ -1,11 +1,13 @@
 //! Guests that call other services: by name and by type, counted, refused and failed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rialto_host::{
-    Callees, Hire, HireError, HireQuote, Hired, Hirer, Hiring, LoadError, Spent, WasiGroup,
+    Bill, Callees, Hire, HireError, HireQuote, Hired, HiredItems, Hirer, Hiring, LoadError, Spent,
+    Step, WasiGroup,
 };
 use rialto_testkit::mesh::path_from_env;
 
@@ -16,6 +18,8 @@ use super::*;
 struct Other {
     asked: Mutex<Vec<(String, String, Value)>>,
     answer: Option<Result<&'static str, HireError>>,
+    /// Answers that came item by item and are gone.
+    ended: Arc<AtomicU64>,
 }
 
 impl Other {
@@ -63,11 +67,70 @@ impl Hirer for Other {
             })
         })
     }
+
+    fn open(&self, hire: Hire) -> Hiring<Box<dyn HiredItems>> {
+        let arguments = serde_json::from_slice(&hire.arguments).unwrap();
+        let mut asked = self.asked.lock().unwrap();
+        asked.push((hire.service, hire.method, arguments));
+        assert_eq!(hire.lends, 0, "the guest goes on");
+        let answer = self.answer.clone().unwrap();
+        let ended = Arc::clone(&self.ended);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let items: VecDeque<Value> = serde_json::from_str(answer?).unwrap();
+            let items: Box<dyn HiredItems> = Box::new(Items { items, ended });
+            Ok(items)
+        })
+    }
 }
 
+/// Items that were told before; a number among them is none, but an end.
+#[derive(Debug)]
+struct Items {
+    items: VecDeque<Value>,
+    ended: Arc<AtomicU64>,
+}
+
+impl HiredItems for Items {
+    fn next(&mut self) -> Step<'_, Option<Bytes>> {
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            match self.items.pop_front() {
+                Some(item) if item == BROKEN => Err(HireError::Refused("\"no more\"".to_owned())),
+                item => Ok(item.map(|item| item.to_string().into())),
+            }
+        })
+    }
+
+    fn end(&mut self) -> Step<'_, Bill> {
+        self.items.clear();
+        Box::pin(std::future::ready(Ok(Bill {
+            charged: 3,
+            receipt: None,
+        })))
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// An item that is none: the answer breaks off there.
+const BROKEN: &str = "broken";
+
 fn load(fixture: &Fixture, calls: Option<Callees>) -> Result<Service, LoadError> {
+    load_guest(fixture, "agent", calls)
+}
+
+fn load_guest(
+    fixture: &Fixture,
+    guest: &str,
+    calls: Option<Callees>,
+) -> Result<Service, LoadError> {
     let place = path_from_env("RIALTO_TEST_GUESTS").unwrap();
-    let component = std::fs::read(place.join("agent/component.wasm")).unwrap();
+    let component = std::fs::read(place.join(guest).join("component.wasm")).unwrap();
     let grants = Grants {
         wasi: WasiGroup::ALL.into(),
         calls,
@@ -176,6 +239,92 @@ async fn a_function_that_cannot_refuse_ends_the_call() {
         "{ended}"
     );
     assert!(!ended.is_fault());
+}
+
+#[tokio::test]
+async fn items_are_taken_by_name_and_whatever_is_open_ends_with_the_call() {
+    let fixture = Fixture::new();
+    let service = load_guest(&fixture, "follower", Some(Callees::All)).unwrap();
+    let other = Other::saying(Ok("[1, [2], \"broken\", 3]"));
+    let follow = |take: Option<u32>| {
+        let body = json!({"service": "x", "method": "y", "arguments": "{\"b\":2}", "take": take});
+        ask(&service, Arc::clone(&other), "follow", body)
+    };
+    let said = |told: &Value| {
+        let all = told.as_array().unwrap();
+        all[1..all.len() - 1].to_vec()
+    };
+    let (told, usage) = follow(Some(2)).await.unwrap();
+    assert_eq!(said(&told), [json!("1"), json!("[2]"), json!("for 3")]);
+    assert_eq!(usage.hires, 1);
+    let (told, _) = follow(None).await.unwrap();
+    let broken = "broke off: it was refused: \"no more\"";
+    let expected = [
+        json!("1"),
+        json!("[2]"),
+        json!(broken),
+        json!("3"),
+        json!("for 3"),
+    ];
+    assert_eq!(said(&told), expected);
+    let asked = other.asked.lock().unwrap()[0].clone();
+    assert_eq!(asked, ("x".to_owned(), "y".to_owned(), json!({"b": 2})));
+    assert_eq!(other.ended.load(Ordering::Relaxed), 2);
+    let body = json!({"service": "x", "method": "y", "arguments": "{}", "times": 3});
+    let (told, _) = ask(&service, Arc::clone(&other), "leave_open", body)
+        .await
+        .unwrap();
+    assert_eq!(told[2], "1");
+    assert_eq!(other.ended.load(Ordering::Relaxed), 5);
+    let refused = Other::saying(Err(HireError::Late));
+    let body = json!({"service": "x", "method": "y", "arguments": "{}"});
+    let refused = ask(&service, refused, "follow", body).await.unwrap_err();
+    let CallError::Refused { error } = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(error, "\"no answer in time\"");
+}
+
+#[tokio::test]
+async fn items_are_taken_by_their_types() {
+    let fixture = Fixture::new();
+    let service = load_guest(&fixture, "follower", Some(Callees::All)).unwrap();
+    let other = Other::saying(Ok(
+        r#"[{"number": 1, "text": "one"}, {"number": 2, "text": "two"}]"#,
+    ));
+    let body = json!({"to": 5, "take": 1});
+    let (told, _) = ask(&service, Arc::clone(&other), "count", body)
+        .await
+        .unwrap();
+    assert_eq!(told, json!(["1: one"]));
+    assert_eq!(other.ended.load(Ordering::Relaxed), 1);
+    let asked = other.asked.lock().unwrap().remove(0);
+    assert_eq!(
+        asked,
+        ("counter".to_owned(), "count".to_owned(), json!({"to": 5}))
+    );
+    let until = |answer| {
+        ask(
+            &service,
+            Other::saying(answer),
+            "count_until_refused",
+            json!({"after": 2}),
+        )
+    };
+    let (told, _) = until(Ok(r#"[1, 2, "broken"]"#)).await.unwrap();
+    assert_eq!(told, json!(["1", "2", "no more"]));
+    // The method itself cannot refuse.
+    let ended = until(Err(HireError::Late)).await.unwrap_err();
+    assert!(matches!(&ended, CallError::Callee(_)), "{ended}");
+    let (told, _) = until(Ok(r#"[1, "two"]"#)).await.unwrap();
+    assert!(told[1].as_str().unwrap().contains("another type"), "{told}");
+    let holes = ask(
+        &service,
+        Other::saying(Ok("[null, [1], null]")),
+        "holes",
+        json!({"items": 3}),
+    );
+    assert_eq!(holes.await.unwrap().0, json!([null, [1], null]));
 }
 
 #[test]

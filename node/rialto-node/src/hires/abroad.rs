@@ -5,6 +5,8 @@
 //! after that receipt, and what came of it is in the ledger before the charge that includes it: made again, the call
 //! finds its answer there, or else at the host where it was asked for.
 
+mod items;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,11 +22,11 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
-use super::{Caller, Named};
+use super::{Caller, Named, Wanted};
 use crate::api::Lineage;
-use crate::calls::ANSWER_BYTES_MAX;
+use crate::calls::{ANSWER_BYTES_MAX, is_whole};
 use crate::digest;
-use crate::market::{Bought, Market, Order};
+use crate::market::{Bought, Form, Market, Order};
 
 /// What the ledger keeps of a call that was bought, in the place of an answer.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +36,9 @@ struct Kept<'a> {
     answer: Option<&'a RawValue>,
     #[serde(borrow)]
     proof: &'a RawValue,
+    /// What it is; the list of a part is closed here.
+    #[serde(default)]
+    form: Form,
 }
 
 /// A call of a service of another host.
@@ -82,28 +87,21 @@ impl Caller {
         let price_max = self.may_spend(hire.price_max);
         let taken = self.take(price_max, None)?;
         // Its name stays taken whatever comes: where nobody knows, no other call may be asked for by it.
-        let Named { id, known, .. } = self.find(&request).await?;
+        let Named { id, known, .. } = self.find(&request, Wanted::Whole).await?;
         if let Some(known) = &known
             && let Some(answer) = answer_of(known)
         {
             let charged = known.receipt.receipt.charged;
             taken.cost(charged);
-            return Ok(self.hired(answer, charged, id));
+            return Ok(self.hired(answer.text, charged, id));
         }
-        let order = Order {
-            name: order_name(&id),
-            service,
-            method,
-            arguments: hire.arguments,
+        let order = self.order(
+            &id,
+            (service, method),
             price_max,
-            deadline: hire.deadline,
-            lineage: Lineage {
-                parent: Some(id),
-                above: self.above.clone(),
-                time_max: Some(hire.deadline.saturating_duration_since(Instant::now())),
-                on_behalf: self.whom,
-            },
-        };
+            hire.arguments,
+            hire.deadline,
+        );
         let purchase = Purchase {
             caller: Arc::clone(&self),
             market,
@@ -118,6 +116,30 @@ impl Caller {
             bought.map_err(|error| HireError::Failed(format!("the call broke off: {error}")))??;
         taken.cost(charged);
         Ok(self.hired(body, charged, id))
+    }
+
+    fn order(
+        &self,
+        id: &B256,
+        (service, method): (Name, MethodName),
+        price_max: Amount,
+        arguments: Bytes,
+        deadline: Instant,
+    ) -> Order {
+        Order {
+            name: order_name(id),
+            service,
+            method,
+            arguments,
+            price_max,
+            deadline,
+            lineage: Lineage {
+                parent: Some(*id),
+                above: self.above.clone(),
+                time_max: Some(deadline.saturating_duration_since(Instant::now())),
+                on_behalf: self.whom,
+            },
+        }
     }
 
     /// What one call may cost.
@@ -136,18 +158,18 @@ impl Purchase {
         // What was bought before is charged as it was, though its answer is no longer kept.
         let charged = match known {
             Some(known) => known.receipt.receipt.charged,
-            None => self.record(&bought).await?,
+            None => self.record(&bought, Form::Answer).await?,
         };
         Ok((bought.body, charged))
     }
 
     /// Queues what was bought for the ledger. The order is forgotten when it is there.
-    async fn record(&self, bought: &Bought) -> Result<Amount, HireError> {
+    async fn record(&self, bought: &Bought, form: Form) -> Result<Amount, HireError> {
         if self.caller.whom.is_none() {
             return Ok(bought.charged);
         }
         let receipt = self.receipt(bought).sign(self.caller.node.key());
-        let payment = record(digest::hire_key(&self.id), receipt, bought);
+        let payment = record(digest::hire_key(&self.id), receipt, bought, form);
         let entry = Entry::Charge {
             snapshot: None,
             payment,
@@ -206,14 +228,29 @@ pub(super) fn proof_of(record: &PaymentRecord) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(kept.proof.get().as_bytes()))
 }
 
+/// The answer of a call that was made before.
+pub(super) struct Known {
+    /// JSON; of a stream the list of its items, which may lack its end where it ended early.
+    pub(super) text: Bytes,
+    pub(super) form: Form,
+}
+
 /// The answer of a call that was made before, here or elsewhere, if it is still kept.
-pub(super) fn answer_of(record: &PaymentRecord) -> Option<Bytes> {
+pub(super) fn answer_of(record: &PaymentRecord) -> Option<Known> {
     let stored = record.answer.as_ref()?;
     if stored.content_type != BOUGHT {
-        return Some(Bytes::copy_from_slice(&stored.body));
+        return Some(Known {
+            text: Bytes::copy_from_slice(&stored.body),
+            form: match is_whole(record) {
+                true => Form::Answer,
+                false => Form::Part,
+            },
+        });
     }
-    let answer = kept(record)?.answer?;
-    Some(Bytes::copy_from_slice(answer.get().as_bytes()))
+    let kept = kept(record)?;
+    let text = Bytes::copy_from_slice(kept.answer?.get().as_bytes());
+    let form = kept.form;
+    Some(Known { text, form })
 }
 
 fn kept(record: &PaymentRecord) -> Option<Kept<'_>> {
@@ -222,14 +259,20 @@ fn kept(record: &PaymentRecord) -> Option<Kept<'_>> {
     is_bought.then(|| serde_json::from_slice(&stored.body).ok())?
 }
 
-fn record(key: [u8; 32], receipt: SignedReceipt, bought: &Bought) -> PaymentRecord {
-    let small = (bought.body.len() <= ANSWER_BYTES_MAX).then_some(&bought.body);
+fn record(key: [u8; 32], receipt: SignedReceipt, bought: &Bought, form: Form) -> PaymentRecord {
+    let small = bought.body.len() <= ANSWER_BYTES_MAX;
     // The raw text, since that is what the receipt has the digest of.
-    let raw = |bytes: &Bytes| serde_json::from_slice::<Box<RawValue>>(bytes).ok();
-    let (answer, proof) = (small.and_then(raw), raw(&bought.proof));
+    let raw = |bytes: &[u8]| serde_json::from_slice::<Box<RawValue>>(bytes).ok();
+    let text = match form {
+        Form::Part => [&bought.body, b"]".as_slice()].concat().into(),
+        Form::Answer | Form::List | Form::One => bought.body.clone(),
+    };
+    let answer = small.then(|| raw(&text)).flatten();
+    let proof = raw(&bought.proof);
     let kept = Kept {
         answer: answer.as_deref(),
         proof: proof.as_deref().unwrap_or(RawValue::NULL),
+        form,
     };
     let body = serde_json::to_vec(&kept).ok();
     PaymentRecord {

@@ -1,6 +1,6 @@
 //! What a call may spend on others, and what it did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rialto_channels::Amount;
 
@@ -18,6 +18,9 @@ pub(super) struct Purse {
     answered: u64,
     /// Names in use.
     places: BTreeSet<u32>,
+    /// Answers that come item by item and have not ended, with what each costs if it ends now; none where nothing is
+    /// owed for it yet.
+    streams: BTreeMap<u32, Option<Amount>>,
 }
 
 impl Purse {
@@ -28,6 +31,7 @@ impl Purse {
             begun: 0,
             answered: 0,
             places: BTreeSet::new(),
+            streams: BTreeMap::new(),
         }
     }
 
@@ -35,9 +39,33 @@ impl Purse {
         self.left
     }
 
-    /// Calls that were answered, and what they cost together.
-    pub(super) const fn spent(&self) -> (u64, Amount) {
-        (self.answered, self.spent)
+    /// Calls that were answered, be it in part, and what they cost together as it is now.
+    pub(super) fn spent(&self) -> (u64, Amount) {
+        let open = self.streams.values().flatten();
+        open.fold((self.answered, self.spent), |(calls, spent), cost| {
+            (calls.saturating_add(1), sum(spent, *cost))
+        })
+    }
+
+    /// An answer begins that comes item by item; none where too many do.
+    pub(super) fn begin_stream(&mut self) -> Option<u32> {
+        if self.streams.len() >= STREAMS_MAX {
+            return None;
+        }
+        // Each is one of the calls that began, which have a limit.
+        let key = self.begun;
+        self.streams.insert(key, None);
+        Some(key)
+    }
+
+    /// It would cost so much if it ended now.
+    pub(super) fn would_cost(&mut self, stream: u32, cost: Amount) {
+        self.streams.insert(stream, Some(cost));
+    }
+
+    /// It has ended, and counts like any other call.
+    pub(super) fn end_stream(&mut self, stream: u32) {
+        self.streams.remove(&stream);
     }
 
     /// Takes a ceiling; false where there is not as much, or too many calls were made.
@@ -86,6 +114,9 @@ fn sum(one: Amount, other: Amount) -> Amount {
     one.checked_add(other).unwrap_or(Amount::MAX)
 }
 
+/// Answers that come to one call item by item at a time.
+const STREAMS_MAX: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +140,29 @@ mod tests {
             assert!(purse.take(units(0)));
         }
         assert!(!purse.take(units(0)));
+    }
+
+    #[test]
+    fn what_is_open_counts_as_if_it_ended_now() {
+        let units = Amount::new;
+        let mut purse = Purse::new(units(100));
+        let mut open = Vec::new();
+        for _ in 0..STREAMS_MAX {
+            assert!(purse.take(units(10)));
+            open.push(purse.begin_stream().unwrap());
+        }
+        assert_eq!((purse.spent(), purse.left()), ((0, units(0)), units(60)));
+        assert!(purse.take(units(10)) && purse.begin_stream().is_none());
+        purse.give_back(units(10));
+        purse.would_cost(open[0], units(3));
+        purse.would_cost(open[0], units(4));
+        purse.would_cost(open[1], units(1));
+        assert_eq!((purse.spent(), purse.left()), ((2, units(5)), units(60)));
+        purse.end_stream(open[0]);
+        purse.cost(units(10), units(6));
+        assert_eq!((purse.spent(), purse.left()), ((2, units(7)), units(64)));
+        purse.end_stream(open[2]);
+        purse.give_back(units(10));
+        assert_eq!((purse.spent(), purse.left()), ((2, units(7)), units(74)));
     }
 }

@@ -15,6 +15,8 @@ mod ambient;
 mod exact;
 #[path = "../node/failures.rs"]
 mod failures;
+#[path = "../node/follows.rs"]
+mod follows;
 #[path = "../node/hires.rs"]
 mod hires;
 #[path = "../node/lifecycle.rs"]

@@ -22,7 +22,7 @@ use crate::world::{OTHER_PAYER, PAYER, World};
 
 const WASI: &str = "wasi = [\"cli\", \"io\", \"clocks\", \"random\", \"filesystem\"]\n";
 
-fn install(services: &Path, name: &str, guest: &str, rest: &str) {
+pub(crate) fn install(services: &Path, name: &str, guest: &str, rest: &str) {
     let dir = services.join(name);
     std::fs::create_dir_all(&dir).unwrap();
     let built = path_from_env("RIALTO_TEST_GUESTS").unwrap();
@@ -184,14 +184,23 @@ async fn ask(
     call(world, ("agent", method), arguments, payment).await
 }
 
-async fn call(
+pub(crate) async fn call(
     world: &World,
     (service, method): (&str, &str),
     arguments: &Value,
     payment: ChannelPayment,
 ) -> Result<CallOutcome, CallError> {
+    let request = request((service, method), arguments, payment);
+    world.node.call(request).await
+}
+
+pub(crate) fn request(
+    (service, method): (&str, &str),
+    arguments: &Value,
+    payment: ChannelPayment,
+) -> CallRequest {
     let body = arguments.to_string();
-    let request = CallRequest {
+    CallRequest {
         service: service.to_owned(),
         method: method.to_owned(),
         body_digest: Sha256::digest(&body).into(),
@@ -200,15 +209,14 @@ async fn call(
         price_max: Amount::new(u128::MAX),
         payment: Payment::Channel(Box::new(payment)),
         lineage: Lineage::default(),
-    };
-    world.node.call(request).await
+    }
 }
 
 fn echo(times: u32) -> Value {
     json!({"service": "hostile", "method": "echo", "arguments": "{\"text\":\"hi\"}", "times": times})
 }
 
-fn told(outcome: &CallOutcome) -> Vec<String> {
+pub(crate) fn told(outcome: &CallOutcome) -> Vec<String> {
     serde_json::from_slice(&outcome.body).unwrap()
 }
 
@@ -250,7 +258,7 @@ async fn one_bill_covers_all_and_each_has_its_receipt() {
 }
 
 /// The name of the receipt of a call that another made.
-fn child(parent: B256, place: u32) -> B256 {
+pub(crate) fn child(parent: B256, place: u32) -> B256 {
     let parts: [&[u8]; 3] = [b"rialto hire v1\0", parent.as_slice(), &place.to_be_bytes()];
     keccak256(parts.concat())
 }

@@ -11,6 +11,7 @@
 mod ambient;
 mod exact;
 mod failures;
+mod follows;
 mod hires;
 mod lifecycle;
 mod loading;

@@ -12,18 +12,20 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::super::calls::Made;
-use super::super::hearing::{Part, hear};
+use super::super::calls::{Made, listen};
 use super::super::refused;
 use super::{Call, cost};
+use crate::client::Part;
 use crate::openai::events::Events;
 use crate::problem::{ErrorCode, Problem};
 use crate::routes::openai::feed::{COMMENT, KEEP_ALIVE, tokens};
 use crate::routes::streams::as_events;
 
+type Ended = Box<Result<Made, Problem>>;
+
 /// An answer under way.
 pub(super) struct Feed {
-    parts: BoxStream<'static, Part>,
+    parts: BoxStream<'static, Part<Ended>>,
     events: Events,
     is_over: bool,
 }
@@ -32,13 +34,13 @@ impl Feed {
     /// Makes a call, and waits for what comes first.
     pub(super) async fn begin(call: Call, events: Events) -> Result<Self, Problem> {
         let mut feed = Self {
-            parts: hear(call.client, call.gateway, call.ask),
+            parts: listen(call.client, call.gateway, call.ask),
             events,
             is_over: false,
         };
         match feed.parts.next().await {
             // Nothing of it was heard: it is refused like any other call.
-            Some(Part::Made(made)) => feed.end(&(*made)?),
+            Some(Part::Ended(made)) => feed.end(&(*made)?),
             Some(part) => feed.hear(part),
             None => feed.is_over = true,
         }
@@ -62,7 +64,7 @@ impl Feed {
         }
     }
 
-    fn hear(&mut self, part: Part) {
+    fn hear(&mut self, part: Part<Ended>) {
         match part {
             Part::Item(item) => self.events.item(&item),
             Part::Anew => {
@@ -71,7 +73,7 @@ impl Feed {
                 let problem = Problem::new(ErrorCode::PeerBrokeOff, message).hint("ask again");
                 self.events.fail(&problem.error(), Value::Null);
             }
-            Part::Made(made) => match *made {
+            Part::Ended(made) => match *made {
                 Ok(made) => self.end(&made),
                 Err(problem) => {
                     self.is_over = true;

@@ -2,7 +2,10 @@
 //!
 //! The interface `any:embed/embed@1.0.0` is the service `embed`'s: each of its functions calls the service's method
 //! of the same name. A refusal comes back as the error of the function's `result`; any other failure as well where
-//! that error is a text, and else it ends the call.
+//! that error is a text, and else it ends the call. A method that streams returns its resource, whose `next` asks for
+//! the next item.
+
+mod streams;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use wasmtime::{Engine, StoreContextMut};
 
 use crate::error::LoadError;
 use crate::hires::{Hire, HireError};
-use crate::interface::{self, Returns, Signature, Ty, TyKind};
+use crate::interface::{self, Refusal, Returns, Signature, Ty, TyKind};
 use crate::json::{self, EncodeError};
 use crate::state::CallState;
 
@@ -57,21 +60,21 @@ pub(crate) fn link(
         }
         let failed = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let mut defined = linker.instance(import).map_err(failed)?;
-        for (name, item) in instance.exports(engine) {
-            let ComponentItem::ComponentFunc(function) = &item.ty else {
-                continue;
-            };
-            let signature = interface::imported(name, function).map_err(|problem| {
-                LoadError::Interface(format!(
-                    "`{name}` of `{import}` cannot be called by its type: {problem}; call it by name (rialto:mesh/calls)"
-                ))
-            })?;
+        let imported = interface::imported(engine, instance).map_err(|problem| {
+            LoadError::Interface(format!(
+                "`{import}` cannot be called by its types: {problem}; call it by name (rialto:mesh/calls)"
+            ))
+        })?;
+        for resource in imported.streams {
+            streams::define(&mut defined, &resource).map_err(failed)?;
+        }
+        for (method, signature) in imported.functions {
             let typed = Arc::new(Typed {
                 service: service.to_owned(),
-                method: name.to_owned(),
+                method: method.clone(),
                 signature,
             });
-            let added = defined.func_new_async(name, move |store, _, params, results| {
+            let added = defined.func_new_async(&method, move |store, _, params, results| {
                 Box::new(called(Arc::clone(&typed), store, params, results))
             });
             added.map_err(failed)?;
@@ -103,8 +106,16 @@ async fn called<'a>(
         deadline: state.deadline,
         lends: state.lends,
     };
-    let hired = state.hire(hire).await?.map(|hired| hired.body);
-    let value = typed.result(hired)?;
+    let value = match typed.signature.stream() {
+        Some(stream) => {
+            let opened = streams::open(&typed, store, hire).await?;
+            typed.wrapped(&stream.opening, opened)?
+        }
+        None => {
+            let hired = state.hire(hire).await?.map(|hired| hired.body);
+            typed.result(hired)?
+        }
+    };
     if let (Some(slot), Some(value)) = (results.first_mut(), value) {
         *slot = value;
     }
@@ -135,14 +146,40 @@ impl Typed {
             Returns::Nothing => hired.map(|_| None),
             Returns::Value(ty) => self.value(ty, &hired?).map(Some),
             Returns::Result { ok, err } => {
-                let result = match hired {
+                let hired = match hired {
                     Ok(body) => Ok(self.payload(ok.as_ref(), &body)?),
-                    Err(error) => Err(self.refusal(err.as_ref(), error)?),
+                    Err(error) => Err(error),
                 };
-                Ok(Some(Val::Result(result)))
+                self.result_of(err.as_ref(), hired).map(Some)
             }
             Returns::Stream(_) => Err(HireError::Failed("it returns a stream".to_owned())),
         }
+    }
+
+    /// What a function of a stream gives the guest, where it may refuse in this way.
+    fn wrapped(
+        &self,
+        refusal: &Refusal,
+        made: Result<Val, HireError>,
+    ) -> Result<Option<Val>, HireError> {
+        match refusal {
+            Refusal::Never => made.map(Some),
+            Refusal::With(err) => {
+                let made = made.map(|value| Some(Box::new(value)));
+                self.result_of(err.as_ref(), made).map(Some)
+            }
+        }
+    }
+
+    fn result_of(
+        &self,
+        err: Option<&Ty>,
+        made: Result<Option<Box<Val>>, HireError>,
+    ) -> Result<Val, HireError> {
+        Ok(Val::Result(match made {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.refusal(err, error)?),
+        }))
     }
 
     fn refusal(&self, ty: Option<&Ty>, error: HireError) -> Result<Option<Box<Val>>, HireError> {

@@ -11,7 +11,7 @@ use super::Builder;
 use crate::interface::docs::text_of;
 use crate::interface::ty::{Case, Int, TyKind, snake};
 
-impl Builder<'_> {
+impl<P: Copy> Builder<'_, P> {
     pub(super) fn enumeration<'t>(
         &mut self,
         names: impl Iterator<Item = &'t str>,
