@@ -103,6 +103,7 @@ async fn by_mesh(args: &CallArgs, body: Body) -> Result<()> {
         },
         allowance: None,
         order: None,
+        leave: None,
     };
     let answered = client.call(&ask).await;
     // This program ends now; the node goes on choosing.

@@ -156,7 +156,7 @@ fn refused(error: &MeshError) -> HireError {
         MeshError::Failed { source, .. } => of_client(source, error),
         MeshError::Late { .. } => HireError::Late,
         MeshError::Nobody { .. } => HireError::Unknown(with_causes(error)),
-        MeshError::Directory(_) | MeshError::Order(_) => HireError::Busy(with_causes(error)),
+        MeshError::Directory(_) => HireError::Busy(with_causes(error)),
         MeshError::Key(_) => HireError::Invalid(with_causes(error)),
     }
 }

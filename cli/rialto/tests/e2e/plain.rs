@@ -39,6 +39,16 @@ async fn is_paid_for(client: Command) -> Result<()> {
         charged > 0 && keys["spent_today"] == charged.to_string(),
         "{charged} was charged: {keys}"
     );
+    // Also of an answer that its reader left.
+    leaves(mesh.text("/openai_base_url")).await?;
+    until("what was left is counted as it was charged", || async {
+        let (now, keys) = (
+            self::charged(&installed).await?,
+            key(&installed, &["list"]).await?,
+        );
+        Ok(now > charged && keys["spent_today"] == now.to_string())
+    })
+    .await?;
     // A stream that is refused has not begun.
     let made = key(&installed, &["new", "tiny", "--budget", "10"]).await?;
     let secret = made["key"].as_str().context("no secret")?;
@@ -51,6 +61,20 @@ async fn is_paid_for(client: Command) -> Result<()> {
         "{refused}"
     );
     mesh.stop()
+}
+
+/// Hears the beginning of an answer, and goes away.
+async fn leaves(url: &str) -> Result<()> {
+    let messages = json!([{ "role": "user", "content": "Tell me a long story." }]);
+    let asked = json!({ "model": "chat", "messages": messages, "stream": true, "max_tokens": 256 });
+    let request = reqwest::Client::new().post(format!("{url}/chat/completions"));
+    let mut answer = request.json(&asked).send().await?.error_for_status()?;
+    let mut heard = Vec::new();
+    // The first event is the door's own.
+    while heard.windows(6).filter(|part| part == b"data: ").count() < 3 {
+        heard.extend(answer.chunk().await?.context("it ended")?);
+    }
+    Ok(())
 }
 
 async fn uses_models(mut client: Command, url: &str, api_key: &str) -> Result<()> {

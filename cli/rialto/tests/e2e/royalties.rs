@@ -72,6 +72,7 @@ async fn items_are_bought_as_they_are_taken() -> Result<()> {
     // All of it; until it is left; until it breaks off, which the meter alone counts.
     let (whole, part) = (ITEMS + 1, 1);
     let taken = [
+        ("count", json!({ "to": 3 }), Some(0), 0, 0),
         ("count", json!({ "to": 3 }), None, 3, whole),
         ("endless", json!({ "pause_ms": 20 }), Some(2), 2, whole),
         ("crash", json!({ "after": 2 }), None, 2, part),

@@ -7,8 +7,8 @@
 //! Not here: the limits of one call and one deposit ([`Limits`](rialto_channels::payer::Limits)).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,8 @@ use rialto_channels::payer::policy::{DAY_SECS, OverBudget, Policy, Spend, Spendi
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::store::{at, private, private_folder};
+use super::store::places::{self, Keep, Places};
+use super::store::{at, private, private_folder, sealed};
 use super::{ClientError, StoreError};
 
 /// What may be spent in a day (by UTC), in token base units; none is no limit.
@@ -62,7 +63,8 @@ struct Record {
 /// # Errors
 /// [`StoreError`] when the count cannot be read.
 pub fn spent_today(dir: &Path) -> Result<Spending, StoreError> {
-    let spending = read(&dir.join(FILE))?;
+    let path = dir.join(FILE);
+    let spending = parse(&path, places::read(&path)?.as_deref())?;
     Ok(if spending.day() < today() {
         Spending::new(today())
     } else {
@@ -183,9 +185,10 @@ impl Purse {
         };
         let _lock = lock(dir, LOCK, LOCK_WAIT).await?;
         let path = dir.join(FILE);
-        let mut spending = read(&path)?;
+        let (mut places, json) = Places::open(&path)?;
+        let mut spending = parse(&path, json.as_deref())?;
         let result = change(&mut spending);
-        write(&path, &spending)?;
+        write(&path, &mut places, &spending)?;
         Ok(result)
     }
 }
@@ -234,22 +237,20 @@ fn today() -> u64 {
         .map_or(0, |since| since.as_secs() / DAY_SECS)
 }
 
-fn read(path: &Path) -> Result<Spending, StoreError> {
+fn parse(path: &Path, json: Option<&[u8]>) -> Result<Spending, StoreError> {
     let wrong = |problem: String| StoreError::Format {
         path: path.to_owned(),
         problem,
     };
-    let json = match fs::read(path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Spending::default()),
-        Err(source) => return Err(at(path, source)),
+    let Some(json) = json else {
+        return Ok(Spending::default());
     };
-    if json.is_empty() {
+    if json.is_empty() || sealed::is_torn(json) {
         // A power cut took it: what is written is not synced.
         tracing::warn!(path = %path.display(), "what was spent today is not known, and counts as nothing");
         return Ok(Spending::default());
     }
-    let record: Record = serde_json::from_slice(&json).map_err(|error| wrong(error.to_string()))?;
+    let record: Record = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
     let entries: Result<Vec<(Address, Amount)>, _> = record
         .providers
         .into_iter()
@@ -261,9 +262,8 @@ fn read(path: &Path) -> Result<Spending, StoreError> {
     Spending::restore(record.day, deposited, entries).map_err(|error| wrong(error.to_string()))
 }
 
-/// Replaced as a whole; not synced, because a power cut costs a day's count and no money.
-fn write(path: &Path, spending: &Spending) -> Result<(), StoreError> {
-    let fails = |source| at(path, source);
+/// Not synced, because a power cut costs a day's count and no money.
+fn write(path: &Path, places: &mut Places, spending: &Spending) -> Result<(), StoreError> {
     let record = Record {
         day: spending.day(),
         providers: spending
@@ -272,12 +272,9 @@ fn write(path: &Path, spending: &Spending) -> Result<(), StoreError> {
             .collect(),
         deposited: (!spending.deposited().is_zero()).then(|| spending.deposited().to_string()),
     };
-    let json = serde_json::to_vec(&record).map_err(|error| fails(io::Error::other(error)))?;
-    let new = path.with_extension("json.new");
-    let file = private().create(true).truncate(true).open(&new);
-    file.and_then(|mut file| file.write_all(&json))
-        .map_err(fails)?;
-    fs::rename(&new, path).map_err(fails)
+    let json = serde_json::to_string(&record);
+    let json = json.map_err(|error| at(path, io::Error::other(error)))?;
+    places.write(&json, Keep::Soon)
 }
 
 /// Takes a lock of the store's folder; waits so long for another program.

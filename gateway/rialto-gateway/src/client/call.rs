@@ -16,8 +16,9 @@ use super::listen::{Heard, Listener};
 use super::order::{Placed, Placing};
 use super::quote::Offer;
 use super::reading::{self, Correction, amount, cumulative, receipt, settlement};
-use super::receipts::Expected;
+use super::receipts::{Arrived, Expected};
 use super::send::{Reply, Request, Sent};
+use super::store::places::Keep;
 use super::ticket::Ticket;
 use super::{Answer, Body, ClientError, PayingClient, Quote, ReceiptFault};
 use crate::x402::payment::{ChannelConfigWire, DepositWire, PaymentPayload, VoucherWire};
@@ -180,7 +181,8 @@ impl PayingClient {
         let Some(Placing { order, provider }) = placing else {
             return Ok((self.lane(offer).await?, false));
         };
-        let before = order.placed()?.filter(|placed| placed.provider == provider);
+        let before = order.placed();
+        let before = before.filter(|placed| placed.provider == provider);
         let lane = match &before {
             Some(placed) => self.lane_again(offer, ChannelId(placed.channel)).await?,
             None => self.lane(offer).await?,
@@ -189,7 +191,7 @@ impl PayingClient {
             provider: provider.to_owned(),
             channel: lane.channel().id().0,
         };
-        let is_new = order.place(placed).await?;
+        let is_new = order.place(placed)?;
         Ok((lane, !is_new))
     }
 
@@ -223,7 +225,12 @@ impl PayingClient {
             }
             Ok(_) | Err(_) => {}
         }
-        noted(channel.save().await);
+        let keep = match &answer {
+            Ok(answer) if answer.deposit.is_none() && channel.fault().is_none() => Keep::Soon,
+            // Nobody else tells what was deposited, or what a host did wrong.
+            Ok(_) | Err(_) => Keep::Now,
+        };
+        noted(channel.save(keep).await);
         answer
     }
 
@@ -244,11 +251,15 @@ impl PayingClient {
                 channel.viewed(&view, self.source());
             }
             channel.refuse_broken()?;
+            if request.listener.as_ref().is_some_and(Listener::is_gone) {
+                // Nobody waits for it: it is not sent, or not again.
+                return Err(ClientError::Left);
+            }
             let now = self.now(channel, offer).await?;
             let (wallet, purse) = (self.inner.wallet.as_ref(), &self.inner.purse);
             let mut ticket = channel.sign(offer, wallet, purse, now).await?;
             let payment = header::encode(&payload(offer, channel.config(), &ticket, name))?;
-            channel.save().await?;
+            written(channel, request.order).await?;
             ticket.sending();
             request.is_sent();
             *course = Course::sent(quote.price);
@@ -352,7 +363,7 @@ impl PayingClient {
         let charged = amount(extra.charged_amount.as_deref().unwrap_or("0"))?;
         let transaction = settlement.transaction.parse().ok();
         let deposit = ticket.deposited()?.map(|amount| (amount, transaction));
-        // A host cannot have answered before what it was sent once: its receipt has no place yet.
+        // A host cannot have answered before what it was sent once.
         let replayed = repeated && reply.headers.contains_key(header::RIALTO_REPLAYED);
         let expected = Expected {
             host: offer.config.receiver_authorizer,
@@ -382,8 +393,12 @@ impl PayingClient {
             _ => cumulative(extra.channel_state.as_ref())?,
         };
         let receipt = receipt.ok();
-        let fresh = receipt.as_ref().filter(|_| checked.is_ok() && !replayed);
-        let unlinked = ticket.charged(charged, cumulative, fresh)?;
+        let arrived = receipt.as_ref().filter(|_| checked.is_ok());
+        let arrived = arrived.map(|signed| Arrived {
+            signed: signed.clone(),
+            again: replayed,
+        });
+        let unlinked = ticket.charged(charged, cumulative, arrived)?;
         let receipt_fault = checked.err().or(unlinked);
         Ok(Answer {
             body: reply.body,
@@ -421,7 +436,7 @@ impl PayingClient {
                 receipt_fault: None,
                 replayed: false,
                 items: reply.items,
-                broke_off: None,
+                broke_off: reply.broke_off,
             }),
             Sent::Reply(reply, _) if reply.status == StatusCode::PAYMENT_REQUIRED => {
                 Err(ClientError::Payment {
@@ -434,6 +449,17 @@ impl PayingClient {
             Sent::TooLong { limit } => Err(too_long(limit)),
         }
     }
+}
+
+/// Waits until what is about to be sent is durable: what was signed, and whom an order goes to.
+async fn written(channel: &Channel, placing: Option<Placing<'_>>) -> Result<(), ClientError> {
+    let placed = async {
+        match placing {
+            Some(Placing { order, .. }) => Ok(order.durable().await?),
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(channel.save(Keep::Now), placed).map(drop)
 }
 
 /// What a budget keeps of a call's price: nothing of one that was sent before, whose whole price it kept then.

@@ -20,7 +20,8 @@ use tokio::sync::Notify;
 use super::account::{Account, Source, believed};
 use super::kept::{self, Evidence};
 use super::quote::Offer;
-use super::receipts::Links;
+use super::receipts::{Arrived, Links};
+use super::store::places::Keep;
 use super::store::{ChannelFile, StoredChannel};
 use super::ticket::Ticket;
 use super::wallet::{self, SignRequest, Wallet};
@@ -42,8 +43,8 @@ pub(super) struct Channel {
     dir: Option<PathBuf>,
     /// What is forgiven of charges that no answer told of.
     unexplained_max: Amount,
-    /// The version that is on disk; held while one is written.
-    saved: tokio::sync::Mutex<u64>,
+    /// What is on disk; held while it is written.
+    saved: tokio::sync::Mutex<Saved>,
     /// Calls that use it now.
     calls: AtomicU32,
 }
@@ -58,7 +59,14 @@ struct Machine {
     rpc_url: Option<String>,
     fault: Option<String>,
     /// Receipts that are not on disk yet.
-    receipts: Vec<SignedReceipt>,
+    receipts: Vec<Arrived>,
+}
+
+/// The versions of a channel's state that are on disk.
+#[derive(Debug, Default)]
+struct Saved {
+    written: u64,
+    durable: u64,
 }
 
 /// Which channel is opened, and how.
@@ -129,7 +137,7 @@ impl Channel {
             file,
             dir: config.store.clone(),
             unexplained_max: config.unexplained_max,
-            saved: tokio::sync::Mutex::new(0),
+            saved: tokio::sync::Mutex::default(),
             calls: AtomicU32::new(0),
         })
     }
@@ -324,14 +332,14 @@ impl Channel {
         Ok(())
     }
 
-    /// A call was charged, and this is its receipt, unless it is a replayed one, which has its
-    /// place already. Both at once, because the receipt's place depends on which calls are open.
+    /// A call was charged, and this is its receipt. Both at once, because the receipt's place depends on which calls
+    /// are open.
     pub(super) fn charge(
         &self,
         call: Call,
         charged: Amount,
         cumulative: Option<Amount>,
-        receipt: Option<&SignedReceipt>,
+        receipt: Option<Arrived>,
         price: Amount,
     ) -> Result<Option<ReceiptFault>, ClientError> {
         let (outcome, fault) = {
@@ -350,8 +358,9 @@ impl Channel {
             if alone && cumulative.is_some() {
                 machine.account.learned(&machine.payer);
             }
-            let fault = receipt.and_then(|signed| machine.links.add(&signed.receipt, alone).err());
-            machine.receipts.extend(receipt.cloned());
+            let links = &mut machine.links;
+            let fault = receipt.as_ref().and_then(|it| links.take(it, alone).err());
+            machine.receipts.extend(receipt);
             (outcome, fault)
         };
         self.changed.notify_waiters();
@@ -435,51 +444,66 @@ impl Channel {
 
     /// Writes the state to disk, unless a newer one is there already. Calls that overlap share
     /// one write.
-    pub(super) async fn save(&self) -> Result<(), ClientError> {
+    ///
+    /// What was signed is durable before it is sent. What was charged need not be: until it is, what was signed counts
+    /// in its place, and the host's count tells the rest.
+    pub(super) async fn save(&self, keep: Keep) -> Result<(), ClientError> {
         let (Some(file), Some(dir)) = (&self.file, &self.dir) else {
             self.lock().receipts.clear();
             return Ok(());
         };
         let wanted = self.lock().version;
         let mut saved = self.saved.lock().await;
-        if *saved >= wanted {
+        let there = match keep {
+            Keep::Now => saved.durable,
+            Keep::Soon => saved.written,
+        };
+        if there >= wanted {
             return Ok(());
         }
-        let (version, record, receipts) = {
-            let mut machine = self.lock();
-            let record = StoredChannel {
-                gateway: self.gateway.clone(),
-                chain_id: self.settlement.chain_id,
-                snapshot: machine.payer.snapshot().map_err(PayError::from)?,
-                last_receipt: machine.links.last(),
-                rpc_url: machine.rpc_url.clone(),
-                fault: machine.fault.clone(),
-                unexplained: machine.account.unexplained(&machine.payer),
-            };
-            let receipts = std::mem::take(&mut machine.receipts);
-            (machine.version, record, receipts)
+        let writing = self.writing(Arc::clone(file), dir.clone())?;
+        let version = writing.version;
+        let (outcome, receipts) = match keep {
+            Keep::Now => tokio::task::spawn_blocking(|| writing.write(Keep::Now))
+                .await
+                .map_err(|error| StoreError::Io {
+                    path: "the store's task".into(),
+                    source: std::io::Error::other(error),
+                })?,
+            // Into memory.
+            Keep::Soon => writing.write(Keep::Soon),
         };
-        let (file, dir) = (Arc::clone(file), dir.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            let id = record.snapshot.id;
-            let outcome = file.save(&record).and_then(|()| {
-                receipts
-                    .iter()
-                    .try_for_each(|receipt| kept::keep(&dir, id, receipt))
-            });
-            (outcome, receipts)
-        });
-        let (outcome, receipts) = written.await.map_err(|error| StoreError::Io {
-            path: "the store's task".into(),
-            source: std::io::Error::other(error),
-        })?;
         if let Err(error) = outcome {
             // The next write tries again; a receipt that is there twice does no harm.
             self.lock().receipts.splice(0..0, receipts);
             return Err(error.into());
         }
-        *saved = version;
+        saved.written = version;
+        if keep == Keep::Now {
+            saved.durable = version;
+        }
         Ok(())
+    }
+
+    /// All that is to be written.
+    fn writing(&self, file: Arc<ChannelFile>, dir: PathBuf) -> Result<Writing, ClientError> {
+        let mut machine = self.lock();
+        let record = StoredChannel {
+            gateway: self.gateway.clone(),
+            chain_id: self.settlement.chain_id,
+            snapshot: machine.payer.snapshot().map_err(PayError::from)?,
+            last_receipt: machine.links.last(),
+            rpc_url: machine.rpc_url.clone(),
+            fault: machine.fault.clone(),
+            unexplained: machine.account.unexplained(&machine.payer),
+        };
+        Ok(Writing {
+            file,
+            dir,
+            record,
+            receipts: std::mem::take(&mut machine.receipts),
+            version: machine.version,
+        })
     }
 
     /// Changes the state and wakes the calls that wait for it.
@@ -495,6 +519,27 @@ impl Channel {
     fn lock(&self) -> MutexGuard<'_, Machine> {
         // The state machine's methods leave it whole; a panic elsewhere does not spoil it.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A channel's state on its way to the disk, and the receipts that are new.
+struct Writing {
+    file: Arc<ChannelFile>,
+    dir: PathBuf,
+    record: StoredChannel,
+    receipts: Vec<Arrived>,
+    version: u64,
+}
+
+impl Writing {
+    /// Gives the receipts back, for whoever has to try again.
+    fn write(self, keep: Keep) -> (Result<(), StoreError>, Vec<Arrived>) {
+        let id = self.record.snapshot.id;
+        let outcome = self.file.save(&self.record, keep).and_then(|()| {
+            let mut receipts = self.receipts.iter();
+            receipts.try_for_each(|arrived| kept::keep(&self.dir, id, arrived))
+        });
+        (outcome, self.receipts)
     }
 }
 

@@ -27,6 +27,9 @@ pub enum ClientError {
     /// known again.
     #[error("the answer broke off")]
     Unfinished,
+    /// Its reader left before anything came.
+    #[error("nobody waits for the answer any more")]
+    Left,
     /// The gateway's document is longer than may be read.
     #[error("the gateway's answer is longer than {limit} bytes, the most that is read of it")]
     DocumentTooLong {

@@ -16,6 +16,7 @@ use rialto_channels::{Amount, ChannelId};
 use serde_json::json;
 
 use super::StoreError;
+use super::receipts::Arrived;
 use super::store::{at, private, private_folder};
 use crate::record::ReceiptRecord;
 
@@ -59,12 +60,18 @@ pub fn stored_receipt(dir: &Path, id: B256) -> Result<Option<ReceiptRecord>, Sto
     Ok(found)
 }
 
-/// Adds a receipt to a channel's. Blocks.
+/// Adds a receipt to a channel's, unless it is there. Blocks.
 pub(super) fn keep(
     dir: &Path,
     channel: ChannelId,
-    signed: &SignedReceipt,
+    Arrived { signed, again }: &Arrived,
 ) -> Result<(), StoreError> {
+    if *again {
+        let stored = stored_receipts(dir, channel)?;
+        if stored.iter().any(|stored| stored.id == signed.receipt.id) {
+            return Ok(());
+        }
+    }
     let folder = dir.join(FOLDER);
     private_folder(&folder)?;
     let newest = path(dir, channel, 0);
@@ -183,6 +190,13 @@ mod tests {
 
     use super::*;
 
+    fn arrived(number: u8) -> Arrived {
+        Arrived {
+            signed: receipt(number),
+            again: false,
+        }
+    }
+
     fn receipt(number: u8) -> SignedReceipt {
         let host = SigningKey::from_bytes(&[7; 32]).unwrap();
         Receipt {
@@ -218,10 +232,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let channel = ChannelId(B256::repeat_byte(2));
         for number in 1..=5 {
-            keep(dir.path(), channel, &receipt(number)).unwrap();
+            keep(dir.path(), channel, &arrived(number)).unwrap();
             rotate(dir.path(), channel).unwrap();
         }
-        keep(dir.path(), channel, &receipt(6)).unwrap();
+        keep(dir.path(), channel, &arrived(6)).unwrap();
         let kept = stored_receipts(dir.path(), channel).unwrap();
         let ids: Vec<u8> = kept.iter().map(|record| record.id[0]).collect();
         assert_eq!(ids, [3, 4, 5, 6]);
@@ -237,11 +251,11 @@ mod tests {
     fn a_torn_line_hides_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let channel = ChannelId(B256::repeat_byte(2));
-        keep(dir.path(), channel, &receipt(1)).unwrap();
+        keep(dir.path(), channel, &arrived(1)).unwrap();
         let file = path(dir.path(), channel, 0);
         let whole = fs::read_to_string(&file).unwrap();
         fs::write(&file, format!("{whole}{{\"id\":")).unwrap();
-        keep(dir.path(), channel, &receipt(2)).unwrap();
+        keep(dir.path(), channel, &arrived(2)).unwrap();
         let kept = stored_receipts(dir.path(), channel).unwrap();
         let ids: Vec<u8> = kept.iter().map(|record| record.id[0]).collect();
         assert_eq!(ids, [1, 2]);
@@ -251,7 +265,7 @@ mod tests {
     fn evidence_holds_what_was_said_before() {
         let dir = tempfile::tempdir().unwrap();
         let channel = ChannelId(B256::repeat_byte(2));
-        keep(dir.path(), channel, &receipt(1)).unwrap();
+        keep(dir.path(), channel, &arrived(1)).unwrap();
         let path = accuse(
             dir.path(),
             &Evidence {

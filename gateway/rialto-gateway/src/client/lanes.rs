@@ -16,6 +16,7 @@ use rialto_node::keys;
 use super::budget;
 use super::channel::{Channel, Opening};
 use super::quote::Offer;
+use super::store::places::Keep;
 use super::wallet::WalletError;
 use super::{Authorizer, ClientError, PayingClient, StoreError, StoredChannel, stored_channels};
 
@@ -175,7 +176,7 @@ impl PayingClient {
         let found = self.look_for_lane(offer, open, own, lanes_max).await?;
         if let Found::Opened(channel) = &found {
             // Written at once, for the others to see.
-            channel.save().await?;
+            channel.save(Keep::Now).await?;
         }
         Ok(found)
     }

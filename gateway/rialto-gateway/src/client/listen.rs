@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::bounded::ReadError;
 use super::events::{Event, Parser};
 use super::send::Reply;
+use super::{ClientError, Leave};
 use crate::x402::header::{self as x402, PAYMENT_RESPONSE, RIALTO_RECEIPT, RIALTO_REPLAYED};
 
 /// What somebody who listens to an answer is told.
@@ -35,6 +36,12 @@ pub(super) struct Listener<'a> {
     each: &'a mut (dyn FnMut(Heard<'_>) + Send),
     /// What was handed over.
     told: Vec<Bytes>,
+    /// Says when nobody listens any more.
+    leave: Option<Leave>,
+    /// Nobody does: what is read from now on only tells what was charged.
+    has_left: bool,
+    /// Whether anything is.
+    is_paid: bool,
 }
 
 /// The last event.
@@ -57,6 +64,40 @@ impl<'a> Listener<'a> {
         Self {
             each,
             told: Vec::new(),
+            leave: None,
+            has_left: false,
+            is_paid: false,
+        }
+    }
+
+    /// The same, who may leave.
+    pub(super) fn leaving(self, leave: Option<Leave>) -> Self {
+        Self { leave, ..self }
+    }
+
+    /// Whether an answer is paid for.
+    pub(super) fn pays(&mut self, is_paid: bool) {
+        self.is_paid = is_paid;
+    }
+
+    /// Whether it was left before anything came: asked for, it might begin.
+    pub(super) fn is_gone(&self) -> bool {
+        let has_left = self.has_left || self.leave.as_ref().is_some_and(Leave::is_left);
+        has_left && self.told.is_empty()
+    }
+
+    /// Waits for the beginning of an answer, while somebody listens.
+    pub(super) async fn begins<T>(
+        &mut self,
+        beginning: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        tokio::select! {
+            biased;
+            () = left(self.leave.as_ref()) => {
+                (self.leave, self.has_left) = (None, true);
+                Err(ReadError::Unfinished)
+            }
+            begun = beginning => begun,
         }
     }
 
@@ -80,7 +121,11 @@ impl<'a> Listener<'a> {
         let over = Instant::now() + LISTENING_MAX;
         loop {
             let silence = Instant::now() + silence_max;
-            let chunk = timeout_at(over.min(silence), response.chunk()).await;
+            let chunk = tokio::select! {
+                biased;
+                () = left(self.leave.as_ref()) => return self.left(&response, items),
+                chunk = timeout_at(over.min(silence), response.chunk()) => chunk,
+            };
             let chunk = chunk.map_err(|_| ReadError::Unfinished)?;
             let Some(chunk) = chunk.map_err(ReadError::Broken)? else {
                 return Err(ReadError::Unfinished);
@@ -108,6 +153,22 @@ impl<'a> Listener<'a> {
         }
     }
 
+    /// Nobody listens any more. What was paid for is asked for again under the same name: the host gives what it had
+    /// delivered, with the receipt.
+    fn left(&mut self, response: &Response, items: ItemList) -> Result<Reply, ReadError> {
+        (self.leave, self.has_left) = (None, true);
+        if self.is_paid {
+            return Err(ReadError::Unfinished);
+        }
+        Ok(Reply {
+            status: StatusCode::OK,
+            headers: response.headers().clone(),
+            items: Some(items.count()),
+            body: items.unfinished(),
+            broke_off: Some(Arc::new(ClientError::Unfinished)),
+        })
+    }
+
     /// Hands the item over that is the `number`th of this answer, unless it was before.
     fn tell(&mut self, number: u64, item: Bytes) {
         let told = usize::try_from(number).unwrap_or(usize::MAX);
@@ -127,6 +188,14 @@ impl<'a> Listener<'a> {
         }
         (self.each)(Heard::Item(&item));
         self.told.push(item);
+    }
+}
+
+/// Waits until nobody listens any more.
+async fn left(leave: Option<&Leave>) {
+    match leave {
+        Some(leave) => leave.left().await,
+        None => std::future::pending().await,
     }
 }
 

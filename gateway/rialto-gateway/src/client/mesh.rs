@@ -30,7 +30,7 @@ use rialto_registry::{Name, PeerId};
 
 use super::call::Course;
 use super::{
-    Allowance, Answer, Body, ClientError, Config, Heard, Order, PayingClient, StoreError, Wallet,
+    Allowance, Answer, Body, ClientError, Config, Heard, Leave, Order, PayingClient, Wallet,
 };
 
 pub use directory::DoorDirectory;
@@ -87,6 +87,8 @@ pub struct Ask {
     pub allowance: Option<Allowance>,
     /// The order that it carries out: once, and at the provider where it was placed if it was before.
     pub order: Option<Order>,
+    /// Says when nobody wants more of an answer that comes item by item.
+    pub leave: Option<Leave>,
 }
 
 impl Ask {
@@ -106,6 +108,7 @@ impl Ask {
             hedge: Hedge::Never,
             allowance: None,
             order: None,
+            leave: None,
         }
     }
 }
@@ -163,9 +166,6 @@ pub enum MeshError {
         /// Who may charge for this call all the same.
         exposure: Vec<Exposure>,
     },
-    /// Whom an order went to before cannot be read; nothing was sent.
-    #[error(transparent)]
-    Order(StoreError),
     /// A service's name is too long to keep counts under.
     #[error("the service's name {0}")]
     Key(#[from] KeyError),
@@ -294,8 +294,7 @@ impl MeshClient {
     async fn chosen(&self, ask: &Ask) -> Result<(Vec<Provider>, Guarded<'_>), MeshError> {
         let providers = self.0.directory.providers(&ask.service).await?;
         let (epoch, now) = (provider::since_epoch(), self.now());
-        let placed = ask.order.as_ref().map(Order::placed).transpose();
-        let placed = placed.map_err(MeshError::Order)?.flatten();
+        let placed = ask.order.as_ref().and_then(Order::placed);
         let elsewhere = |provider: &&Provider| {
             let placed = placed.as_ref();
             placed.is_none_or(|placed| placed.provider == provider.id().as_str())

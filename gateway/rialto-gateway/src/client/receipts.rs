@@ -53,6 +53,14 @@ impl Expected<'_> {
     }
 }
 
+/// A receipt that proved true.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    pub(super) signed: SignedReceipt,
+    /// Whether the host sent it again: whoever lost the first answer sees it now, and anybody else has it.
+    pub(super) again: bool,
+}
+
 /// A channel's receipts, as far as they are linked.
 #[derive(Debug, Default)]
 pub(super) struct Links {
@@ -77,7 +85,7 @@ impl Links {
 
     /// Takes the next receipt to arrive. With nothing else in flight no earlier one can still
     /// come, so a gap is another client's calls and the chain starts anew.
-    pub(super) fn add(&mut self, receipt: &Receipt, alone: bool) -> Result<(), ReceiptFault> {
+    fn add(&mut self, receipt: &Receipt, alone: bool) -> Result<(), ReceiptFault> {
         if self.last.is_some_and(|(after, _)| receipt.before < after) {
             return Err(ReceiptFault::Unlinked);
         }
@@ -88,6 +96,16 @@ impl Links {
             self.start_anew();
         }
         linked
+    }
+
+    /// Takes any receipt; as [`add`](Self::add) what is not there yet.
+    pub(super) fn take(&mut self, arrived: &Arrived, alone: bool) -> Result<(), ReceiptFault> {
+        let receipt = &arrived.signed.receipt;
+        let is_linked = self.last.is_some_and(|(after, _)| receipt.before < after);
+        match arrived.again && (is_linked || self.early.contains_key(&receipt.before)) {
+            true => Ok(()),
+            false => self.add(receipt, alone),
+        }
     }
 
     fn link(&mut self) -> Result<(), ReceiptFault> {
@@ -201,6 +219,27 @@ mod tests {
         links.add(&b, true).unwrap();
         assert_eq!(links.last(), Some((c.after, c.digest())));
         assert_eq!(links.add(&a, true), Err(ReceiptFault::Unlinked));
+    }
+
+    #[test]
+    fn what_was_sent_again_is_linked_once() {
+        let [a, b, c] = chain();
+        let host = SigningKey::from_bytes(&[7; 32]).unwrap();
+        let again = |receipt: &Receipt| Arrived {
+            signed: receipt.clone().sign(&host),
+            again: true,
+        };
+        let mut links = Links::default();
+        links.add(&a, true).unwrap();
+        // Its first answer was lost.
+        assert_eq!(links.take(&again(&b), true), Ok(()));
+        assert_eq!(links.last(), Some((b.after, b.digest())));
+        assert_eq!(links.take(&again(&a), true), Ok(()));
+        assert_eq!(links.take(&again(&b), true), Ok(()));
+        assert_eq!(links.last(), Some((b.after, b.digest())));
+        assert_eq!(links.add(&c, true), Ok(()));
+        let fork = again(&receipt(30, B256::repeat_byte(9)));
+        assert_eq!(links.take(&fork, true), Err(ReceiptFault::Unlinked));
     }
 
     #[test]

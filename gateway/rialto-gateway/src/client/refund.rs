@@ -15,6 +15,7 @@ use super::lanes::Lane;
 use super::quote::Offer;
 use super::reading::{self, Correction, amount, settlement};
 use super::send::{Reply, Request, Sent};
+use super::store::places::Keep;
 use super::{Body, ClientError, PayingClient, Quote, Refunded};
 use crate::x402::header;
 use crate::x402::payment::{ChannelConfigWire, PaymentPayload, VoucherWire};
@@ -116,7 +117,7 @@ impl PayingClient {
             Ok(view) => channel.viewed(&view, self.source()),
             Err(_) => channel.refunded(returned)?,
         }
-        channel.save().await?;
+        channel.save(Keep::Now).await?;
         Ok(Refunded {
             channel: channel.id(),
             amount: returned,

@@ -171,6 +171,9 @@ impl PayingClient {
         let mut attempt: u32 = 1;
         loop {
             let posted = self.post(url, request, payment.clone()).await;
+            if posted.is_err() && request.listener.as_ref().is_some_and(Listener::is_gone) {
+                return Sent::Lost(ClientError::Left);
+            }
             seen |= match &posted {
                 Ok(reply) => config.repeats > 0 && reply.is_anothers(),
                 Err(ReadError::Broken(error)) => !error.is_connect(),
@@ -224,6 +227,7 @@ impl PayingClient {
         if let Some(placing) = &sent.order {
             request = request.headers(placing.order.headers.clone());
         }
+        let is_paid = payment.is_some();
         if let Some(mut payment) = payment {
             payment.set_sensitive(true);
             request = request.header(PAYMENT_SIGNATURE, payment);
@@ -232,9 +236,11 @@ impl PayingClient {
             let response = request.send().await.map_err(ReadError::Broken)?;
             return Reply::read(response, config.answer_bytes_max).await;
         };
-        let response = listen::send(request, config.timeout).await?;
+        let beginning = listen::send(request, config.timeout);
+        let response = listener.begins(beginning).await?;
         if Listener::is_for(&response) {
             let limit = config.answer_bytes_max;
+            listener.pays(is_paid);
             return listener.hear(response, limit, config.timeout).await;
         }
         Reply::read(response, config.answer_bytes_max).await

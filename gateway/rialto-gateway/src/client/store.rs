@@ -1,11 +1,14 @@
-//! A payer's channels on disk: one JSON file a channel, replaced as a whole, held by one program
-//! at a time.
+//! A payer's channels on disk: a file for each, held by one program at a time, in which its state is JSON ([`places`]).
 //!
 //! Losing a file loses no money: the host's corrective answer and the chain give the state back.
+
+pub(super) mod places;
+pub(super) mod sealed;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
@@ -15,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::StoreError;
+use places::{Keep, Places};
 
 /// A channel as it was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,9 @@ fn is_channel(path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct ChannelFile {
     path: PathBuf,
+    places: Mutex<Places>,
+    /// What was kept when it was opened.
+    found: Option<Vec<u8>>,
     _lock: File,
 }
 
@@ -105,23 +112,33 @@ impl ChannelFile {
                 Err(TryLockError::Error(source)) => return Err(at(&lock_path, source)),
             }
         }
+        let path = dir.join(format!("{id}.json"));
+        let (places, found) = Places::open(&path)?;
+        places.settle()?;
         Ok(Self {
-            path: dir.join(format!("{id}.json")),
+            path,
+            places: Mutex::new(places),
+            found,
             _lock: lock,
         })
     }
 
-    /// The kept state, if there is one.
+    /// The state that was kept when this was opened, if there was one.
     pub(super) fn load(&self) -> Result<Option<StoredChannel>, StoreError> {
-        read(&self.path)
+        let found = self.found.as_deref();
+        found.map(|json| parse(&self.path, json)).transpose()
     }
 
-    /// Replaces the kept state; durable when this returns. Blocks.
-    pub(super) fn save(&self, channel: &StoredChannel) -> Result<(), StoreError> {
-        let fails = |source| at(&self.path, source);
-        let json = serde_json::to_vec_pretty(&Record::from(channel))
-            .map_err(|error| fails(io::Error::other(error)))?;
-        replace(&self.path, &json)
+    /// Replaces the kept state. Blocks.
+    pub(super) fn save(&self, channel: &StoredChannel, keep: Keep) -> Result<(), StoreError> {
+        let json = serde_json::to_string(&Record::from(channel));
+        let json = json.map_err(|error| at(&self.path, io::Error::other(error)))?;
+        self.places().write(&json, keep)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // A write that was cut short left the other place as it was.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,17 +279,17 @@ impl TryFrom<Record> for StoredChannel {
 }
 
 fn read(path: &Path) -> Result<Option<StoredChannel>, StoreError> {
-    let json = match fs::read(path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(at(path, source)),
-    };
+    let json = places::read(path)?;
+    json.map(|json| parse(path, &json)).transpose()
+}
+
+fn parse(path: &Path, json: &[u8]) -> Result<StoredChannel, StoreError> {
     let wrong = |problem: String| StoreError::Format {
         path: path.to_owned(),
         problem,
     };
-    let record: Record = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
-    StoredChannel::try_from(record).map(Some).map_err(wrong)
+    let record: Record = serde_json::from_slice(json).map_err(|e| wrong(e.to_string()))?;
+    StoredChannel::try_from(record).map_err(wrong)
 }
 
 /// Opens files to write, those that are made for their owner alone: an endpoint's URL may hold a
@@ -302,7 +319,7 @@ pub(crate) fn at(path: &Path, source: io::Error) -> StoreError {
 }
 
 /// What is written; since 2 with the chain's endpoint and the host's fault, since 3 with what no
-/// answer told of.
+/// answer told of. How it lies in its file is not told here: one that is nothing but the record is read as well.
 const FORMAT: u32 = 3;
 const FORMAT_FIRST: u32 = 1;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use rialto_channels::payer::{Call, DepositPlan};
-use rialto_channels::receipt::SignedReceipt;
 use rialto_channels::{Amount, Signature, SignedVoucher};
 use rialto_node::{AnyConsent, Deposit, DepositAuthorization};
 
 use super::channel::Channel;
+use super::receipts::Arrived;
 use super::{ClientError, ReceiptFault};
 
 /// What was signed for one call.
@@ -103,7 +103,7 @@ impl Ticket {
         mut self,
         charged: Amount,
         cumulative: Option<Amount>,
-        receipt: Option<&SignedReceipt>,
+        receipt: Option<Arrived>,
     ) -> Result<Option<ReceiptFault>, ClientError> {
         match self.call.take() {
             Some(call) => self

@@ -13,6 +13,7 @@ use rialto_channels::{Amount, ChainTime, ChannelConfig, ChannelId, OnChainView, 
 use super::account::believed;
 use super::rpc::{Rpc, selector};
 use super::store::ChannelFile;
+use super::store::places::Keep;
 use super::{ClientError, PayingClient, StoredChannel, settlement, stored_channels};
 use crate::x402::SETTLEMENT;
 
@@ -55,7 +56,7 @@ impl PayingClient {
         let config = stored.snapshot.config;
         let mut view = rpc.channel(id, &config).await?;
         self.adopt(&mut stored, &view, rpc);
-        file.save(&stored)?;
+        file.save(&stored, Keep::Now)?;
         let mut transaction = None;
         if view.withdrawal.is_none() {
             let amount = stored.snapshot.left();
@@ -67,7 +68,7 @@ impl PayingClient {
             transaction = Some(self.transact(rpc, SETTLEMENT, data, purpose).await?);
             view = rpc.channel(id, &config).await?;
             self.adopt(&mut stored, &view, rpc);
-            file.save(&stored)?;
+            file.save(&stored, Keep::Now)?;
         }
         let withdrawal = view.withdrawal.ok_or(ClientError::NotWithdrawing(id))?;
         Ok(Withdrawing {
@@ -90,7 +91,7 @@ impl PayingClient {
         let config = stored.snapshot.config;
         let before = rpc.channel(id, &config).await?;
         self.adopt(&mut stored, &before, rpc);
-        file.save(&stored)?;
+        file.save(&stored, Keep::Now)?;
         let withdrawal = before.withdrawal.ok_or(ClientError::NotWithdrawing(id))?;
         let data = configured(FINALIZE, &config, &[]);
         // The next block's time counts, not the newest one's: only the contract knows.
@@ -105,7 +106,7 @@ impl PayingClient {
         let transaction = self.transact(rpc, SETTLEMENT, data, purpose).await?;
         let after = rpc.channel(id, &config).await?;
         self.adopt(&mut stored, &after, rpc);
-        file.save(&stored)?;
+        file.save(&stored, Keep::Now)?;
         let amount = before.balance.saturating_sub(after.balance);
         Ok(Withdrawn {
             channel: id,
@@ -123,7 +124,7 @@ impl PayingClient {
         let rpc = self.rpc_of(stored.chain_id, stored.rpc_url.clone()).await?;
         let view = rpc.channel(id, &stored.snapshot.config).await?;
         self.adopt(&mut stored, &view, rpc);
-        file.save(&stored)?;
+        file.save(&stored, Keep::Now)?;
         Ok(stored)
     }
 

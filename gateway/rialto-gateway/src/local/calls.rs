@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{Local, no_wallet, refused};
 use crate::client::mesh::{Ask, Each, MeshAnswer, MeshClient};
-use crate::client::{Answer, Body, Ear, Part, hear};
+use crate::client::{Answer, Body, Ear, Leave, Part, hear};
 use crate::problem::{ErrorCode, Problem};
 use crate::x402::header::RIALTO_RECEIPT_ID;
 
@@ -87,6 +87,7 @@ async fn answer(
         },
         allowance: Some(allowance),
         order: None,
+        leave: None,
     };
     // A node alone has nobody else to ask.
     let is_alone = local.node.peer().is_none();
@@ -134,15 +135,20 @@ pub(super) async fn make(
     })
 }
 
-/// As [`make`], part by part.
+/// As [`make`], part by part. Whoever drops it leaves.
 pub(super) fn listen(
     client: MeshClient,
     gateway: Option<String>,
     ask: Ask,
 ) -> BoxStream<'static, Part<Box<Result<Made, Problem>>>> {
-    hear(
-        |ear: Ear| async move { Box::new(make(&client, gateway.as_deref(), &ask, Some(&*ear)).await) },
-    )
+    let leave = Leave::new();
+    let ask = Ask {
+        leave: Some(leave.clone()),
+        ..ask
+    };
+    hear(leave, |ear: Ear| async move {
+        Box::new(make(&client, gateway.as_deref(), &ask, Some(&*ear)).await)
+    })
 }
 
 fn told(made: Made) -> Response {

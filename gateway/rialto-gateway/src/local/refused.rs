@@ -13,9 +13,7 @@ pub(super) fn of_mesh(error: &MeshError) -> Problem {
         MeshError::Failed { source, .. } => {
             return advised(Problem::new(code(source), with_causes(error)), source);
         }
-        MeshError::Nobody { .. } | MeshError::Directory(_) | MeshError::Order(_) => {
-            ErrorCode::Unavailable
-        }
+        MeshError::Nobody { .. } | MeshError::Directory(_) => ErrorCode::Unavailable,
         MeshError::Late { .. } => ErrorCode::ServiceTimeout,
         MeshError::Key(_) => ErrorCode::ArgumentsInvalid,
     };

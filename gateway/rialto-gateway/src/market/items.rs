@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
-use rialto_node::{Asking, BoughtItems, BoughtStream, Form, HireError, Order};
+use rialto_channels::Amount;
+use rialto_node::{Asking, Bought, BoughtItems, BoughtStream, Form, HireError, ItemList, Order};
 use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
 
 use super::{MeshMarket, Patience, bought, of_client};
 use crate::client::mesh::{Ask, MeshAnswer, MeshClient, MeshError};
-use crate::client::{Ear, Part, hear};
+use crate::client::{Ear, Leave, Part, hear};
 
 type Parts = BoxStream<'static, Part<Box<Result<MeshAnswer, MeshError>>>>;
 
@@ -27,6 +29,7 @@ pub(super) struct MeshItems {
     parts: Option<Parts>,
     given: Given,
     ended: Option<Box<MeshAnswer>>,
+    leave: Leave,
 }
 
 impl MeshItems {
@@ -39,6 +42,7 @@ impl MeshItems {
             parts: None,
             given: Given::default(),
             ended: None,
+            leave: Leave::new(),
         }
     }
 
@@ -71,8 +75,8 @@ impl MeshItems {
             None => {
                 self.given.begin_again();
                 self.ask.time_max = self.patience.left();
-                let parts = listen(self.market.client.clone(), self.ask.clone());
-                self.parts.insert(parts)
+                let (client, ask) = (self.market.client.clone(), self.ask.clone());
+                self.parts.insert(listen(client, self.leave.clone(), ask))
             }
         };
         parts.next().await
@@ -91,16 +95,36 @@ impl MeshItems {
         }
     }
 
+    /// Leaves what is being read, and reads what was charged for it.
+    async fn left(&mut self) -> Option<MeshAnswer> {
+        let mut parts = self.parts.take()?;
+        self.leave.leave();
+        let reading = async {
+            while let Some(part) = parts.next().await {
+                if let Part::Ended(ended) = part {
+                    return ended.ok();
+                }
+            }
+            None
+        };
+        timeout(BILL_TIME_MAX, reading).await.ok()?
+    }
+
     /// Ends it, and asks what it cost: the same order again tells what of it was delivered, and makes nothing more.
     async fn billed(mut self) -> Result<BoughtStream, HireError> {
-        // The host hears that nobody listens any more.
-        self.parts = None;
         if let Some(answered) = self.ended.take() {
             return Ok(delivered(*answered));
         }
         if self.given.count == 0 {
-            // Nothing is owed. Or somebody else has to say what is: asked again it may begin.
-            return Err(HireError::Failed("none of its items came".to_owned()));
+            let order = self.ask.order.as_ref();
+            return match order.is_some_and(crate::client::Order::is_in_doubt) {
+                // Whatever is owed for it, asked again it may begin.
+                true => Err(HireError::Failed("none of its items came".to_owned())),
+                false => Ok(nothing()),
+            };
+        }
+        if let Some(answered) = self.left().await {
+            return Ok(delivered(answered));
         }
         let mut patience = Patience::new(self.order.deadline.max(Instant::now() + BILL_TIME_MAX));
         loop {
@@ -113,8 +137,27 @@ impl MeshItems {
     }
 }
 
-fn listen(client: MeshClient, ask: Ask) -> Parts {
-    hear(|ear: Ear| async move { Box::new(client.stream(&ask, &*ear).await) })
+fn listen(client: MeshClient, leave: Leave, ask: Ask) -> Parts {
+    let ask = Ask {
+        leave: Some(leave.clone()),
+        ..ask
+    };
+    hear(leave, |ear: Ear| async move {
+        Box::new(client.stream(&ask, &*ear).await)
+    })
+}
+
+/// What came of an order that was never sent.
+fn nothing() -> BoughtStream {
+    BoughtStream {
+        bought: Bought {
+            body: ItemList::default().unfinished(),
+            charged: Amount::ZERO,
+            provider: String::new(),
+            proof: Bytes::from_static(b"null"),
+        },
+        form: Form::Part,
+    }
 }
 
 fn delivered(answered: MeshAnswer) -> BoughtStream {

@@ -1,12 +1,15 @@
 //! Streams over HTTP: events as they come, the charge for what was delivered, and nothing left behind.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use reqwest::StatusCode;
 use rialto_channels::Amount;
-use rialto_gateway::client::{Body, ClientError, Heard};
+use rialto_gateway::client::mesh::{Ask, Directory, Finding, MeshClient};
+use rialto_gateway::client::{Body, ClientError, Config, Heard, Leave};
+use rialto_registry::Name;
 use rialto_testkit::guests;
 use rialto_testkit::mesh::path_from_env;
 use serde_json::{Value, json};
@@ -356,6 +359,59 @@ async fn a_client_that_goes_away_ends_the_guest_and_pays_for_what_it_got() {
     assert_eq!(answer.receipt_fault, None);
     let channel = client.channels().await.remove(0);
     assert_eq!(channel.charged, Amount::new(214));
+    mesh.end().await;
+}
+
+/// Finds nobody: calls go to a gateway that is known.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Directory for Nowhere {
+    fn providers<'a>(&'a self, _: &'a Name) -> Finding<'a> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_that_it_leaves_knows_what_it_owes() {
+    let mesh = mesh().await;
+    let mut config = Config::new(String::new());
+    config.rpc_url = Some(mesh.node.chain().rpc_url.clone());
+    let client = MeshClient::new(config, Arc::new(mesh.key(0)), Arc::new(Nowhere));
+    let asks = |service: &str, pause_ms: u32| {
+        let body = Body::json(&json!({ "pause_ms": pause_ms }));
+        let leave = Leave::new();
+        let ask = Ask {
+            leave: Some(leave.clone()),
+            ..Ask::once(service.parse().unwrap(), "endless", body, PATIENCE)
+        };
+        (ask, leave)
+    };
+    for (service, owed) in [("paid", 107), ("free", 0)] {
+        let (ask, leave) = asks(service, 20);
+        let each = |_: Heard<'_>| leave.leave();
+        let answer = client.call_at(&mesh.url, &ask, Some(&each)).await.unwrap();
+        assert!(answer.broke_off.is_some());
+        assert_eq!(answer.charged.get(), owed);
+        assert!(answer.items.is_some_and(|items| items > 0));
+        let uncertain = answer.channel.map_or(Amount::ZERO, |it| it.uncertain);
+        assert_eq!(uncertain, Amount::ZERO);
+        mesh.place_is_free().await;
+    }
+    mesh.charged_is(107).await;
+    // Nothing came, and nothing is asked for again; or it was never sent.
+    for waits in [Duration::ZERO, Duration::from_millis(500)] {
+        let (ask, leave) = asks("paid", 3_600_000);
+        let leaving = async {
+            tokio::time::sleep(waits).await;
+            leave.leave();
+        };
+        let calling = client.call_at(&mesh.url, &ask, Some(&|_| {}));
+        let (left, ()) = tokio::join!(calling, leaving);
+        assert!(matches!(left, Err(ClientError::Left)), "{left:?}");
+        mesh.place_is_free().await;
+    }
+    mesh.charged_is(107).await;
     mesh.end().await;
 }
 

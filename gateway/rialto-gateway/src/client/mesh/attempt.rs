@@ -163,7 +163,7 @@ impl MeshClient {
         };
         let order = ask.order.as_ref().zip(found);
         let request = Request {
-            listener: each.map(|_| Listener::new(&mut hear)),
+            listener: each.map(|_| Listener::new(&mut hear).leaving(ask.leave.clone())),
             allowance: ask.allowance.as_ref(),
             order: order.map(|(order, (provider, _))| Placing {
                 order,

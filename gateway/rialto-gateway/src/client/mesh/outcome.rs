@@ -38,6 +38,8 @@ pub(super) fn rating(outcome: Outcome, answer: &Result<Answer, ClientError>) -> 
         fault.is_some_and(ReceiptFault::is_breach)
     };
     match (outcome, answer) {
+        // It may have had no time to.
+        (_, Err(ClientError::Left)) => None,
         (Outcome::Answered, Ok(answer)) if breach(answer) => Some(Rating::BadReceipt),
         (Outcome::Answered, _) => Some(Rating::InTime),
         (
@@ -62,7 +64,8 @@ fn unsent(error: &ClientError) -> Outcome {
             code,
             None,
         ),
-        ClientError::Deposits(_)
+        ClientError::Left
+        | ClientError::Deposits(_)
         | ClientError::Wallet(_)
         | ClientError::Store(_)
         | ClientError::UnknownChannel(_)

@@ -47,8 +47,15 @@ async fn a_state_comes_back() {
         .await
         .unwrap();
     assert_eq!(file.load().unwrap(), None);
-    file.save(&channel).unwrap();
-    assert_eq!(file.load().unwrap(), Some(channel.clone()));
+    for (charged, keep) in [(1, Keep::Now), (2, Keep::Soon), (300, Keep::Now)] {
+        let mut channel = channel.clone();
+        channel.snapshot.charged = Amount::new(charged);
+        file.save(&channel, keep).unwrap();
+        assert_eq!(stored_channels(&dir).unwrap(), [channel]);
+    }
+    drop(file);
+    let file = ChannelFile::open(&dir, channel.snapshot.id, WAIT).await;
+    assert_eq!(file.unwrap().load().unwrap(), Some(channel.clone()));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -74,10 +81,10 @@ async fn a_channel_is_held_by_one_program_at_a_time() {
 async fn other_formats_are_named_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let id = channel().snapshot.id;
-    let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
     let path = dir.path().join(format!("{id}.json"));
     for text in ["", "{}", "{\"format\": 4}"] {
         fs::write(&path, text).unwrap();
+        let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
         assert!(
             matches!(file.load(), Err(StoreError::Format { .. })),
             "{text}"
@@ -96,13 +103,17 @@ async fn a_state_of_the_first_format_is_still_read() {
         ..channel()
     };
     let id = plain.snapshot.id;
-    let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
-    file.save(&plain).unwrap();
     let path = dir.path().join(format!("{id}.json"));
-    let text = fs::read_to_string(&path).unwrap();
+    let text = serde_json::to_string_pretty(&Record::from(&plain)).unwrap();
     let old = text.replace("\"format\": 3", "\"format\": 1");
     assert_ne!(old, text);
     fs::write(&path, old).unwrap();
     fs::write(dir.path().join("spending.json"), "{}").unwrap();
-    assert_eq!(stored_channels(dir.path()).unwrap(), [plain]);
+    let kept = || stored_channels(dir.path()).unwrap();
+    assert_eq!(kept(), std::slice::from_ref(&plain));
+    // It is replaced by a file with places.
+    let file = ChannelFile::open(dir.path(), id, WAIT).await.unwrap();
+    assert_eq!(file.load().unwrap(), Some(plain.clone()));
+    file.save(&channel(), Keep::Soon).unwrap();
+    assert_eq!(kept(), [channel()]);
 }
