@@ -101,11 +101,18 @@ impl Links {
     /// Takes any receipt; as [`add`](Self::add) what is not there yet.
     pub(super) fn take(&mut self, arrived: &Arrived, alone: bool) -> Result<(), ReceiptFault> {
         let receipt = &arrived.signed.receipt;
-        let is_linked = self.last.is_some_and(|(after, _)| receipt.before < after);
-        match arrived.again && (is_linked || self.early.contains_key(&receipt.before)) {
+        match arrived.again && self.may_have(receipt) {
             true => Ok(()),
             false => self.add(receipt, alone),
         }
+    }
+
+    /// Whether a receipt may have arrived before. Of those that charged nothing, several start from the same charge.
+    fn may_have(&self, receipt: &Receipt) -> bool {
+        let is_linked = self.last.is_some_and(|(after, digest)| {
+            receipt.before < after || (receipt.before == after && receipt.previous != digest)
+        });
+        is_linked || self.early.contains_key(&receipt.before)
     }
 
     fn link(&mut self) -> Result<(), ReceiptFault> {
@@ -238,8 +245,18 @@ mod tests {
         assert_eq!(links.take(&again(&b), true), Ok(()));
         assert_eq!(links.last(), Some((b.after, b.digest())));
         assert_eq!(links.add(&c, true), Ok(()));
-        let fork = again(&receipt(30, B256::repeat_byte(9)));
-        assert_eq!(links.take(&fork, true), Err(ReceiptFault::Unlinked));
+        // Two that charged nothing, one after the other.
+        let free = |previous| Receipt {
+            charged: Amount::ZERO,
+            after: Amount::new(30),
+            ..receipt(30, previous)
+        };
+        let first = free(c.digest());
+        let second = free(first.digest());
+        for receipt in [&first, &second, &first, &second] {
+            assert_eq!(links.take(&again(receipt), true), Ok(()));
+        }
+        assert_eq!(links.last(), Some((Amount::new(30), second.digest())));
     }
 
     #[test]
